@@ -1,0 +1,1 @@
+"""Settings merged from TWCManager's config.json, TOML, the environment and flags, each with its origin."""

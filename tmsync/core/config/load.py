@@ -1,0 +1,291 @@
+"""Reads the layers, lowest to highest: defaults, TWCManager's config.json, TOML, environment, flags."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tmsync.core import trace
+from tmsync.core.config.schema import (
+    BY_NAME,
+    ENV_PREFIX,
+    FILE_SUFFIX,
+    SECTIONS,
+    SETTINGS,
+    SYSTEM_TWC_CONFIG,
+    BadValue,
+    Kind,
+    Setting,
+    allowed,
+    from_text,
+    from_toml,
+)
+from tmsync.core.config.settings import Layer, Settings, Value, derived_defaults
+from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.secret import Secret
+from tmsync.core.twcmanager.config_file import TwcConfig, read_twc_config
+
+MAX_SECRET_FILE_BYTES: Final = 64 * 1024
+MAX_TOML_BYTES: Final = 1 << 20
+
+
+class _Loader:
+    def __init__(self, environ: Mapping[str, str], flags: Mapping[str, object]) -> None:
+        self.environ = environ
+        self.flags = {name: value for name, value in flags.items() if value is not None}
+        self.warnings: list[Problem] = []
+        self.values = {setting.name: Value(setting.default, Layer.DEFAULT, "default") for setting in SETTINGS}
+
+    def put(self, setting: Setting, value: Any, layer: Layer, origin: str) -> None:
+        self.values[setting.name] = Value(value, layer, origin)
+
+    def load(self, config_file: str | None) -> Settings:
+        toml_path = self._toml_path(config_file)
+        toml_values = list(self._toml(toml_path)) if toml_path else []
+        env_values = list(self._environment())
+        flag_values = [
+            (BY_NAME[name], self._flag(BY_NAME[name], value), BY_NAME[name].flag) for name, value in self.flags.items()
+        ]
+        twc = None
+        later = ((Layer.TOML, toml_values), (Layer.ENVIRONMENT, env_values), (Layer.FLAG, flag_values))
+        named = [value for _, layer in later for setting, value, _ in layer if setting.name == "twcmanager.config_file"]
+        twc = self._twc(named[-1] if named else None)
+        for layer, found in later:
+            for setting, value, origin in found:
+                self.put(setting, value, layer, origin)
+        self.values.update(derived_defaults(self.values, twc))
+        for name, value in self.values.items():
+            if value.layer is not Layer.DEFAULT:
+                trace.say(f"{name} from {value.origin}")
+        return Settings(self.values, tuple(self.warnings), toml_path, twc)
+
+    # -- TWCManager's config.json
+
+    def _twc(self, named: str | None) -> TwcConfig | None:
+        path = Path(named or SYSTEM_TWC_CONFIG)
+        if not named and not path.exists():
+            return None
+        try:
+            twc = read_twc_config(path)
+        except ConfigError as error:
+            if named:
+                raise
+            # Nobody asked for this file: it is told, but tmsync's own configuration may well suffice.
+            self.warnings.append(error.problem)
+            return None
+        self.warnings.extend(twc.warnings)
+        self.put(BY_NAME["twcmanager.config_file"], str(path), Layer.DEFAULT, "found there")
+        holds_secret = False
+        for setting in SETTINGS:
+            if not setting.twc.startswith("vehicle."):
+                continue
+            value = twc.get(setting.twc)
+            if value is None or value == "" or isinstance(value, dict | list):
+                continue
+            origin = f"{path} ({setting.twc})"
+            self.put(setting, self._text(setting, str(value), origin), Layer.TWCMANAGER, origin)
+            holds_secret |= setting.secret
+        if holds_secret:
+            self._check_mode(path, twc.mode)
+        return twc
+
+    # -- TOML
+
+    def _toml_path(self, config_file: str | None) -> Path | None:
+        for given, origin in ((config_file, "--config"), (self.environ.get(f"{ENV_PREFIX}CONFIG"), "TMSYNC_CONFIG")):
+            if given:
+                path = Path(given).expanduser()
+                if not path.exists():
+                    raise ConfigError(
+                        Cause.UNREADABLE_FILE,
+                        f"{path}, named by {origin}, does not exist",
+                        "Name an existing file, or leave it out to use ~/.config/tmsync/config.toml.",
+                    )
+                return path
+        base = self.environ.get("XDG_CONFIG_HOME") or "~/.config"
+        for folder in (base, "/etc"):
+            path = Path(os.path.expanduser(folder)) / "tmsync" / "config.toml"  # noqa: PTH111 - no HOME: stays as it is
+            if path.is_file():
+                return path
+        return None
+
+    def _toml(self, path: Path) -> Iterator[tuple[Setting, Any, str]]:
+        import tomllib
+
+        raw, mode = _read(path, MAX_TOML_BYTES, "the configuration file")
+        try:
+            data = tomllib.loads(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", "TOML files are UTF-8.") from None
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not valid TOML: {error}", "Mend that line.") from None
+        trace.say(f"configuration file {path}")
+        holds_secret = False
+        for name, value in _flatten(path, data):
+            setting, from_file = _lookup(name, str(path))
+            if from_file:
+                if not isinstance(value, str):
+                    raise _wrong_type(name, str(path), "file name")
+                yield setting, self._secret_file(name, path.parent / Path(value).expanduser()), f"{path} ({name})"
+                continue
+            holds_secret |= setting.secret
+            try:
+                yield setting, from_toml(setting, value), str(path)
+            except TypeError:
+                raise _wrong_type(name, str(path), allowed(setting)) from None
+            except BadValue as error:
+                raise _bad_value(setting, str(path), value, str(error)) from None
+        if holds_secret:
+            self._check_mode(path, mode)
+
+    # -- environment and flags
+
+    def _environment(self) -> Iterator[tuple[Setting, Any, str]]:
+        known = {setting.env: (setting, False) for setting in SETTINGS}
+        known |= {setting.env + FILE_SUFFIX.upper(): (setting, True) for setting in SETTINGS if setting.secret}
+        sections = tuple(f"{ENV_PREFIX}{section.upper()}_" for section in SECTIONS)
+        seen: dict[str, str] = {}
+        for variable in sorted(self.environ):
+            if not variable.startswith(sections):
+                continue
+            if variable not in known:
+                raise _unknown(variable, "the environment", list(known))
+            setting, from_file = known[variable]
+            text = self.environ[variable]
+            # An empty variable is how compose files and shells say "not set"; only the namespace may really be empty.
+            if not text and setting.kind is not Kind.NAMESPACE:
+                continue
+            _only_once(seen, setting.name, variable, "the environment")
+            if from_file:
+                yield setting, self._secret_file(variable, Path(text).expanduser()), f"{variable}"
+            else:
+                yield setting, self._text(setting, text, variable), variable
+
+    def _flag(self, setting: Setting, value: object) -> Any:
+        return self._text(setting, value, setting.flag) if isinstance(value, str) else self._typed(setting, value)
+
+    def _typed(self, setting: Setting, value: object) -> Any:
+        try:
+            return from_toml(setting, value)
+        except BadValue as error:
+            raise _bad_value(setting, setting.flag, value, str(error)) from None
+
+    def _text(self, setting: Setting, text: str, origin: str) -> Any:
+        try:
+            return from_text(setting, text)
+        except BadValue as error:
+            raise _bad_value(setting, origin, text, str(error)) from None
+
+    # -- secrets in files
+
+    def _secret_file(self, name: str, path: Path) -> Secret:
+        raw, mode = _read(path, MAX_SECRET_FILE_BYTES, f"the file named by {name}")
+        text = raw.decode("utf-8", "surrogateescape")
+        trimmed = text.removesuffix("\n").removesuffix("\r")
+        if not trimmed or "\0" in trimmed:
+            what = "holds NUL bytes" if trimmed else "is empty"
+            raise ConfigError(Cause.BAD_VALUE, f"{path}, named by {name}, {what}", "Put the secret into it.")
+        self._check_mode(path, mode)
+        return Secret(trimmed, (text,) if text != trimmed else ())
+
+    def _check_mode(self, path: Path, mode: int) -> None:
+        if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+            self.warnings.append(
+                Problem(
+                    Cause.LOOSE_PERMISSIONS,
+                    f"{path} holds secrets and every user of this machine can read it (mode {stat.S_IMODE(mode):04o})",
+                    f"chmod o-rwx {path}",
+                )
+            )
+
+
+def load_settings(
+    *, environ: Mapping[str, str], flags: Mapping[str, object] | None = None, config_file: str | None = None
+) -> Settings:
+    """Merge all layers.
+
+    flags: `section.key` -> value, None where the flag was not given.
+    Raises: ConfigError naming file, key and what is allowed.
+    """
+    return _Loader(environ, flags or {}).load(config_file)
+
+
+def _read(path: Path, limit: int, what: str) -> tuple[bytes, int]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+            mode = os.fstat(file.fileno()).st_mode
+    except OSError as error:
+        raise ConfigError(
+            Cause.UNREADABLE_FILE,
+            f"{path} ({what}) cannot be read: {error.strerror}",
+            "Name a file that the user who runs tmsync can read.",
+        ) from None
+    if len(raw) > limit:
+        raise ConfigError(Cause.BAD_SYNTAX, f"{path} ({what}) is larger than {limit} bytes", "Name the right file.")
+    return raw, mode
+
+
+def _flatten(path: Path, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """`section.key` (or `health.late_after.<state>`) -> value; a secret may be given only once."""
+    seen: dict[str, str] = {}
+    for section, table in data.items():
+        if section not in SECTIONS:
+            raise _unknown(section, str(path), list(SECTIONS), "section")
+        if not isinstance(table, dict):
+            raise _wrong_type(section, str(path), f"a table, [{section}]")
+        for key, value in table.items():
+            name = f"{section}.{key}"
+            if section == "health" and isinstance(value, dict):
+                yield from ((f"{name}.{state}", seconds) for state, seconds in value.items())
+                continue
+            if name.removesuffix(FILE_SUFFIX) in BY_NAME and BY_NAME[name.removesuffix(FILE_SUFFIX)].secret:
+                _only_once(seen, name.removesuffix(FILE_SUFFIX), name, str(path))
+            yield name, value
+
+
+def _only_once(seen: dict[str, str], secret: str, name: str, where: str) -> None:
+    if secret in seen:
+        raise ConfigError(
+            Cause.BAD_VALUE, f"{where} sets both {seen[secret]} and {name}", "Keep one of them: the value or the file."
+        )
+    seen[secret] = name
+
+
+def _lookup(name: str, where: str) -> tuple[Setting, bool]:
+    """The setting, and whether `name` is its `_file` form."""
+    if name in BY_NAME:
+        return BY_NAME[name], False
+    base = BY_NAME.get(name.removesuffix(FILE_SUFFIX))
+    if name.endswith(FILE_SUFFIX) and base is not None and base.secret:
+        return base, True
+    section = name.partition(".")[0]
+    names = [setting.name for setting in SETTINGS if setting.section == section]
+    names += [setting.name + FILE_SUFFIX for setting in SETTINGS if setting.section == section and setting.secret]
+    raise _unknown(name, where, names)
+
+
+def _unknown(name: str, where: str, names: list[str], what: str = "key") -> ConfigError:
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return ConfigError(
+        Cause.UNKNOWN_KEY, f"{where}: unknown {what} {_shown(name)}", f"{hint}Allowed: {', '.join(names)}."
+    )
+
+
+def _wrong_type(name: str, where: str, what: str) -> ConfigError:
+    return ConfigError(Cause.WRONG_TYPE, f"{where}: {_shown(name)} has the wrong type", f"It takes: {what}.")
+
+
+def _bad_value(setting: Setting, where: str, value: object, what: str) -> ConfigError:
+    shown = "the value (not shown)" if setting.secret else _shown(str(value))
+    named = where if where in (setting.flag, setting.env) else f"{where}: {setting.name}"
+    return ConfigError(Cause.BAD_VALUE, f"{named}: {shown} is not allowed", f"It takes: {what}.")
+
+
+def _shown(text: str) -> str:
+    """A short, quoted, printable form."""
+    return ascii(text if len(text) <= 80 else text[:77] + "...")

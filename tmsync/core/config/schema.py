@@ -1,0 +1,228 @@
+"""Every setting tmsync knows: name, type, default, and where else it may come from.
+
+One row per setting; the loader walks the table, so a default or a name stands here and nowhere else.
+"""
+
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from tmsync.core.secret import Secret
+
+SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+VEHICLE_STATES: Final = (
+    "online", "charging", "driving", "asleep", "offline", "suspended", "updating", "start", "unavailable",
+)  # fmt: skip
+LATE_AFTER_S: Final = {"online": 140, "charging": 100, "driving": 95, "asleep": 110, "offline": 110}
+STALE_AFTER_S: Final = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
+SYSTEM_TWC_CONFIG: Final = "/etc/twcmanager/config.json"
+SYSTEM_TWC_SETTINGS_PATH: Final = "/etc/twcmanager"
+ENV_PREFIX: Final = "TMSYNC_"
+FILE_SUFFIX: Final = "_file"
+"""Added to the name of a secret: the file that holds it."""
+
+
+class BadValue(ValueError):
+    """A value of the right type that is not allowed; the message says what is."""
+
+
+class Kind(Enum):
+    """What a setting holds."""
+
+    TEXT = "text"
+    NAMESPACE = "one topic level"
+    SECRET = "text that is never shown"
+    HOST = "host name, address or socket folder"
+    PORT = "whole number from 1 to 65535"
+    TIMEOUT = "seconds, above 0"
+    SECONDS = "seconds, 0 or more"
+    FLAG = "true or false"
+    FILE = "file name"
+    URL = "http:// or https:// address"
+    ARGUMENTS = "list of arguments"
+
+
+class Setting(NamedTuple):
+    """One setting."""
+
+    section: str
+    key: str
+    kind: Kind
+    default: Any = None
+    twc: str = ""
+    """Dotted path in TWCManager's config.json."""
+    flag: str = ""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`section.key`, as in TOML."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def env(self) -> str:
+        """The environment variable, `TMSYNC_<SECTION>_<KEY>`."""
+        return ENV_PREFIX + self.name.replace(".", "_").upper()
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value is never shown, and may come from a file named by `<key>_file`."""
+        return self.kind is Kind.SECRET
+
+
+def _health() -> tuple[Setting, ...]:
+    rows = [
+        Setting("health", f"{group}.{state}", Kind.SECONDS, table.get(state, 0))
+        for group, table in (("late_after", LATE_AFTER_S), ("stale_after", STALE_AFTER_S))
+        for state in VEHICLE_STATES
+    ]
+    return (*rows, Setting("health", "recover_after", Kind.SECONDS, 120))
+
+
+_TM: Final = "vehicle.TeslaMate."
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("database", "host", Kind.HOST, None, _TM + "db_host", "--db-host"),
+    Setting("database", "port", Kind.PORT, 5432, "", "--db-port"),
+    Setting("database", "name", Kind.TEXT, "teslamate", _TM + "db_name", "--db-name"),
+    Setting("database", "user", Kind.TEXT, "teslamate", _TM + "db_user", "--db-user"),
+    Setting("database", "password", Kind.SECRET, None, _TM + "db_pass"),
+    Setting("database", "sslmode", Kind.TEXT, "prefer", "", "--sslmode", SSL_MODES),
+    Setting("database", "sslrootcert", Kind.FILE),
+    Setting("database", "connect_timeout", Kind.TIMEOUT, 5, "", "--timeout"),
+    Setting("teslamate", "encryption_key", Kind.SECRET, None, _TM + "encryption_key"),
+    Setting("teslamate", "url", Kind.URL),
+    Setting("mqtt", "host", Kind.TEXT, None, _TM + "mqtt_host", "--mqtt-host"),
+    Setting("mqtt", "port", Kind.PORT, None, "", "--mqtt-port"),
+    Setting("mqtt", "username", Kind.TEXT, None, _TM + "mqtt_user", "--mqtt-user"),
+    Setting("mqtt", "password", Kind.SECRET, None, _TM + "mqtt_pass"),
+    Setting("mqtt", "namespace", Kind.NAMESPACE, "", _TM + "mqtt_prefix", "--namespace"),
+    Setting("mqtt", "tls", Kind.FLAG, False, "", "--mqtt-tls"),
+    Setting("mqtt", "ca_file", Kind.FILE),
+    Setting("mqtt", "cert_file", Kind.FILE),
+    Setting("mqtt", "key_file", Kind.FILE),
+    Setting("mqtt", "insecure", Kind.FLAG, False),
+    Setting("twcmanager", "config_file", Kind.FILE, None, "", "--twc-config"),
+    Setting("twcmanager", "settings_file", Kind.FILE, None, "config.settingsPath", "--twc-settings"),
+    Setting("twcmanager", "url", Kind.URL, None, "control.HTTP.listenPort", "--twc-url"),
+    Setting("twcmanager", "deliver", Kind.TEXT, "auto", "", "--via", ("auto", "file", "http")),
+    Setting("twcmanager", "refresh_token", Kind.TEXT, "withhold", "", "", ("withhold", "share")),
+    Setting("twcmanager", "restart_command", Kind.ARGUMENTS),
+    *_health(),
+)
+BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
+SECTIONS: Final = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
+
+
+def allowed(setting: Setting) -> str:
+    """What the setting takes, for an error message."""
+    return "one of " + ", ".join(setting.choices) if setting.choices else setting.kind.value
+
+
+def from_toml(setting: Setting, value: object) -> Any:
+    """A value as TOML (or YAML) typed it.
+
+    Raises: TypeError when the type is wrong, BadValue when the value is not allowed.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match setting.kind:
+        case Kind.PORT if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError
+        case Kind.TIMEOUT | Kind.SECONDS if not number:
+            raise TypeError
+        case Kind.FLAG if not isinstance(value, bool):
+            raise TypeError
+        case Kind.ARGUMENTS if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise TypeError
+        case Kind.PORT | Kind.TIMEOUT | Kind.SECONDS | Kind.FLAG | Kind.ARGUMENTS:
+            return _checked(setting, value)
+        case _ if not isinstance(value, str):
+            raise TypeError
+        case _:
+            return _checked(setting, value)
+
+
+def from_text(setting: Setting, text: str) -> Any:
+    """A value as it stands in the environment or in a flag.
+
+    Raises: BadValue when it cannot be read or is not allowed.
+    """
+    try:
+        return _checked(setting, _READERS.get(setting.kind, str)(text))
+    except BadValue:
+        raise
+    except ValueError:
+        raise BadValue(allowed(setting)) from None
+
+
+def _checked(setting: Setting, value: Any) -> Any:
+    if setting.choices and value not in setting.choices:
+        raise BadValue(allowed(setting))
+    check = _CHECKS.get(setting.kind)
+    if check is not None and not check(value):
+        raise BadValue(allowed(setting))
+    if isinstance(value, str) and "\0" in value:
+        raise BadValue(allowed(setting) + ", without NUL bytes")
+    match setting.kind:
+        case Kind.SECRET:
+            return Secret(value)
+        case Kind.ARGUMENTS:
+            return tuple(value)
+        case Kind.FILE:
+            return os.path.expanduser(value)  # noqa: PTH111 - kept as text: pathlib would drop a leading ./
+        case Kind.URL:
+            return value.rstrip("/")
+        case _:
+            return value
+
+
+def _flag(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _arguments(text: str) -> list[str]:
+    return shlex.split(text)
+
+
+def _is_host(value: str) -> bool:
+    return bool(value) and not any(char.isspace() or char == "," for char in value)
+
+
+def _is_namespace(value: str) -> bool:
+    return not any(char in "/+#" or not char.isprintable() for char in value)
+
+
+def _is_url(value: str) -> bool:
+    scheme, separator, rest = value.partition("://")
+    return scheme in ("http", "https") and bool(separator and rest.strip("/")) and not any(map(str.isspace, value))
+
+
+def _is_finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")  # noqa: PLR0124 - NaN is the one value unlike itself
+
+
+_READERS: Final[Mapping[Kind, Callable[[str], Any]]] = {
+    Kind.PORT: int,
+    Kind.TIMEOUT: float,
+    Kind.SECONDS: float,
+    Kind.FLAG: _flag,
+    Kind.ARGUMENTS: _arguments,
+}
+_CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
+    Kind.TEXT: bool,
+    Kind.SECRET: bool,
+    Kind.FILE: bool,
+    Kind.HOST: _is_host,
+    Kind.NAMESPACE: _is_namespace,
+    Kind.PORT: lambda value: 1 <= value <= 65535,
+    Kind.TIMEOUT: lambda value: _is_finite(value) and 0 < value <= 3600,
+    Kind.SECONDS: lambda value: _is_finite(value) and value >= 0,
+    Kind.URL: _is_url,
+    Kind.ARGUMENTS: bool,
+}

@@ -1,0 +1,142 @@
+"""The merged settings: each value with its origin, and typed views of them for those who use them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from tmsync.core.config.schema import BY_NAME, SYSTEM_TWC_SETTINGS_PATH, Setting
+from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.secret import Secret
+from tmsync.core.twcmanager.config_file import TwcConfig
+
+
+class Layer(IntEnum):
+    """Where a value came from; a higher layer wins."""
+
+    DEFAULT = 0
+    TWCMANAGER = 1
+    TOML = 2
+    ENVIRONMENT = 3
+    FLAG = 4
+
+
+class Value(NamedTuple):
+    """A setting's value and its origin: the layer, and the file, variable or flag in words."""
+
+    value: Any
+    layer: Layer
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """How to reach TeslaMate's database. `host` may be a folder: then it is a Unix socket, as for libpq."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+    password: Secret | None
+    sslmode: str
+    sslrootcert: str | None
+    connect_timeout: float
+    """Seconds for one attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class TwcSettings:
+    """Where TWCManager keeps its settings and how it is told."""
+
+    settings_file: Path
+    url: str
+    deliver: str
+    share_refresh_token: bool
+    restart_command: tuple[str, ...]
+    config: TwcConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, merged."""
+
+    values: Mapping[str, Value]
+    warnings: tuple[Problem, ...]
+    config_path: Path | None
+    """The TOML file that was read."""
+    twc_config: TwcConfig | None
+
+    def get(self, name: str) -> Any:
+        """The value of `section.key`, None when it has none."""
+        return self.values[name].value
+
+    def require(self, name: str) -> Any:
+        """The value of `section.key`.
+
+        Raises: ConfigError (missing-setting) when it has none.
+        """
+        value = self.get(name)
+        if value is None:
+            raise missing(BY_NAME[name], self.config_path)
+        return value
+
+    def database(self) -> DatabaseSettings:
+        """Raises: ConfigError (missing-setting) without database.host."""
+        return DatabaseSettings(
+            host=self.require("database.host"),
+            port=self.get("database.port"),
+            name=self.get("database.name"),
+            user=self.get("database.user"),
+            password=self.get("database.password"),
+            sslmode=self.get("database.sslmode"),
+            sslrootcert=self.get("database.sslrootcert"),
+            connect_timeout=self.get("database.connect_timeout"),
+        )
+
+    @property
+    def encryption_key(self) -> Secret | None:
+        """TeslaMate's ENCRYPTION_KEY."""
+        return cast("Secret | None", self.get("teslamate.encryption_key"))
+
+    def twcmanager(self) -> TwcSettings:
+        """TWCManager's place, with what its own configuration says filled in."""
+        return TwcSettings(
+            settings_file=Path(self.get("twcmanager.settings_file")),
+            url=self.get("twcmanager.url"),
+            deliver=self.get("twcmanager.deliver"),
+            share_refresh_token=self.get("twcmanager.refresh_token") == "share",
+            restart_command=self.get("twcmanager.restart_command") or (),
+            config=self.twc_config,
+        )
+
+
+def missing(setting: Setting, config_path: Path | None) -> ConfigError:
+    """The error for a setting nobody gave."""
+    where = [f"--{setting.flag.lstrip('-')}" if setting.flag else "", setting.env]
+    file = config_path or "~/.config/tmsync/config.toml"
+    places = ", ".join(place for place in where if place)
+    return ConfigError(
+        Cause.MISSING_SETTING,
+        f"{setting.name} is not set",
+        f"Set it with {places}, or as {setting.key} under [{setting.section}] in {file}.",
+    )
+
+
+def derived_defaults(values: Mapping[str, Value], twc: TwcConfig | None) -> dict[str, Value]:
+    """Defaults that hang on other settings: the broker's port on TLS, TWCManager's files and address."""
+    tls = values["mqtt.tls"].value
+    found = {"mqtt.port": Value(8883 if tls else 1883, Layer.DEFAULT, "default, with TLS" if tls else "default")}
+    folder, layer, origin = SYSTEM_TWC_SETTINGS_PATH, Layer.DEFAULT, "default"
+    port: Any = 8080
+    url_layer, url_origin = Layer.DEFAULT, "default"
+    if twc is not None:
+        settings_path = twc.get("config.settingsPath")
+        if isinstance(settings_path, str) and settings_path:
+            folder, layer, origin = settings_path, Layer.TWCMANAGER, f"{twc.path} (config.settingsPath)"
+        listen = twc.get("control.HTTP.listenPort")
+        if isinstance(listen, int) and 1 <= listen <= 65535:
+            port, url_layer, url_origin = listen, Layer.TWCMANAGER, f"{twc.path} (control.HTTP.listenPort)"
+    found["twcmanager.settings_file"] = Value(str(Path(folder) / "settings.json"), layer, origin)
+    found["twcmanager.url"] = Value(f"http://127.0.0.1:{port}", url_layer, url_origin)
+    return {name: value for name, value in found.items() if values[name].value is None}

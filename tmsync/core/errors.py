@@ -1,0 +1,139 @@
+"""Errors a person can act on: what happened, where, and what to do next. None of them ever carries a secret."""
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command."""
+
+    GOOD = 0
+    PROBLEM = 1
+    """A problem was found, or the job could not be done."""
+    USAGE = 2
+    """Wrong usage or wrong configuration."""
+    OUT_OF_SYNC = 3
+    """`sync-tokens --check` only."""
+
+
+class Cause(StrEnum):
+    """Machine-readable names of everything that can be wrong; people script against them."""
+
+    # configuration
+    MISSING_SETTING = "missing-setting"
+    LOOSE_PERMISSIONS = "loose-permissions"
+    UNKNOWN_KEY = "unknown-key"
+    WRONG_TYPE = "wrong-type"
+    BAD_VALUE = "bad-value"
+    UNREADABLE_FILE = "unreadable-file"
+    BAD_SYNTAX = "bad-syntax"
+    CUT_BY_COMMENT = "cut-by-comment"
+    USAGE = "usage"
+    # network
+    UNRESOLVABLE = "unresolvable"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    # PostgreSQL protocol
+    NOT_POSTGRESQL = "not-postgresql"
+    NO_ANSWER = "no-answer"
+    STARTING_UP = "starting-up"
+    TOO_MANY_CONNECTIONS = "too-many-connections"
+    SERVER_ERROR = "server-error"
+    # TLS
+    TLS_UNAVAILABLE = "tls-unavailable"
+    TLS_UNTRUSTED = "tls-untrusted"
+    TLS_NAME_MISMATCH = "tls-name-mismatch"
+    TLS_FAILED = "tls-failed"
+    # pg_hba.conf
+    NO_ENTRY = "no-entry"
+    REJECTED = "rejected"
+    TLS_ONLY = "tls-only"
+    PLAIN_ONLY = "plain-only"
+    CLIENT_CERTIFICATE = "client-certificate"
+    NO_PASSWORD_METHOD = "no-password-method"
+    # login
+    NO_PASSWORD = "no-password"
+    BAD_CREDENTIALS = "bad-credentials"
+    UNKNOWN_ROLE = "unknown-role"
+    NO_LOGIN = "no-login"
+    NO_DATABASE = "no-database"
+    NO_CONNECT_PRIVILEGE = "no-connect-privilege"
+    NOT_ACCEPTING = "not-accepting"
+    LOGIN_FAILED = "login-failed"
+    # TeslaMate's tables
+    NOT_TESLAMATE = "not-teslamate"
+    NO_TOKENS_TABLE = "no-tokens-table"
+    NO_PRIVILEGE = "no-privilege"
+    SIGNED_OUT = "signed-out"
+    SEVERAL_ROWS = "several-rows"
+    # tokens
+    NO_KEY = "no-key"
+    WRONG_KEY = "wrong-key"
+    CORRUPT = "corrupt"
+    PLAIN_TEXT = "plain-text"
+    EXPIRED = "expired"
+    EXPIRES_SOON = "expires-soon"
+    OWNER_API = "owner-api"
+    NO_JWT = "no-jwt"
+    # delivery to TWCManager
+    SYNC_ENABLED_IN_TWCMANAGER = "sync-enabled-in-twcmanager"
+    SETTINGS_UNREADABLE = "settings-unreadable"
+    SETTINGS_UNWRITABLE = "settings-unwritable"
+    SETTINGS_RESTORED = "settings-restored"
+    TWCMANAGER_RUNNING = "twcmanager-running"
+    HOLDS_REFRESH_TOKEN = "holds-refresh-token"
+    NO_REFRESH_TOKEN = "no-refresh-token"
+    NOT_ATOMIC = "not-atomic"
+    TWCMANAGER_REFUSED = "twcmanager-refused"
+    TWCMANAGER_UNREACHABLE = "twcmanager-unreachable"
+    LOCKED = "locked"
+    INTERNAL = "internal"
+
+
+class Problem:
+    """One thing that is wrong, as people and scripts read it: cause, message, hint."""
+
+    __slots__ = ("cause", "hint", "message")
+
+    def __init__(self, cause: Cause, message: str, hint: str = "") -> None:
+        self.cause = cause
+        self.message = message
+        self.hint = hint
+
+    def as_json(self) -> dict[str, Any]:
+        """The error object of every JSON document: `{"cause", "message", "hint"}`."""
+        return {"cause": self.cause.value, "message": self.message, "hint": self.hint}
+
+
+class TmsyncError(Exception):
+    """Base of all errors that are told in one line and never as a traceback."""
+
+    exit_code = ExitCode.PROBLEM
+
+    def __init__(self, cause: Cause, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.problem = Problem(cause, message, hint)
+
+    @property
+    def cause(self) -> Cause:
+        """What went wrong, for scripts."""
+        return self.problem.cause
+
+
+class ConfigError(TmsyncError):
+    """A setting is missing, unknown or of no use. `setting` names it as `section.key`, where one is to blame."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DecryptionFailed(TmsyncError):
+    """A token column does not decrypt (causes wrong-key, corrupt, plain-text, no-key)."""
+
+
+class StoreError(TmsyncError):
+    """TeslaMate's token row cannot be read."""
+
+
+class DeliveryError(TmsyncError):
+    """The token could not be put into TWCManager."""

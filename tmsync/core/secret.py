@@ -1,0 +1,45 @@
+"""A value that never shows itself by accident."""
+
+from typing import Final
+
+MASK: Final = "********"
+
+
+class Secret:
+    """A password, key or token. Printing, formatting or logging it yields a mask; `reveal` is the only way in.
+
+    `candidates` are further readings of the same secret, tried in order by those who can prove one right: a secret
+    file usually ends in a newline that is not part of the secret, but an encryption key may really hold one.
+    """
+
+    __slots__ = ("_alternatives", "_value")
+
+    def __init__(self, value: str, alternatives: tuple[str, ...] = ()) -> None:
+        self._value = value
+        self._alternatives = alternatives
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._value
+
+    def candidates(self) -> tuple[str, ...]:
+        """The secret first, then its other readings."""
+        return (self._value, *self._alternatives)
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.candidates() == self.candidates()
+
+    def __hash__(self) -> int:
+        return hash(self.candidates())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Secret is not serialised")

@@ -1,0 +1,1 @@
+"""TWCManager as tmsync meets it: its config.json, its settings.json, and whether it runs."""
