@@ -1,0 +1,145 @@
+"""The Typer app: global options, one lazily imported module per command, errors to exit codes."""
+
+import importlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from tmsync import __version__
+from tmsync.commands import output
+from tmsync.core.errors import Cause, ExitCode, Problem, TmsyncError
+
+COMMANDS: Final = {
+    "check-db": "tmsync.commands.check_db:check_db",
+    "sync-tokens": "tmsync.commands.sync_tokens:sync_tokens",
+    "demo": "tmsync.commands.demo:demo",
+}
+"""Command -> module:function, in the order of the help."""
+
+
+class _LazyCommands(Mapping[str, Any]):
+    """Imports a command's module when the command is asked for: start-up stays fast however many there are."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, function = COMMANDS[name].partition(":")
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=CONTEXT)
+        single.command(name)(getattr(importlib.import_module(module), function))
+        command = typer.main.get_command(single)
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _LazyGroup(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _LazyCommands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the framework's signature
+        return list(COMMANDS)
+
+
+CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    cls=_LazyGroup,
+    name="tmsync",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings=CONTEXT,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        output.result(f"tmsync {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    ctx: typer.Context,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="Configuration file (default: ~/.config/tmsync/config.toml)."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell what happens, on standard error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but what is wrong.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Link TeslaMate to TWCManager: API tokens, and a plain word on what is wrong."""
+    from tmsync.commands.globals import Globals
+
+    del version
+    if verbose:
+        from tmsync.core import trace
+
+        trace.listen(output.verbose)
+    ctx.obj = Globals(config, verbose, quiet)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; the exit code. Nothing escapes as a traceback."""
+    output.prepare()
+    try:
+        code = app(list(arguments), prog_name="tmsync", standalone_mode=False)
+    except TmsyncError as error:
+        return _fail(arguments, error.problem, error.exit_code)
+    except typer.Abort:
+        output.message("tmsync: aborted")
+        return ExitCode.PROBLEM
+    except Exception as error:  # noqa: BLE001 - the last line of defence against tracebacks
+        if isinstance(error, _CLICK_EXCEPTION):
+            return _usage_error(arguments, error)
+        return _fail(arguments, _internal(error), ExitCode.PROBLEM)
+    return code if isinstance(code, int) else ExitCode.GOOD
+
+
+# Typer vendors click; the base of all its usage errors is reached through the one exception Typer exports.
+_CLICK_EXCEPTION: Final = typer.BadParameter.__mro__[2]
+
+
+def _usage_error(arguments: Sequence[str], error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return ExitCode.USAGE
+    path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "tmsync"
+    text = " ".join(error.format_message().split())
+    return _fail(arguments, Problem(Cause.USAGE, text, f"{path} --help tells how."), ExitCode.USAGE)
+
+
+def _internal(error: Exception) -> Problem:
+    """An error nobody foresaw, told without its text or its values: they might be secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace is not None else "unknown place"
+    return Problem(
+        Cause.INTERNAL, f"unforeseen {type(error).__name__} in {place}", "Please report this line with what you did."
+    )
+
+
+def _fail(arguments: Sequence[str], found: Problem, code: int) -> int:
+    output.problem(found)
+    if "--json" in arguments or "json" in _values(arguments, "--format"):
+        from tmsync.render.document import document
+
+        command = next((argument for argument in arguments if argument in COMMANDS), "")
+        output.result(document(command, {"ok": False, "error": found.as_json()}))
+    return code
+
+
+def _values(arguments: Sequence[str], flag: str) -> list[str]:
+    """Every value given to `flag`, whether as two arguments or with `=`."""
+    after = [value for name, value in itertools.pairwise(arguments) if name == flag]
+    return after + [argument.removeprefix(f"{flag}=") for argument in arguments if argument.startswith(f"{flag}=")]

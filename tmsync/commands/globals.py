@@ -1,0 +1,24 @@
+"""The global options, and the settings that follow from them and a command's own flags."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tmsync.core.config.load import load_settings
+from tmsync.core.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """What stands before the command's name."""
+
+    config_file: str | None = None
+    verbose: bool = False
+    quiet: bool = False
+
+    def settings(self, flags: Mapping[str, object]) -> Settings:
+        """All layers merged.
+
+        Raises: ConfigError.
+        """
+        return load_settings(environ=os.environ, flags=flags, config_file=self.config_file)

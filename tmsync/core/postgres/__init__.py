@@ -1,0 +1,1 @@
+"""PostgreSQL as tmsync meets it: the wire handshake, the login, the staged checks."""

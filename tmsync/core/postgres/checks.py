@@ -1,0 +1,109 @@
+"""The results of check-db: plain data, for any renderer."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from tmsync.core.errors import Cause, ExitCode
+
+
+class CheckId(StrEnum):
+    """The rungs of the ladder, in order."""
+
+    CONFIG = "config"
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    PROTOCOL = "protocol"
+    TLS = "tls"
+    PG_HBA = "pg-hba"
+    LOGIN = "login"
+    SCHEMA = "schema"
+    TOKENS = "tokens"
+    DECRYPT = "decrypt"
+    CLAIMS = "claims"
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class Step(NamedTuple):
+    """One step of a fix: what to do, in words, and what to paste for it, line by line."""
+
+    say: str
+    paste: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check's result."""
+
+    id: CheckId
+    status: Status
+    summary: str
+    cause: Cause | None = None
+    detail: str = ""
+    fix: tuple[Step, ...] = ()
+    hba_line: str | None = None
+    elapsed_s: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The check as check-db prints it; in `fix` words and lines to paste stand one after the other."""
+        document: dict[str, Any] = {
+            "id": self.id.value,
+            "status": self.status.value,
+            "cause": self.cause.value if self.cause else None,
+            "summary": self.summary,
+            "detail": self.detail,
+            "fix": [line for step in self.fix for line in (step.say, *step.paste) if line],
+            "elapsed_s": round(self.elapsed_s, 4),
+        }
+        if self.id is CheckId.PG_HBA:
+            document["hba_line"] = self.hba_line
+        return document
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """Everything check-db found out."""
+
+    target: dict[str, Any] | None = None
+    source_address: str | None = None
+    server_version: str | None = None
+    server_tls: str | None = None
+    schema_level: int | None = None
+    tokens_table: str | None = None
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def failure(self) -> Check | None:
+        """The first check that failed."""
+        return next((check for check in self.checks if check.status is Status.FAIL), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether TeslaMate's tokens can be read; warnings do not count."""
+        return self.failure is None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """2 for a faulty configuration, 1 for any other failure."""
+        if self.failure is None:
+            return ExitCode.GOOD
+        return ExitCode.USAGE if self.failure.id is CheckId.CONFIG else ExitCode.PROBLEM
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's fields, without command and version."""
+        return {
+            "ok": self.ok,
+            "target": self.target,
+            "source_address": self.source_address,
+            "server": {"version": self.server_version, "tls": self.server_tls},
+            "teslamate": {"schema_level": self.schema_level, "tokens_table": self.tokens_table},
+            "checks": [check.as_json() for check in self.checks],
+        }

@@ -1,0 +1,118 @@
+"""A database session that cannot hang: psycopg2 as TWCManager uses it, with a limit on every statement.
+
+Source: psycopg2 documentation, "The connect() function"; libpq's own limit ends with the login.
+"""
+
+import math
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from tmsync.core.config.settings import DatabaseSettings
+from tmsync.core.errors import Cause, StoreError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+APPLICATION_NAME: Final = "tmsync"
+
+
+class QueryFailed(StoreError):
+    """A statement failed; `sqlstate` tells how, empty when the connection broke."""
+
+    def __init__(self, sqlstate: str, message: str) -> None:
+        super().__init__(Cause.SERVER_ERROR, message, "Try again; if it stays, look into PostgreSQL's log.")
+        self.sqlstate = sqlstate
+
+
+class Session:
+    """An open, autocommitting session."""
+
+    def __init__(self, conn: "connection", timeout: float) -> None:
+        """timeout: seconds one statement may take."""
+        self.conn = conn
+        self.timeout = timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session."""
+        self.conn.close()
+
+    @property
+    def server_version(self) -> str:
+        """Such as "17.2", without what a distribution adds."""
+        return str(self.conn.info.parameter_status("server_version") or "").split(" ")[0]
+
+    @property
+    def tls_version(self) -> str | None:
+        """Such as "TLSv1.3"; None when the session is not encrypted."""
+        return self.conn.info.ssl_attribute("protocol") if self.conn.info.ssl_in_use else None
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement.
+
+        Raises: QueryFailed.
+        """
+        import psycopg2
+
+        try:
+            with self._watched(), self.conn.cursor() as cursor:
+                cursor.execute(sql, parameters or None)
+                return cursor.fetchall()
+        except psycopg2.Error as error:
+            message = (str(error).strip().splitlines() or ["the connection broke"])[0]
+            raise QueryFailed(error.pgcode or "", message) from None
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        # libpq waits for ever for an answer; shutting the socket down makes it give up.
+        timer = threading.Timer(self.timeout, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        try:
+            with socket.socket(fileno=os.dup(self.conn.fileno())) as sock:
+                sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+def connect(target: DatabaseSettings) -> Session:
+    """Log in. Without a password in the settings libpq looks into PGPASSWORD and ~/.pgpass itself.
+
+    Raises: psycopg2.OperationalError, whose text says what failed but gives no SQLSTATE.
+    """
+    import psycopg2
+
+    arguments: dict[str, Any] = {
+        "host": target.host,
+        "port": target.port,
+        "dbname": target.name,
+        "user": target.user,
+        "sslmode": target.sslmode,
+        "connect_timeout": max(1, math.ceil(target.connect_timeout)),
+        "application_name": APPLICATION_NAME,
+    }
+    if target.password is not None:
+        arguments["password"] = target.password.reveal()
+    if target.sslrootcert is not None:
+        arguments["sslrootcert"] = target.sslrootcert
+    conn = psycopg2.connect(**arguments)
+    conn.autocommit = True
+    return Session(conn, target.connect_timeout)

@@ -1,0 +1,1 @@
+"""TeslaMate's API tokens: the row, its encryption, and what the tokens say of themselves."""

@@ -1,0 +1,1 @@
+"""Results in, text out: Rich tables, plain lines, JSON."""
