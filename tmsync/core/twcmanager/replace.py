@@ -1,0 +1,121 @@
+"""Replacing a file that somebody else may replace at the same moment.
+
+What is guaranteed, and why:
+
+* Whole or not at all. The new content is written to a temporary file in the same folder and synced to disk; one
+  rename puts it in place; the folder is synced after that. Whoever opens the file sees the old or the new one.
+* No lost update. `exchange` swaps two names in one step (Linux renameat2 with RENAME_EXCHANGE), so what was replaced
+  is not gone but in hand: if it is not what the new content was made from, it goes back at once and the work starts
+  again from it. Where the system has no such call, the file is looked at once more right before the rename; another
+  program's write between that look and the rename, some microseconds, would be lost.
+* The previous content stays as `<name>.backup`.
+
+Source: rename(2); TWCManager lib/TWCManager/TWCMaster.py (saveSettings): temporary file, rename of the old file to
+`.backup`, rename of the new one into place, no lock.
+"""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+RENAME_EXCHANGE: Final = 2
+AT_FDCWD: Final = -100
+UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV})
+COPIED_ATTRIBUTES: Final = ("system.posix_acl_access", "security.selinux")
+
+
+class ExchangeUnsupported(Exception):
+    """This system or file system cannot swap two names in one step."""
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two files' names atomically.
+
+    Raises: ExchangeUnsupported, OSError.
+    """
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        raise ExchangeUnsupported from None
+    if renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code in UNSUPPORTED:
+        raise ExchangeUnsupported
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def write_beside(path: Path, data: bytes, like: os.stat_result | None, marker: str) -> Path:
+    """A synced temporary file in the folder of `path`, with owner, group, mode and access list of the file it is like.
+
+    like: the file it will replace; None for a new one: mode 0600, owned by the folder's owner where we may say so.
+    marker: begins the temporary file's name, so that what a crash leaves behind is known as ours.
+    Raises: OSError; nothing is left behind then.
+    """
+    temporary = path.with_name(f"{marker}{os.urandom(6).hex()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if like is None:
+                _give_to_folder_owner(path.parent, descriptor)
+            else:
+                _make_alike(path, descriptor, like)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    return temporary
+
+
+def _give_to_folder_owner(folder: Path, descriptor: int) -> None:
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _make_alike(path: Path, descriptor: int, like: os.stat_result) -> None:
+    now = os.fstat(descriptor)
+    if (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+    if not hasattr(os, "getxattr"):
+        return
+    for name in COPIED_ATTRIBUTES:
+        with suppress(OSError):
+            os.setxattr(descriptor, name, os.getxattr(path, name))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable; file systems that cannot do that are left alone."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def overwrite_in_place(path: Path, data: bytes, old_size: int) -> None:
+    """Write over a file that cannot be renamed (a bind-mounted single file), as safely as that can be done.
+
+    The content is padded with blanks to the old length, so that no moment has a mixture of lengths; it goes out in one
+    write. A power cut in the middle of it can still leave a mixture: that is what the backup is for.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        padded = data.ljust(old_size, b" ")
+        written = 0
+        while written < len(padded):
+            written += os.pwrite(descriptor, padded[written:], written)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

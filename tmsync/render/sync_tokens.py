@@ -1,0 +1,25 @@
+"""sync-tokens for people and for cron's mails: one line per change, silence otherwise."""
+
+from datetime import datetime
+
+from tmsync.core.sync import Report, Result, Via
+from tmsync.core.words import in_words
+
+
+def line(report: Report, now: datetime) -> str:
+    """What happened, in one line; empty when the error says it all."""
+    tokens, delivery = report.tokens, report.delivery
+    if tokens is None or delivery is None or report.error is not None:
+        return ""
+    token = f"token {tokens.fingerprint}"
+    left = f", expires in {in_words(tokens.expires_at - now)}"
+    target = delivery.target if delivery.via is Via.FILE else f"TWCManager at {delivery.target}"
+    held = f"TWCManager holds {report.held}" if report.held else "TWCManager holds no token"
+    proof = "" if delivery.verified else " (nothing here can prove that it was taken)"
+    return {
+        Result.WRITTEN: f"{token} written to {target}{left}",
+        Result.PUSHED: f"{token} pushed to {target}{left}{proof}",
+        Result.UNCHANGED: f"unchanged: {target} holds {token}{left}",
+        Result.DRY_RUN: f"dry run: {token} would go to {target}{left}; {held}",
+        Result.OUT_OF_SYNC: f"out of sync: {held}, TeslaMate {tokens.fingerprint}",
+    }[report.result]
