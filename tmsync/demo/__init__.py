@@ -1,0 +1,1 @@
+"""Private servers and a simulated surrounding, for `tmsync demo` and for the tests."""
