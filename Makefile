@@ -38,9 +38,11 @@ clean:
 .venv/installed: pyproject.toml .venv/bin/python
 	@echo "Installing tmsync and its development tools into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m compileall -q tmsync
 	@touch .venv/installed .venv/installed-demo
 
 .venv/installed-demo: pyproject.toml .venv/bin/python
 	@echo "Installing tmsync into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@$(BIN)/python -m compileall -q tmsync
 	@touch .venv/installed-demo

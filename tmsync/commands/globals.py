@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Globals:
+class Globals(NamedTuple):
     """What stands before the command's name."""
 
     config_file: str | None = None

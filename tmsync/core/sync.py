@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tmsync.core import trace
 from tmsync.core.clock import Clock
@@ -104,8 +104,7 @@ class Report:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """How sync-tokens was asked to work."""
 
     via: Via

@@ -187,9 +187,13 @@ class PrivatePostgres:
             process.wait(10)
 
     def reload(self) -> None:
-        """Make the server read its configuration again."""
+        """Make the server read its configuration again, and wait until new connections are judged by it."""
         assert self.process is not None  # noqa: S101 - a programming error of the caller
+        before = self.sql("select pg_conf_load_time()")
         self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + START_SECONDS
+        while self.sql("select pg_conf_load_time()") == before and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def write_hba(self, text: str) -> None:
         """Replace pg_hba.conf."""

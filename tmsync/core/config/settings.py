@@ -1,7 +1,6 @@
 """The merged settings: each value with its origin, and typed views of them for those who use them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -30,8 +29,7 @@ class Value(NamedTuple):
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseSettings:
+class DatabaseSettings(NamedTuple):
     """How to reach TeslaMate's database. `host` may be a folder: then it is a Unix socket, as for libpq."""
 
     host: str
@@ -45,8 +43,7 @@ class DatabaseSettings:
     """Seconds for one attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class TwcSettings:
+class TwcSettings(NamedTuple):
     """Where TWCManager keeps its settings and how it is told."""
 
     settings_file: Path
@@ -57,8 +54,7 @@ class TwcSettings:
     config: TwcConfig | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings, merged."""
 
     values: Mapping[str, Value]

@@ -96,7 +96,7 @@ class _Doctor:
             "user": target.user,
             "sslmode": target.sslmode,
         }
-        summary = f"{target.user} at {_place(target)}, database {target.name}, sslmode {target.sslmode}"
+        summary = f"{target.user} at {_place(target)}, database {target.name}"
         warnings = self.settings.warnings
         if not warnings:
             return Check(CheckId.CONFIG, Status.PASS, summary)

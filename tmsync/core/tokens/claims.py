@@ -6,10 +6,9 @@ Source: Tesla Fleet API documentation, "Third-party tokens"; TeslaMate lib/tesla
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MAX_TOKEN_CHARS: Final = 64 * 1024
 EXPIRES_SOON: Final = timedelta(hours=1)
@@ -28,8 +27,7 @@ class Api(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """The claims that matter. `expires_at` is None when the token names no readable `exp`."""
 
     expires_at: datetime | None

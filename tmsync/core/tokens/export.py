@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.settings import Settings
@@ -19,8 +18,7 @@ LIFETIME: Final = timedelta(hours=8)
 """How long Tesla's access tokens live; used for one that does not say itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """The row in the clear. refresh is None unless it was asked for."""
 
     access: Secret

@@ -4,9 +4,8 @@ Source: TeslaMate priv/repo/migrations/20250924215353 (schema private, 2.2.0), 2
 lib/teslamate/auth.ex (0 or 1 row; it raises when there are more).
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from tmsync.core.errors import Cause, DecryptionFailed, StoreError
 from tmsync.core.postgres.session import QueryFailed, Session
@@ -27,8 +26,7 @@ where n.nspname in ('private', 'public') and c.relname in ('tokens', 'schema_mig
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where the tokens are. `schema_level` is TeslaMate's newest migration, None where this role may not see it."""
 
     table: str
@@ -37,8 +35,7 @@ class Location:
     may_select: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRow:
+class TokenRow(NamedTuple):
     """The row as stored: bytes when encrypted, text in databases of TeslaMate < 1.27.0."""
 
     access: bytes | str

@@ -5,9 +5,8 @@ dropped, tabs become spaces, and everything after a `#` is cut, inside quotes to
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, ConfigError, Problem
 
@@ -15,8 +14,7 @@ MAX_BYTES: Final = 256 * 1024
 """A config.json beyond this is not one; bounds what a hostile file can cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class TwcConfig:
+class TwcConfig(NamedTuple):
     """The parsed file. `warnings` tell values that reach TWCManager otherwise than written."""
 
     path: Path

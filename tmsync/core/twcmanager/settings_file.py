@@ -8,7 +8,6 @@ import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -48,8 +47,7 @@ class TokenFields(NamedTuple):
         return {BEARER: self.bearer, REFRESH: self.refresh, EXPIRY: self.expires_at}
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The file at one moment. `stat` is None when there was none; `data` then is what a new one starts from."""
 
     raw: bytes
@@ -72,8 +70,7 @@ class Snapshot:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What a write came to."""
 
     changed: bool
@@ -181,6 +178,8 @@ class SettingsFile:
         return Written(changed=True, backup=None, warnings=(warning,) if snapshot.restored else ())
 
     def _put_by_exchange(self, temporary: Path, snapshot: Snapshot) -> Written | None:
+        if _identity(self.real) != _identity_of(snapshot.stat):
+            return None
         journal = self._journal(temporary, snapshot)
         ours = _identity(temporary)
         temporary.rename(journal)
@@ -320,10 +319,11 @@ def _read(path: Path) -> tuple[bytes, os.stat_result | None]:
         return b"", None
     except OSError as error:
         raise _unreadable(path, error.strerror or "unknown error", RUN_AS) from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise _unreadable(path, "it is no regular file", "Name TWCManager's settings.json with --twc-settings.")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _unreadable(path, "it is no regular file", "Name TWCManager's settings.json with --twc-settings.")
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise _unreadable(path, "it is larger than 64 MiB", "Name TWCManager's settings.json with --twc-settings.")
@@ -365,7 +365,10 @@ def _dump(data: dict[str, Any], like: bytes) -> bytes:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        return _identity_of(path.stat())
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns
+
+
+def _identity_of(found: os.stat_result | None) -> tuple[int, int] | None:
+    return None if found is None else (found.st_ino, found.st_mtime_ns)

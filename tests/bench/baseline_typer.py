@@ -1,0 +1,30 @@
+"""The baseline: the least a Typer script can do to log in, read TeslaMate's token and decrypt it."""
+
+import hashlib
+import os
+
+import psycopg2
+import typer
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+app = typer.Typer()
+
+
+@app.command()
+def main() -> None:
+    conn = psycopg2.connect(
+        host=os.environ["BENCH_HOST"],
+        port=os.environ["BENCH_PORT"],
+        dbname="teslamate",
+        user="teslamate",
+        password=os.environ["BENCH_PASSWORD"],
+    )
+    with conn.cursor() as cursor:
+        cursor.execute("select access from private.tokens")
+        data = bytes(cursor.fetchone()[0])
+    key = hashlib.sha256(os.environ["BENCH_KEY"].encode()).digest()
+    token = AESGCM(key).decrypt(data[12:24], data[40:] + data[24:40], b"AES256GCM")
+    print(hashlib.sha256(token).hexdigest()[:12])
+
+
+app()

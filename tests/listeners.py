@@ -1,0 +1,83 @@
+"""Things that listen on a port and are no PostgreSQL server."""
+
+import http.server
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def listener(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Accept connections on a free port and let `answer` deal with each, in a thread of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    sock, _ = server.accept()
+                except OSError:
+                    return
+                held.append(sock)
+                threading.Thread(target=_dare, args=(answer, sock), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            for sock in held:
+                sock.close()
+
+
+def _dare(answer: Callable[[socket.socket], None], sock: socket.socket) -> None:
+    try:
+        answer(sock)
+    except OSError:
+        return
+
+
+def silence(sock: socket.socket) -> None:
+    """Accept, read, never answer."""
+    while sock.recv(1024):
+        pass
+
+
+def hang_up(sock: socket.socket) -> None:
+    sock.recv(1024)
+    sock.close()
+
+
+def says(data: bytes) -> Callable[[socket.socket], None]:
+    """Answer whatever comes with `data`, then wait."""
+
+    def answer(sock: socket.socket) -> None:
+        sock.recv(1024)
+        sock.sendall(data)
+        silence(sock)
+
+    return answer
+
+
+def ssh(sock: socket.socket) -> None:
+    """SSH speaks first, and begins with the letter that means "TLS, please" in PostgreSQL."""
+    sock.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+    silence(sock)
+
+
+@contextmanager
+def web_server() -> Iterator[int]:
+    """A web server that waits for a whole line before it answers."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
