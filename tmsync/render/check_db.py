@@ -69,5 +69,5 @@ def _step(step: Step, number: int) -> list[RenderableType]:
         said.add_column(overflow="fold")
         said.add_row(f"{number}.", Text(printable(step.say)))
         parts.append(said)
-    parts += [_Paste(f"       {line}", style="cyan") for line in step.paste]
+    parts += [_Paste(f"       {printable(line)}", style="cyan") for line in step.paste]
     return parts

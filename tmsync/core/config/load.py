@@ -18,11 +18,13 @@ from tmsync.core.config.schema import (
     Kind,
     Setting,
     allowed,
+    as_utf8,
     from_text,
     from_toml,
 )
 from tmsync.core.config.settings import Layer, Settings, Value, derived_defaults
 from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.paths import expanded
 from tmsync.core.secret import Secret
 from tmsync.core.twcmanager.config_file import TwcConfig, read_twc_config
 
@@ -95,7 +97,7 @@ class _Loader:
     def _toml_path(self, config_file: str | None) -> Path | None:
         for given, origin in ((config_file, "--config"), (self.environ.get(f"{ENV_PREFIX}CONFIG"), "TMSYNC_CONFIG")):
             if given:
-                path = Path(given).expanduser()
+                path = expanded(given)
                 if not path.exists():
                     raise ConfigError(
                         Cause.UNREADABLE_FILE,
@@ -103,9 +105,10 @@ class _Loader:
                         "Name an existing file, or leave it out to use ~/.config/tmsync/config.toml.",
                     )
                 return path
-        base = self.environ.get("XDG_CONFIG_HOME") or "~/.config"
+        home = self.environ.get("HOME") or expanded("~")
+        base = self.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
         for folder in (base, "/etc"):
-            path = Path(os.path.expanduser(folder)) / "tmsync" / "config.toml"  # noqa: PTH111 - no HOME: stays as it is
+            path = Path(folder) / "tmsync" / "config.toml"
             if path.is_file():
                 return path
         return None
@@ -127,7 +130,7 @@ class _Loader:
             if from_file:
                 if not isinstance(value, str):
                     raise _wrong_type(name, str(path), "file name")
-                yield setting, self._secret_file(name, path.parent / Path(value).expanduser()), f"{path} ({name})"
+                yield setting, self._secret_file(setting, name, path.parent / expanded(value)), f"{path} ({name})"
                 continue
             holds_secret |= setting.secret
             try:
@@ -158,7 +161,7 @@ class _Loader:
                 continue
             _only_once(seen, setting.name, variable, "the environment")
             if from_file:
-                yield setting, self._secret_file(variable, Path(text).expanduser()), f"{variable}"
+                yield setting, self._secret_file(setting, variable, expanded(text)), variable
             else:
                 yield setting, self._text(setting, text, variable), variable
 
@@ -179,9 +182,12 @@ class _Loader:
 
     # -- secrets in files
 
-    def _secret_file(self, name: str, path: Path) -> Secret:
+    def _secret_file(self, setting: Setting, name: str, path: Path) -> Secret:
         raw, mode = _read(path, MAX_SECRET_FILE_BYTES, f"the file named by {name}")
-        text = raw.decode("utf-8", "surrogateescape")
+        try:
+            text = as_utf8(setting, raw.decode("utf-8", "surrogateescape"))
+        except BadValue as error:
+            raise _bad_value(setting, f"{path}, named by {name}", "", str(error)) from None
         trimmed = text.removesuffix("\n").removesuffix("\r")
         if not trimmed or "\0" in trimmed:
             what = "holds NUL bytes" if trimmed else "is empty"

@@ -3,12 +3,12 @@
 One row per setting; the loader walks the table, so a default or a name stands here and nowhere else.
 """
 
-import os
 import shlex
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.paths import expanded
 from tmsync.core.secret import Secret
 
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -150,11 +150,26 @@ def from_text(setting: Setting, text: str) -> Any:
     Raises: BadValue when it cannot be read or is not allowed.
     """
     try:
-        return _checked(setting, _READERS.get(setting.kind, str)(text))
+        return _checked(setting, _READERS.get(setting.kind, str)(as_utf8(setting, text)))
     except BadValue:
         raise
     except ValueError:
         raise BadValue(allowed(setting)) from None
+
+
+def as_utf8(setting: Setting, text: str) -> str:
+    """Text of the environment, of a flag or of a file, read as UTF-8 whatever the locale says.
+
+    Raises: BadValue where it is none; an encryption key may be any bytes, and a file name, too.
+    """
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        if setting.kind is Kind.FILE or setting.name == "teslamate.encryption_key":
+            return text
+        raise BadValue(f"{allowed(setting)}, as UTF-8") from None
 
 
 def _checked(setting: Setting, value: Any) -> Any:
@@ -171,7 +186,7 @@ def _checked(setting: Setting, value: Any) -> Any:
         case Kind.ARGUMENTS:
             return tuple(value)
         case Kind.FILE:
-            return os.path.expanduser(value)  # noqa: PTH111 - kept as text: pathlib would drop a leading ./
+            return str(expanded(value))
         case Kind.URL:
             return value.rstrip("/")
         case _:

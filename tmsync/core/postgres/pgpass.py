@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tmsync.core.config.settings import DatabaseSettings
+from tmsync.core.paths import expanded
 from tmsync.core.postgres.network import is_socket_folder
 
 
@@ -27,7 +28,7 @@ def find_password(target: DatabaseSettings, environ: Mapping[str, str]) -> Found
         return Found(target.password.reveal(), None)
     if environ.get("PGPASSWORD"):
         return Found(environ["PGPASSWORD"], None)
-    path = Path(environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
+    path = expanded(environ.get("PGPASSFILE") or "~/.pgpass")
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
+from tmsync.core.paths import expanded
 
 if TYPE_CHECKING:
     import ssl
@@ -30,7 +31,7 @@ class TlsFailed(Exception):
 
 def default_root() -> Path:
     """Where libpq looks for certificates when sslrootcert is not set."""
-    return Path("~/.postgresql/root.crt").expanduser()
+    return expanded("~/.postgresql/root.crt")
 
 
 def secure(sock: socket.socket, target: DatabaseSettings) -> "ssl.SSLSocket":
@@ -75,7 +76,7 @@ def _trust(context: "ssl.SSLContext", root: str | None) -> None:
 
 def _identify(context: "ssl.SSLContext") -> None:
     """Present libpq's default client certificate, where there is one: pg_hba.conf may ask for it."""
-    certificate = Path("~/.postgresql/postgresql.crt").expanduser()
+    certificate = expanded("~/.postgresql/postgresql.crt")
     if certificate.exists():
         try:
             context.load_cert_chain(certificate, certificate.with_suffix(".key"))

@@ -1,0 +1,142 @@
+"""The command line itself: usage errors, exit codes, streams, surroundings that lack something."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.surroundings import TeslaMate, tmsync
+from tmsync import __version__
+
+ASCII_ONLY = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+TMSYNC = [sys.executable, "-m", "tmsync"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["chek-db"], "Did you mean 'check-db'"),
+        (["check-db", "--db-prot", "1"], "--db-prot"),
+        (["check-db", "--db-port", "x"], "--db-port"),
+        (["check-db", "--db-port", "0"], "--db-port"),
+        (["check-db", "--sslmode", "on"], "--sslmode"),
+        (["check-db", "--format", "xml"], "--format"),
+        (["sync-tokens", "--via", "pigeon"], "--via"),
+        (["check-db", "extra"], "extra"),
+        (["--config", "/nonexistent.toml", "sync-tokens"], "/nonexistent.toml"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line_and_exit_code_2(arguments: list[str], words: str) -> None:
+    run = tmsync(*arguments)
+    told = run.err or run.out
+    assert run.code == 2
+    assert words in told
+    assert "Traceback" not in run.out + run.err
+
+
+def test_wrong_usage_with_json_is_a_document_too() -> None:
+    run = tmsync("sync-tokens", "--json", "--nonsense")
+    assert run.code == 2
+    assert (run.json["command"], run.json["ok"], run.json["error"]["cause"]) == ("sync-tokens", False, "usage")
+
+
+def test_no_command_shows_the_help() -> None:
+    run = tmsync()
+    assert run.code == 2
+    assert "check-db" in run.out + run.err
+
+
+def test_version() -> None:
+    assert (tmsync("--version").out, tmsync("--version").code) == (f"tmsync {__version__}\n", 0)
+
+
+@pytest.mark.parametrize("command", ["", "check-db", "sync-tokens", "demo"])
+def test_help_of_every_command_has_an_example(command: str) -> None:
+    run = tmsync(*([command] if command else []), "--help", environ={"COLUMNS": "200"})
+    assert run.code == 0
+    assert not command or f"Example: tmsync {command}" in run.out
+
+
+@pytest.mark.parametrize("environ", [ASCII_ONLY, {"TERM": "dumb"}, {}])
+def test_poor_surroundings(teslamate: TeslaMate, environ: dict[str, str]) -> None:
+    for width in ("40", "80", "nonsense"):
+        run = tmsync("check-db", "--db-user", "Müller", environ=teslamate.environ(COLUMNS=width, **environ))
+        assert run.code == 1
+        assert "Traceback" not in run.out + run.err
+        assert "fail  login" in run.out
+
+
+def test_missing_home(teslamate: TeslaMate) -> None:
+    clean = {"PATH": os.environ["PATH"], **teslamate.environ()}
+    done = subprocess.run([*TMSYNC, "check-db"], env=clean, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_closed_standard_output_is_no_traceback(teslamate: TeslaMate, form: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **teslamate.environ()}
+    try:
+        done = subprocess.run(
+            [*TMSYNC, "check-db", *form],
+            env=clean,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            cwd="/",
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def on_terminal(environ: dict[str, str], *arguments: str) -> str:
+    """What tmsync writes to a terminal of 80 columns."""
+    leader, follower = pty.openpty()
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TERM": "xterm-256color", "COLUMNS": "80", **environ}
+    process = subprocess.Popen(
+        [*TMSYNC, *arguments],
+        env=clean,
+        stdout=follower,
+        stderr=follower,
+        stdin=follower,
+        cwd="/",
+    )
+    os.close(follower)
+    told = b""
+    while True:
+        try:
+            data = os.read(leader, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        told += data
+    process.wait()
+    os.close(leader)
+    return told.decode()
+
+
+def test_colours_on_a_terminal_and_nowhere_else(teslamate: TeslaMate) -> None:
+    assert "\x1b[32mpass" in on_terminal(teslamate.environ(), "check-db")
+    assert "\x1b[3" not in on_terminal(teslamate.environ(NO_COLOR="1"), "check-db")
+    assert "\x1b" not in tmsync("check-db", environ=teslamate.environ()).out
+    assert "\x1b[32m" in tmsync("check-db", environ=teslamate.environ(FORCE_COLOR="1", TERM="xterm-256color")).out
+
+
+def test_foreign_text_moves_no_cursor(teslamate: TeslaMate) -> None:
+    told = on_terminal(
+        teslamate.environ(NO_COLOR="1"), "check-db", "--db-user", "x\x1b[2Jy[red]z[/]", "--db-name", "a\nb"
+    )
+    assert "\x1b[2J" not in told
+    assert "x\\x1b[2Jy[red]z[/]" in told
+
+
+def test_hostile_host_name_is_one_line(make_config: Callable[..., Path]) -> None:
+    run = tmsync("--config", str(make_config('[database]\nhost = "a\\u001b[31m"\n')), "check-db", "--timeout", "1")
+    assert run.code == 1
+    assert "\x1b" not in run.out + run.err
