@@ -1,0 +1,1 @@
+complete --command tmsync --no-files --arguments "(env _TMSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) tmsync)" --condition "env _TMSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) tmsync"

@@ -1,0 +1,62 @@
+"""What the documents say is true."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.generate import README, ROOT, completions, documented, readme
+from tests.surroundings import tmsync
+from tmsync import __version__
+from tmsync.cli import COMMANDS
+from tmsync.core.config.schema import SETTINGS
+
+
+def test_completions_are_up_to_date() -> None:
+    for path, text in completions().items():
+        assert path.read_text("utf-8") == text, f"{path.name} is out of date: make completions"
+
+
+def test_help_texts_in_the_readme_are_up_to_date() -> None:
+    assert documented() == {"", *COMMANDS}
+    assert README.read_text("utf-8") == readme(), "README.md is out of date: make completions"
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    text = README.read_text("utf-8")
+    for setting in SETTINGS:
+        if setting.section != "health":
+            assert re.search(rf"\| `{re.escape(setting.name)}`", text), setting.name
+    assert "`health.late_after.<state>`" in text
+
+
+def test_every_commands_flags_reach_its_settings() -> None:
+    told = "".join(tmsync(command, "--help", environ={"COLUMNS": "200"}).out for command in COMMANDS)
+    for setting in SETTINGS:
+        if setting.flag and setting.section in ("database", "twcmanager"):
+            assert setting.flag in told
+
+
+def test_toml_example_in_the_readme_loads(tmp_path_factory: pytest.TempPathFactory) -> None:
+    examples = re.findall(r"(?s)```toml\n(.*?)```", README.read_text("utf-8"))
+    assert examples
+    for example in examples:
+        tomllib.loads(example)
+        path = tmp_path_factory.mktemp("toml") / "config.toml"
+        path.write_text(example)
+        run = tmsync("--config", str(path), "sync-tokens", "--json", "--timeout", "0.2")
+        assert run.code in (1, 2)
+        assert run.json["error"]["cause"] not in ("unknown-key", "wrong-type", "bad-value", "bad-syntax")
+
+
+def test_changelog_has_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("words", "expected"), [("tmsync ", "check-db"), ("tmsync check-db --ssl", "--sslmode")])
+def test_completion_answers(words: str, expected: str) -> None:
+    environ = {"_TMSYNC_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    done = subprocess.run([sys.executable, "-m", "tmsync"], env=environ, capture_output=True, text=True)
+    assert expected in done.stdout.split()
