@@ -406,7 +406,10 @@ def test_usage_without_select_is_no_privilege_either(teslamate: TeslaMate) -> No
     expect(teslamate.check_db("--db-user", "twc"), "schema", "no-privilege")
 
 
-@pytest.mark.parametrize("row", ["delete from private.tokens", "update private.tokens set access = null"])
+@pytest.mark.parametrize(
+    "row",
+    ["delete from private.tokens", "update private.tokens set access = null", "update private.tokens set access = ''"],
+)
 def test_signed_out(teslamate: TeslaMate, row: str) -> None:
     teslamate.sql(row)
     expect(teslamate.check_db(), "tokens", "signed-out")

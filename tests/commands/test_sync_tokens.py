@@ -302,6 +302,20 @@ def test_push_without_a_readable_settings_file_is_unproven_and_says_so(teslamate
         assert "nothing here can prove" in tmsync("sync-tokens", *arguments, environ=environ).out
 
 
+def test_twcmanager_on_another_host_needs_its_address_only(teslamate: TeslaMate, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    far.mkdir()
+    with running(far / "settings.json") as manager:
+        environ = teslamate.environ(TMSYNC_TWCMANAGER_SETTINGS_FILE="/nonexistent/settings.json")
+        arguments = ("sync-tokens", "--json", "--twc-url", f"http://127.0.0.1:{manager.port}")
+        run = tmsync(*arguments, environ=environ)
+        assert outcome(run) == ("pushed", 0)
+        assert run.json["delivery"]["verified"] is None
+        assert manager.memory["carApiBearerToken"] == teslamate.access
+        expect_error(tmsync(*arguments, "--check", environ=environ), "settings-unreadable")
+    expect_error(tmsync(*arguments, environ=environ), "settings-unwritable")
+
+
 def test_nobody_at_the_web_control(teslamate: TeslaMate, twc: TwcFolder) -> None:
     expect_error(teslamate.sync(twc, "--via", "http"), "twcmanager-unreachable")
 

@@ -176,7 +176,16 @@ class _Run:
     # -- by file, or by whatever suits
 
     def _local(self) -> None:
-        snapshot = self.file.read()
+        try:
+            snapshot = self.file.read()
+        except DeliveryError as error:
+            # TWCManager may run on another host: then there is no file to see, and its address is enough.
+            sighting = self._look() if self.wish.via is Via.AUTO else None
+            if sighting is None or not sighting.reachable:
+                raise
+            trace.say(str(error))
+            self._http(sighting)
+            return
         self._note_held(snapshot)
         delivery = self.report.delivery = Delivery(Via.FILE, str(self.file.path))
         if snapshot.holds(self.fields):
@@ -186,14 +195,18 @@ class _Run:
             delivery.verified = True
             self.report.result = Result.UNCHANGED
             return
-        config_file = self.twc.config.path if self.twc.config else None
-        sighting = look(self.file.real, config_file, self.twc.url, STATUS_TIMEOUT_S)
-        trace.say(f"TWCManager is {sighting.presence}: {sighting.reason}")
+        sighting = self._look()
         delivery.twcmanager = sighting.presence
         if sighting.reachable and self.wish.via is Via.AUTO:
             self._http(sighting)
         elif not self._only_asked():
             self._write(sighting, delivery)
+
+    def _look(self) -> Sighting:
+        config_file = self.twc.config.path if self.twc.config else None
+        sighting = look(self.file.real, config_file, self.twc.url, STATUS_TIMEOUT_S)
+        trace.say(f"TWCManager is {sighting.presence}: {sighting.reason}")
+        return sighting
 
     def _write(self, sighting: Sighting, delivery: Delivery) -> None:
         written = self.file.write(self.fields, self.clock)
@@ -271,6 +284,12 @@ class _Run:
             delivery.verified = True
             self.report.result = Result.UNCHANGED
             return
+        if self.wish.check and snapshot is None:
+            raise DeliveryError(
+                Cause.SETTINGS_UNREADABLE,
+                f"{self.file.path} cannot be read here, so nothing tells which token TWCManager holds",
+                "Run --check where TWCManager's settings.json can be read.",
+            )
         if self._only_asked():
             return
         form = {BEARER: self.fields.bearer}

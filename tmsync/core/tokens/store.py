@@ -97,7 +97,7 @@ def read_row(session: Session, location: Location) -> TokenRow:
             f"{location.table} holds more than one row; TeslaMate itself refuses to work with that",
             "Sign out and in again on TeslaMate's web page, or delete the rows that are not current.",
         )
-    if not rows or rows[0][0] is None:
+    if not rows or not rows[0][0]:
         what = "holds no row" if not rows else "holds no access token"
         raise StoreError(Cause.SIGNED_OUT, f"{location.table} {what}: TeslaMate is signed out", SIGN_IN_HINT)
     access, refresh, updated_at = rows[0]
@@ -118,11 +118,14 @@ def open_token(stored: bytes | str, key: Secret | None, other: bytes | str | Non
     candidates = key.candidates()
     fitting = find_key(data, candidates) or candidates[0]
     try:
-        return Secret(decrypt(data, fitting))
+        token = decrypt(data, fitting)
     except DecryptionFailed as error:
         if error.cause is Cause.WRONG_KEY:
             raise _explained(error, data, candidates, other) from None
         raise
+    if not token:
+        raise DecryptionFailed(Cause.CORRUPT, "the stored token is empty", SIGN_IN_HINT)
+    return Secret(token)
 
 
 def is_plain(stored: bytes | str) -> bool:
