@@ -16,11 +16,24 @@ def demo() -> None:
     """
     from tmsync.demo.story import Story
 
+    stop = _Stop()
     # SIGTERM ends the demo like Ctrl-C does: the servers are stopped and the folder is removed on the way out.
-    signal.signal(signal.SIGTERM, _interrupt)
-    code = Story(lambda text: output.result(f"{text}\n"), SystemClock().now()).run()
+    signal.signal(signal.SIGTERM, stop)
+    code = Story(stop.tell, SystemClock().now()).run()
     raise typer.Exit(code)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Stop:
+    """Ends the story at once, or at its next sentence should the exception get lost in somebody's code."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+    def tell(self, text: str) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        output.result(f"{text}\n")

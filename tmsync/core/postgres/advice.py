@@ -4,6 +4,7 @@ Source: TeslaMate docs/installation/docker.md (service names `database` and `tes
 PostgreSQL documentation ("Client Authentication", "GRANT"), the official postgres image.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -117,14 +118,22 @@ def hba_steps(cause: Cause, target: DatabaseSettings, address: str | None) -> tu
         *first,
         Step(add, (line,)),
         Step(
-            "Where it is: Debian /etc/postgresql/<version>/main/pg_hba.conf; in TeslaMate's Docker container in the"
-            " data folder; the server knows:",
+            "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf; any server tells a superuser where it is:",
             ("SHOW hba_file;",),
         ),
+        *_in_docker(line),
         Step("Then reload, which disturbs nobody. Debian:", ("sudo systemctl reload postgresql",)),
         Step("Any server, as a superuser:", ("SELECT pg_reload_conf();",)),
         Step("Docker:", (f"{DOCKER_PSQL} -c 'SELECT pg_reload_conf()'",)),
     )
+
+
+def _in_docker(line: str) -> tuple[Step, ...]:
+    """The line put in by one command; not for names that a shell or sed would read otherwise."""
+    if not re.fullmatch(r"[A-Za-z0-9_ ./:-]+", line):
+        return ()
+    insert = f'docker compose exec database sh -c \'sed -i "1i {line}" "$PGDATA/pg_hba.conf"\''
+    return (Step("In TeslaMate's Docker container:", (insert,)),)
 
 
 def grants(target: DatabaseSettings, table: str) -> tuple[str, ...]:
