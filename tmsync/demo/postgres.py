@@ -123,7 +123,11 @@ class PrivatePostgres:
         self.data = self.folder / "data"
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -223,17 +227,26 @@ class PrivatePostgres:
             *("-D", self.data, "-U", SUPERUSER, "--auth-local=trust", "--auth-host=scram-sha-256"),
             *("--encoding=UTF8", "--no-locale", "--no-sync"),
         ]
-        done = subprocess.run(
+        # A group of its own: when we are interrupted, initdb's children must not go on filling the folder.
+        process = subprocess.Popen(
             command,
-            check=False,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             cwd=self.folder,
             env=self._environ(),
+            start_new_session=True,
             **self._as_user(),
         )
-        if done.returncode:
-            raise DemoError(Cause.INTERNAL, f"initdb failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        try:
+            told, _ = process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if process.returncode:
+            raise DemoError(Cause.INTERNAL, f"initdb failed: {(told.strip().splitlines() or ['no reason given'])[-1]}")
 
     def _make_reachable(self) -> None:
         """Copy the installation where the server's user can get at it: a wheel may lie in root's home."""
