@@ -12,10 +12,13 @@ from tmsync.commands.globals import Globals
 from tmsync.commands.options import DbHost, DbName, DbPort, DbUser, Json, Ssl, Timeout, TwcConfigFile, database_flags
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import ConfigError
+from tmsync.core.paths import expanded
 from tmsync.core.postgres.checks import Diagnosis
-from tmsync.core.postgres.doctor import diagnose
+from tmsync.core.postgres.examine import HbaRequest, examine
 from tmsync.render.document import document
 from tmsync.system import SystemClock
+
+HBA_PANEL = "pg_hba.conf"
 
 
 class Format(StrEnum):
@@ -34,6 +37,45 @@ def check_db(
     sslmode: Ssl = None,
     timeout: Timeout = None,
     twc_config: TwcConfigFile = None,
+    pg_hba: Annotated[
+        str | None,
+        typer.Option("--pg-hba", metavar="FILE", help="Judge this pg_hba.conf, too.", rich_help_panel=HBA_PANEL),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Judge the file alone; contact nothing.", rich_help_panel=HBA_PANEL)
+    ] = False,
+    client_address: Annotated[
+        str | None,
+        typer.Option(
+            "--client-address",
+            metavar="IP",
+            help="The client as the server sees it, or local (default this host).",
+            rich_help_panel=HBA_PANEL,
+        ),
+    ] = None,
+    client_tls: Annotated[
+        bool | None,
+        typer.Option(
+            "--client-tls/--no-client-tls",
+            help="Whether the client uses TLS (default what sslmode tries).",
+            rich_help_panel=HBA_PANEL,
+        ),
+    ] = None,
+    member_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--member-of",
+            metavar="ROLE",
+            help="A role the user is a member of, for +role entries; may be repeated.",
+            rich_help_panel=HBA_PANEL,
+        ),
+    ] = None,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply", help="Write the line into the file, keep a backup, and reload.", rich_help_panel=HBA_PANEL
+        ),
+    ] = False,
     fmt: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
     as_json: Json = False,
 ) -> None:
@@ -42,17 +84,43 @@ def check_db(
     Eleven checks, from the configuration up to the token's expiry; the first that fails is explained.
 
     Example: tmsync check-db --db-host 192.168.1.5
+
+    Example: tmsync check-db --pg-hba pg_hba.conf --offline --client-address 192.168.1.50
     """
     options: Globals = ctx.obj
+    request = _hba_request(pg_hba, offline, client_address, client_tls, member_of, apply)
     flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
     settings: Settings | ConfigError
     try:
         settings = options.settings({**flags, "twcmanager.config_file": twc_config})
     except ConfigError as error:
         settings = error
-    found = diagnose(settings, clock=SystemClock(), environ=os.environ)
+    found = examine(settings, request, clock=SystemClock(), environ=os.environ)
     _show(found, as_json=as_json or fmt is Format.JSON, quiet=options.quiet)
     raise typer.Exit(found.exit_code)
+
+
+def _hba_request(
+    pg_hba: str | None,
+    offline: bool,
+    client_address: str | None,
+    client_tls: bool | None,
+    member_of: list[str] | None,
+    apply: bool,
+) -> HbaRequest | None:
+    if pg_hba is None:
+        companions = {
+            "--offline": offline,
+            "--client-address": client_address,
+            "--client-tls": client_tls is not None,
+            "--member-of": member_of,
+            "--apply": apply,
+        }
+        given = [flag for flag, value in companions.items() if value]
+        if given:
+            raise typer.BadParameter(f"{given[0]} goes with --pg-hba FILE")
+        return None
+    return HbaRequest(expanded(pg_hba), offline, client_address, client_tls, tuple(member_of or ()), apply)
 
 
 def _show(found: Diagnosis, *, as_json: bool, quiet: bool) -> None:

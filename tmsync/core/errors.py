@@ -52,6 +52,9 @@ class Cause(StrEnum):
     PLAIN_ONLY = "plain-only"
     CLIENT_CERTIFICATE = "client-certificate"
     NO_PASSWORD_METHOD = "no-password-method"
+    SYNTAX_ERROR = "syntax-error"
+    TOO_WIDE = "too-wide"
+    HBA_UNWRITABLE = "hba-unwritable"
     # login
     NO_PASSWORD = "no-password"
     BAD_CREDENTIALS = "bad-credentials"

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tmsync.core.twcmanager import replace, settings_file
+from tmsync.core import replace
+from tmsync.core.twcmanager import settings_file
 from tmsync.core.twcmanager.settings_file import SettingsFile, TokenFields
 from tmsync.system import SystemClock
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.twcmanager.surgery import EXPIRY, save_like_twcmanager
+from tmsync.core import replace
 from tmsync.core.errors import Cause, DeliveryError
-from tmsync.core.twcmanager import replace, settings_file
+from tmsync.core.twcmanager import settings_file
 from tmsync.core.twcmanager.settings_file import SettingsFile, TokenFields
 from tmsync.system import SystemClock
 

@@ -11,7 +11,8 @@ from typing import Final
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
 from tmsync.core.postgres.checks import Step
-from tmsync.core.postgres.quoting import hba_line, sql_name
+from tmsync.core.postgres.hba_line import reload_steps
+from tmsync.core.postgres.quoting import sql_name
 
 DOCKER_PSQL: Final = "docker compose exec database psql -U teslamate teslamate"
 AS_OWNER: Final = f"Run as the owner of TeslaMate's tables ({DOCKER_PSQL}):"
@@ -37,7 +38,17 @@ def network_steps(cause: Cause, target: DatabaseSettings) -> tuple[Step, ...]:
         running = Step(
             "See whether the server runs:", ("docker compose ps database", "systemctl status postgresql --no-pager")
         )
-        return (running, publish, listen, Step(f"Or set database.port, if the server does not use {target.port}."))
+        add_on = Step(
+            "A PostgreSQL add-on of Home Assistant publishes its port only when one is entered on its Configuration"
+            " page, under Network."
+        )
+        return (
+            running,
+            publish,
+            listen,
+            add_on,
+            Step(f"Or set database.port, if the server does not use {target.port}."),
+        )
     return (
         Step("See whether the machine is on and reachable from here:", (f"ping -c 3 {target.host}",)),
         Step(
@@ -102,9 +113,10 @@ def tls_steps(cause: Cause, target: DatabaseSettings) -> tuple[Step, ...]:
     return (Step("The server's log says why it broke off:", ("docker compose logs --tail 20 database",)),)
 
 
-def hba_steps(cause: Cause, target: DatabaseSettings, address: str | None) -> tuple[Step, ...]:
-    """For pg-hba."""
-    line = hba_line(target.name, target.user, address)
+def hba_steps(cause: Cause, target: DatabaseSettings, line: str | None) -> tuple[Step, ...]:
+    """For pg-hba. line: what lets this host in; None for a name that pg_hba.conf cannot hold."""
+    if line is None:
+        return (Step(f"No pg_hba.conf can name the role {target.user!r}: use another one."),)
     first: tuple[Step, ...] = ()
     if cause is Cause.TLS_ONLY:
         first = (Step("Use TLS, which the server's rules let through:", ('database.sslmode = "prefer"',)),)
@@ -122,9 +134,7 @@ def hba_steps(cause: Cause, target: DatabaseSettings, address: str | None) -> tu
             ("SHOW hba_file;",),
         ),
         *_in_docker(line),
-        Step("Then reload, which disturbs nobody. Debian:", ("sudo systemctl reload postgresql",)),
-        Step("Any server, as a superuser:", ("SELECT pg_reload_conf();",)),
-        Step("Docker:", (f"{DOCKER_PSQL} -c 'SELECT pg_reload_conf()'",)),
+        *reload_steps(),
     )
 
 

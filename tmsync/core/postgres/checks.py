@@ -1,5 +1,6 @@
 """The results of check-db: plain data, for any renderer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ class CheckId(StrEnum):
     TOKENS = "tokens"
     DECRYPT = "decrypt"
     CLAIMS = "claims"
+    HBA_FILE = "hba-file"
+    """Only with a pg_hba.conf at hand; needs no server."""
 
 
 class Status(StrEnum):
@@ -51,6 +54,8 @@ class Check:
     fix: tuple[Step, ...] = ()
     hba_line: str | None = None
     elapsed_s: float = 0.0
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the document that only this check has."""
 
     def as_json(self) -> dict[str, Any]:
         """The check as check-db prints it; in `fix` words and lines to paste stand one after the other."""
@@ -63,6 +68,7 @@ class Check:
             "fix": [line for step in self.fix for line in (step.say, *step.paste) if line],
             "hba_line": self.hba_line,
             "elapsed_s": round(self.elapsed_s, 4),
+            **self.more,
         }
 
 
@@ -74,6 +80,11 @@ class Diagnosis:
     source_address: str | None = None
     server_version: str | None = None
     server_tls: str | None = None
+    seen_address: str | None = None
+    """This host as the server sees it, where its own words told; behind a translation it is not `source_address`."""
+    offers_tls: bool | None = None
+    hba_file: str | None = None
+    """Where the server keeps its pg_hba.conf; told to superusers only."""
     schema_level: int | None = None
     tokens_table: str | None = None
     checks: list[Check] = field(default_factory=list)
@@ -93,7 +104,16 @@ class Diagnosis:
         """2 for a faulty configuration, 1 for any other failure."""
         if self.failure is None:
             return ExitCode.GOOD
-        return ExitCode.USAGE if self.failure.id is CheckId.CONFIG else ExitCode.PROBLEM
+        faulty = self.failure.id is CheckId.CONFIG or self.failure.cause in (Cause.UNREADABLE_FILE, Cause.USAGE)
+        return ExitCode.USAGE if faulty else ExitCode.PROBLEM
+
+    def of(self, check_id: CheckId) -> Check | None:
+        """One check's result."""
+        return next((check for check in self.checks if check.id is check_id), None)
+
+    def amend(self, check: Check) -> None:
+        """Put `check` in place of the one of the same id."""
+        self.checks = [check if one.id is check.id else one for one in self.checks]
 
     def as_json(self) -> dict[str, Any]:
         """The document's fields, without command and version."""
@@ -101,7 +121,7 @@ class Diagnosis:
             "ok": self.ok,
             "target": self.target,
             "source_address": self.source_address,
-            "server": {"version": self.server_version, "tls": self.server_tls},
+            "server": {"version": self.server_version, "tls": self.server_tls, "hba_file": self.hba_file},
             "teslamate": {"schema_level": self.schema_level, "tokens_table": self.tokens_table},
             "checks": [check.as_json() for check in self.checks],
         }

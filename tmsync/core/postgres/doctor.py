@@ -14,11 +14,13 @@ from tmsync.core.config.settings import DatabaseSettings, Settings
 from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, TmsyncError
 from tmsync.core.postgres import advice
 from tmsync.core.postgres.checks import Check, CheckId, Diagnosis, Status, Step
+from tmsync.core.postgres.hba_line import line_for
+from tmsync.core.postgres.hba_live import tell_live_rules
 from tmsync.core.postgres.login import LoginFailure, log_in
 from tmsync.core.postgres.network import Dialled, dial, is_socket_folder, resolve, source_address
-from tmsync.core.postgres.probe import NEEDS_TLS, ROUTES, Probe, Prober
-from tmsync.core.postgres.quoting import hba_line
+from tmsync.core.postgres.probe import Probe, Prober
 from tmsync.core.postgres.session import Session
+from tmsync.core.postgres.sslmode import NEEDS_TLS, ROUTES
 from tmsync.core.postgres.verdicts import address_seen, hba_cause
 from tmsync.core.postgres.wire import PASSWORD_METHODS, Demand, ServerError
 from tmsync.core.secret import Secret
@@ -162,6 +164,7 @@ class _Doctor:
 
     def protocol(self) -> Check:
         self.probe = self.prober.probe(self.first)
+        self.found.offers_tls = self.probe.offers_tls
         failure = self.probe.protocol
         if failure is None:
             return Check(CheckId.PROTOCOL, Status.PASS, "a PostgreSQL server answers")
@@ -218,6 +221,8 @@ class _Doctor:
             self.session = outcome
             self.found.server_version = outcome.server_version
             self.found.server_tls = outcome.tls_version
+            if outcome.is_superuser:
+                tell_live_rules(outcome, self.found)
             return Check(CheckId.LOGIN, Status.PASS, f"{target.user} logs in; PostgreSQL {outcome.server_version}")
         what = _login_words(outcome, target)
         steps = advice.login_steps(outcome.cause, target, outcome.words, outcome.ignored)
@@ -284,7 +289,7 @@ class _Doctor:
             cause = Cause.PLAIN_ONLY if usual[0] else Cause.TLS_ONLY
         own = self.found.source_address
         seen = address_seen(first) if own is not None else None
-        address = seen or own
+        address = self.found.seen_address = seen or own
         who = f"{target.user}, database {target.name}, from {address or 'the Unix socket'}"
         what = {
             Cause.NO_ENTRY: f"no line lets in {who}",
@@ -305,8 +310,8 @@ class _Doctor:
             what,
             cause,
             "\n".join(detail),
-            advice.hba_steps(cause, target, address),
-            hba_line(target.name, target.user, address),
+            advice.hba_steps(cause, target, line := line_for(target.name, target.user, address)),
+            line,
         )
 
     def _tls_failed(self, cause: Cause, what: str, words: str) -> Check:

@@ -11,6 +11,7 @@ from tmsync.core import trace
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
 from tmsync.core.postgres.network import Address, dial
+from tmsync.core.postgres.sslmode import NEEDS_TLS, ROUTES
 from tmsync.core.postgres.tls import TlsFailed, secure
 from tmsync.core.postgres.wire import Answer, Closed, Demand, Garbage, ServerError, Wire
 
@@ -18,16 +19,6 @@ T = TypeVar("T")
 
 PATIENCE: Final = 0.6
 """Share of the timeout after which a silent peer is asked whether it is perhaps a line-based server."""
-NEEDS_TLS: Final = frozenset({"require", "verify-ca", "verify-full"})
-# What libpq tries, in order; True is TLS.
-ROUTES: Final = {
-    "disable": (False,),
-    "allow": (False, True),
-    "prefer": (True, False),
-    "require": (True,),
-    "verify-ca": (True,),
-    "verify-full": (True,),
-}
 SQLSTATE_CAUSES: Final = {"57P03": Cause.STARTING_UP, "53300": Cause.TOO_MANY_CONNECTIONS}
 
 

@@ -1,13 +1,11 @@
-"""Names as SQL and pg_hba.conf want them written.
+"""Names as SQL wants them written.
 
-Source: PostgreSQL documentation, "Identifiers and Key Words" and "The pg_hba.conf File".
+Source: PostgreSQL documentation, "Identifiers and Key Words".
 """
 
 import re
 from typing import Final
 
-HBA_KEYWORDS: Final = frozenset({"all", "sameuser", "samerole", "samegroup", "replication"})
-_HBA_PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.$-]*")
 _SQL_PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # The reserved words of PostgreSQL 12 to 18 that may not stand bare as a role's or a database's name.
 _RESERVED_WORDS: Final = """
@@ -27,18 +25,3 @@ def sql_name(name: str) -> str:
     if _SQL_PLAIN.fullmatch(name) and name not in SQL_RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'
-
-
-def hba_name(name: str) -> str:
-    """A database or user in pg_hba.conf, quoted where it would mean something else or split."""
-    if _HBA_PLAIN.fullmatch(name) and name not in HBA_KEYWORDS:
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def hba_line(database: str, user: str, address: str | None) -> str:
-    """The narrowest pg_hba.conf line that lets `user` in with a password; `address` None is the Unix socket."""
-    names = f"{hba_name(database)} {hba_name(user)}"
-    if address is None:
-        return f"local {names} scram-sha-256"
-    return f"host {names} {address}/{128 if ':' in address else 32} scram-sha-256"

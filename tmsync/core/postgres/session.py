@@ -56,6 +56,11 @@ class Session:
         return str(self.conn.info.parameter_status("server_version") or "").split(" ")[0]
 
     @property
+    def is_superuser(self) -> bool:
+        """Whether the role may look at everything; TeslaMate's own role is one in the official postgres image."""
+        return self.conn.info.parameter_status("is_superuser") == "on"
+
+    @property
     def tls_version(self) -> str | None:
         """Such as "TLSv1.3"; None when the session is not encrypted."""
         return self.conn.info.ssl_attribute("protocol") if self.conn.info.ssl_in_use else None

@@ -9,8 +9,9 @@ src/backend/libpq/auth.c (ClientAuthentication), src/backend/tcop/backend_startu
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 PROTOCOL_3_0: Final = 196608
@@ -93,9 +94,10 @@ class Wire:
             return self._error(answer)
         raise Garbage
 
-    def start(self, user: str, database: str) -> Answer:
-        """Send StartupMessage: what pg_hba.conf demands of this client, or the error."""
-        fields = [b"user", _bytes(user), b"database", _bytes(database), b"application_name", b"tmsync"]
+    def start(self, user: str, database: str, more: Mapping[str, str] = MappingProxyType({})) -> Answer:
+        """Send StartupMessage: what pg_hba.conf demands of this client, or the error. more: further parameters."""
+        parameters = {"user": user, "database": database, "application_name": "tmsync", **more}
+        fields = [_bytes(text) for pair in parameters.items() for text in pair]
         body = struct.pack("!i", PROTOCOL_3_0) + b"".join(field + b"\0" for field in fields) + b"\0"
         self._send(struct.pack("!i", len(body) + 4) + body)
         return self._answer()

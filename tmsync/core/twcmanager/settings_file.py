@@ -14,14 +14,14 @@ from typing import Any, Final, NamedTuple
 from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.errors import Cause, DeliveryError, Problem
-from tmsync.core.twcmanager.lock import exclusive
-from tmsync.core.twcmanager.replace import (
+from tmsync.core.replace import (
     ExchangeUnsupported,
     exchange,
     overwrite_in_place,
     sync_folder,
     write_beside,
 )
+from tmsync.core.twcmanager.lock import exclusive
 
 BEARER: Final = "carApiBearerToken"
 REFRESH: Final = "carApiRefreshToken"
