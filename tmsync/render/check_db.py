@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tmsync.core.postgres.checks import Check, Diagnosis, Status, Step
+from tmsync.core.postgres.checks import Check, CheckId, Diagnosis, Status, Step
 from tmsync.render.console import trimmed
 from tmsync.render.text import printable
 
@@ -19,17 +19,28 @@ def render(found: Diagnosis, screen: Console, *, quiet: bool = False) -> str:
     shown = [check for check in found.checks if not quiet or check.status in (Status.WARN, Status.FAIL)]
     if shown:
         parts.append(_table(shown))
-    parts += [part for check in shown if check.status is Status.WARN and check.fix for part in _fix(check)]
-    if found.failure is not None:
-        parts += _fix(found.failure)
-    elif not quiet:
+    advised = [check for check in shown if check.fix and check.status in (Status.WARN, Status.PASS)]
+    parts += [part for check in advised for part in _fix(check)]
+    for failure in _explained(found):
+        parts += _fix(failure)
+    if found.ok and not quiet:
         warnings = sum(check.status is Status.WARN for check in found.checks)
         told = f", with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
-        parts.append(Text(f"\nThis host can read TeslaMate's tokens{told}."))
+        offline = found.of(CheckId.CLAIMS) is None
+        good = "The file lets this client in" if offline else "This host can read TeslaMate's tokens"
+        parts.append(Text(f"\n{good}{told}."))
     with screen.capture() as capture:
         for part in parts:
             screen.print(part, soft_wrap=isinstance(part, _Paste))
     return trimmed(screen, capture.get())
+
+
+def _explained(found: Diagnosis) -> list[Check]:
+    """The first failure; what the file says of it knows the very line, so it speaks in its stead."""
+    failed = [check for check in found.checks if check.status is Status.FAIL]
+    if len(failed) == 2 and failed[0].id is CheckId.PG_HBA and failed[1].fix:
+        return failed[1:]
+    return failed
 
 
 class _Paste(Text):
@@ -53,7 +64,8 @@ def _table(checks: list[Check]) -> Table:
 
 
 def _fix(check: Check) -> list[RenderableType]:
-    parts: list[RenderableType] = [Text(f"\nWhat to do about {check.id} ({check.cause}):", style="bold")]
+    about = f"{check.id} ({check.cause})" if check.cause else check.id
+    parts: list[RenderableType] = [Text(f"\nWhat to do about {about}:", style="bold")]
     number = 0
     for step in check.fix:
         number += bool(step.say)

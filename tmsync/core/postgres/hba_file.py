@@ -170,6 +170,7 @@ def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: 
         at = f"before line {change.insert_before_line}" if rule or verdict.doubts else "at the end"
         steps = (
             Step(f"Insert this line {at} of {hba.path} (--apply does it):", (line,)),
+            Step("As a diff:", tuple(more["diff"].splitlines())),
             *reload_steps(),
         )
     check = Check(

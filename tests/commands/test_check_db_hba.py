@@ -1,0 +1,291 @@
+"""check-db --pg-hba: the file's verdict, the cure, and the cure applied to a real cluster."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.surroundings import LOCAL, OPEN, Run, TeslaMate, tmsync
+
+MINE = "host teslamate teslamate 192.168.1.50/32 scram-sha-256"
+REJECTING = "# mine\nlocal all all peer\nhost all all 0.0.0.0/0 reject\nhost all all 192.168.1.0/24 scram-sha-256\n"
+
+
+def judge(path: Path, *arguments: str, address: str = "192.168.1.50") -> Run:
+    """The file alone, nothing contacted."""
+    return tmsync("check-db", "--json", "--pg-hba", str(path), "--offline", "--client-address", address, *arguments)
+
+
+@pytest.fixture
+def hba(tmp_path: Path) -> Path:
+    path = tmp_path / "pg_hba.conf"
+    path.write_text(REJECTING)
+    return path
+
+
+# -- offline
+
+
+def test_offline_runs_the_one_check_and_contacts_nothing(hba: Path) -> None:
+    run = judge(hba, "--db-host", "never.asked.invalid")
+    assert [check["id"] for check in run.json["checks"]] == ["hba-file"]
+    assert run.code == 1
+
+
+def test_reject_line_is_named_with_why_the_later_line_is_not_reached(hba: Path) -> None:
+    run = judge(hba)
+    check = run.check("hba-file")
+    assert (check["status"], check["cause"], check["outcome"]) == ("fail", "rejected", "reject")
+    assert check["match"] == {"line": 3, "text": "host all all 0.0.0.0/0 reject", "method": "reject"}
+    assert check["errors"] == []
+    assert (check["hba_line"], check["insert_before_line"]) == (MINE, 3)
+    assert f"+{MINE}\n" in check["diff"]
+    assert "line 4 `host all all 192.168.1.0/24 scram-sha-256` would match, but line 3" in check["detail"]
+    assert hba.read_text() == REJECTING
+
+
+def test_no_entry_names_what_is_nearly_right(hba: Path) -> None:
+    hba.write_text("host teslamate teslamate 192.168.2.0/24 scram-sha-256\nhostssl all all 192.168.1.50/32 md5")
+    check = judge(hba, "--no-client-tls").check("hba-file")
+    assert (check["cause"], check["outcome"], check["match"]) == ("no-entry", "no-entry", None)
+    assert (check["hba_line"], check["insert_before_line"]) == (MINE, 3)
+    assert "its address does not cover 192.168.1.50" in check["detail"]
+    assert "it wants TLS and the connection has none" in check["detail"]
+    assert judge(hba, "--client-tls").check("hba-file")["outcome"] == "scram-sha-256"
+    # Without either flag what sslmode tries counts: prefer tries TLS first.
+    assert judge(hba).code == 0
+    assert judge(hba, "--sslmode", "disable").check("hba-file")["cause"] == "no-entry"
+
+
+def test_broken_file_is_reported_as_what_it_is(hba: Path) -> None:
+    hba.write_text("host all all 192.168.1.0/24\nhost all all all \\\n  scram\nhost all all all scram-sha-256\n")
+    run = judge(hba)
+    check = run.check("hba-file")
+    assert (run.code, check["status"], check["cause"]) == (1, "fail", "syntax-error")
+    assert check["errors"] == [
+        {"line": 1, "message": "end-of-line before authentication method"},
+        {"line": 2, "message": 'invalid authentication method "scram"'},
+    ]
+    assert check["match"]["line"] == 4
+    assert "keeps the rules it had" in " ".join(check["fix"])
+
+
+def test_membership_and_included_files_count(hba: Path) -> None:
+    (hba.parent / "users.txt").write_text("+readers, boss\n")
+    (hba.parent / "more.conf").write_text("\nhost all @users.txt all scram-sha-256\n")
+    hba.write_text("include more.conf\n")
+    assert judge(hba).check("hba-file")["cause"] == "no-entry"
+    check = judge(hba, "--member-of", "readers").check("hba-file")
+    assert (check["outcome"], check["match"]["line"], check["match"]["file"]) == (
+        "scram-sha-256", 2, str(hba.parent / "more.conf"),
+    )  # fmt: skip
+
+
+def test_version_beside_the_file_decides_how_it_is_read(hba: Path) -> None:
+    hba.write_text("include more.conf\n")
+    (hba.parent / "PG_VERSION").write_text("15\n")
+    check = judge(hba).check("hba-file")
+    assert check["errors"] == [{"line": 1, "message": 'invalid connection type "include"'}]
+    assert check["server_major"] == 15
+
+
+@pytest.mark.parametrize("method", ["peer", "ident", "gss", "cert"])
+def test_method_without_password_is_a_failure_with_a_cure(hba: Path, method: str) -> None:
+    address = "local" if method == "peer" else "192.168.1.50"
+    hba.write_text(f"local all all {method}\n" if method == "peer" else f"hostssl all all all {method}\n")
+    check = judge(hba, "--client-tls", address=address).check("hba-file")
+    assert (check["cause"], check["insert_before_line"]) == ("no-password-method", 1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        ("host all all 0.0.0.0/0 trust", "trust-over-network"),
+        ("host all all all scram-sha-256", "any-address"),
+        ("host all all 192.168.1.0/24 md5", "md5"),
+        ("host all all 192.168.1.0/24 password", "cleartext-over-network"),
+    ],
+)
+def test_entry_wider_or_weaker_than_needed_is_a_warning(hba: Path, rule: str, kind: str) -> None:
+    hba.write_text(f"{rule}\n")
+    run = judge(hba, "--no-client-tls")
+    check = run.check("hba-file")
+    assert (run.code, check["status"], check["cause"]) == (0, "warn", "too-wide")
+    assert kind in [finding["kind"] for finding in check["findings"]]
+
+
+def test_rule_that_is_never_reached_is_remarked(hba: Path) -> None:
+    hba.write_text(f"{MINE}\n{MINE}\n")
+    check = judge(hba).check("hba-file")
+    assert check["status"] == "pass"
+    assert [(finding["line"], finding["kind"]) for finding in check["findings"]] == [(2, "unreachable")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--offline"], "--offline goes with --pg-hba"),
+        (["--apply"], "--apply goes with --pg-hba"),
+        (["--pg-hba", "/nonexistent/pg_hba.conf", "--offline", "--client-address", "10.0.0.1"], "No such file"),
+        (["--pg-hba", "/dev/zero", "--offline", "--client-address", "10.0.0.1"], "no regular file"),
+        (["--pg-hba", "/etc/hostname", "--offline"], "--client-address"),
+        (["--pg-hba", "/etc/hostname", "--offline", "--client-address", "me"], "no IP address"),
+    ],
+)
+def test_wrong_usage_is_told(arguments: list[str], words: str) -> None:
+    run = tmsync("check-db", *arguments)
+    assert run.code == 2
+    assert words in run.out + run.err
+    assert "Traceback" not in run.err
+
+
+# -- apply
+
+
+def test_apply_offline_writes_the_line_and_says_how_to_reload(hba: Path) -> None:
+    hba.chmod(0o640)
+    run = judge(hba, "--apply")
+    check = run.check("hba-file")
+    assert (run.code, check["status"], check["applied"], check["reloaded"]) == (0, "pass", True, False)
+    assert hba.read_text().splitlines()[2] == MINE
+    assert Path(check["backup"]).read_text() == REJECTING
+    assert stat.S_IMODE(hba.stat().st_mode) == stat.S_IMODE(Path(check["backup"]).stat().st_mode) == 0o640
+    assert "SELECT pg_reload_conf();" in check["fix"]
+    again = judge(hba, "--apply")
+    assert (again.code, again.check("hba-file")["match"]["line"]) == (0, 3)
+    assert hba.read_text().count(MINE) == 1
+
+
+@pytest.mark.parametrize("text", ["host all all\n", "local all all trust\x00\n"], ids=["broken", "nul"])
+def test_apply_writes_nothing_when_it_would_not_help(hba: Path, text: str) -> None:
+    hba.write_text(text)
+    before = hba.stat()
+    assert judge(hba, "--apply").code == 1
+    assert hba.read_text() == text
+    assert (hba.stat().st_ino, hba.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert sorted(path.name for path in hba.parent.iterdir()) == ["pg_hba.conf"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_apply_by_a_user_who_may_not_write_changes_nothing(hba: Path) -> None:
+    for folder in hba.parents:
+        folder.chmod(folder.stat().st_mode | 0o055)
+        if folder == Path("/tmp"):
+            break
+    # Everything is imported before the user changes, who may not be able to read the installation.
+    script = (
+        "import contextlib, io, os, sys\n"
+        "from tmsync.cli import run\n"
+        "from tmsync.core.postgres import hba_apply\n"
+        "with contextlib.redirect_stdout(io.StringIO()): run(sys.argv[1:])\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "sys.exit(run([*sys.argv[1:], '--apply']))\n"
+    )
+    arguments = ["check-db", "--json", "--pg-hba", str(hba), "--offline", "--client-address", "192.168.1.50"]
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env={"HOME": "/nonexistent"})
+    check = json.loads(done.stdout)["checks"][0]
+    assert (done.returncode, check["cause"]) == (1, "hba-unwritable")
+    assert hba.read_text() == REJECTING
+
+
+def test_apply_on_a_real_cluster_turns_a_failing_check_into_a_passing_one(every_teslamate: TeslaMate) -> None:
+    rules = f"{LOCAL}host all all 127.0.0.0/8 reject\n"
+    every_teslamate.hba(rules)
+    path = every_teslamate.postgres.hba_file
+    owner = path.stat()
+    arguments = ("--pg-hba", str(path))
+    before = every_teslamate.check_db(*arguments)
+    assert (before.code, before.failed["cause"] if before.failed else "") == (1, "rejected")
+    assert "By the file: line 2 rejects" in before.check("pg-hba")["detail"]
+    assert before.check("hba-file")["insert_before_line"] == 2
+    run = every_teslamate.check_db(*arguments, "--apply")
+    assert run.failed is None, run.out
+    assert run.code == 0
+    check = run.check("hba-file")
+    assert (check["applied"], check["reloaded"]) == (True, True)
+    assert (path.stat().st_uid, path.stat().st_gid, path.stat().st_mode) == (owner.st_uid, owner.st_gid, owner.st_mode)
+    assert every_teslamate.check_db().code == 0
+    path.with_name("pg_hba.conf.backup").unlink()
+
+
+def test_file_that_the_server_has_not_read_yet_is_told(teslamate: TeslaMate) -> None:
+    teslamate.hba(LOCAL)
+    teslamate.postgres.write_hba(OPEN)
+    run = teslamate.check_db("--pg-hba", str(teslamate.postgres.hba_file))
+    assert run.failed is not None
+    assert run.failed["id"] == "pg-hba"
+    assert "has not read this version yet" in run.failed["detail"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_anywhere_the_file_is_the_old_or_the_new_one(tmp_path: Path, moment: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from tmsync.cli import run\n"
+        "from tmsync.core import replace\n"
+        "from tmsync.core.postgres import examine, hba_apply\n"
+        "step, moment, done = int(sys.argv[1]), sys.argv[2], 0\n"
+        "def guarded(call):\n"
+        "    def wrapped(*arguments, **named):\n"
+        "        global done\n"
+        "        done += 1\n"
+        "        if done == step and moment == 'before': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        result = call(*arguments, **named)\n"
+        "        if done == step and moment == 'after': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return result\n"
+        "    return wrapped\n"
+        "write = hba_apply.write_cure\n"
+        "def armed(*arguments):\n"
+        "    for name in ('open', 'fsync', 'fchmod', 'rename', 'replace', 'unlink', 'close'):\n"
+        "        setattr(os, name, guarded(getattr(os, name)))\n"
+        "    return write(*arguments)\n"
+        "hba_apply.write_cure = armed\n"
+        "sys.exit(run(sys.argv[3:]))\n"
+    )
+    new = REJECTING.replace("host all all 0.0", f"{MINE}\nhost all all 0.0")
+    steps = 0
+    while True:
+        steps += 1
+        path = tmp_path / str(steps) / "pg_hba.conf"
+        path.parent.mkdir()
+        path.write_text(REJECTING)
+        arguments = ["check-db", "--pg-hba", str(path), "--offline", "--client-address", "192.168.1.50", "--apply"]
+        command = [sys.executable, "-c", script, str(steps), moment, *arguments]
+        code = subprocess.run(command, capture_output=True, env={"HOME": "/nonexistent"}).returncode
+        assert path.read_text() in (REJECTING, new)
+        if code == 0:
+            break
+        assert code == -9
+    assert steps > 5
+
+
+# -- the running server's own rules
+
+
+@pytest.fixture
+def superuser(teslamate: TeslaMate) -> TeslaMate:
+    """TeslaMate's role as the official postgres image makes it: a superuser."""
+    teslamate.sql("alter role teslamate superuser", "postgres")
+    yield teslamate  # type: ignore[misc]
+    teslamate.sql("alter role teslamate nosuperuser", "postgres")
+
+
+def test_superuser_is_told_which_line_of_the_server_decides(superuser: TeslaMate) -> None:
+    superuser.hba(f"{LOCAL}host all +nobody_here 127.0.0.1/32 reject\nhost all all 127.0.0.0/8 scram-sha-256\n")
+    run = superuser.check_db()
+    path = str(superuser.postgres.hba_file)
+    assert run.json["server"]["hba_file"] == path
+    assert run.check("pg-hba")["detail"] == f"line 3 of {path} decides: host all all 127.0.0.0/8 scram-sha-256"
+
+
+def test_superuser_is_warned_of_a_file_that_the_server_refuses(superuser: TeslaMate) -> None:
+    superuser.postgres.write_hba(f"{OPEN}host all all all scram\n")
+    run = superuser.check_db()
+    check = run.check("pg-hba")
+    assert (run.code, check["status"], check["cause"]) == (0, "warn", "syntax-error")
+    assert 'line 3: invalid authentication method "scram"' in check["detail"]
