@@ -143,7 +143,13 @@ def _in_docker(line: str) -> tuple[Step, ...]:
     if not re.fullmatch(r"[A-Za-z0-9_ ./:-]+", line):
         return ()
     insert = f'docker compose exec database sh -c \'sed -i "1i {line}" "$PGDATA/pg_hba.conf"\''
-    return (Step("In TeslaMate's Docker container:", (insert,)),)
+    return (
+        Step(
+            "In TeslaMate's Docker container (whose image lets every host in with a password, until somebody changes"
+            " that):",
+            (insert,),
+        ),
+    )
 
 
 def grants(target: DatabaseSettings, table: str) -> tuple[str, ...]:
