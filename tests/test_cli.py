@@ -27,6 +27,7 @@ TMSYNC = [sys.executable, "-m", "tmsync"]
         (["check-db", "--format", "xml"], "--format"),
         (["sync-tokens", "--via", "pigeon"], "--via"),
         (["check-db", "extra"], "extra"),
+        (["check-db", "--config", "x"], "tmsync --config ... check-db"),
         (["--config", "/nonexistent.toml", "sync-tokens"], "/nonexistent.toml"),
     ],
 )

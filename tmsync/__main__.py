@@ -2,12 +2,19 @@
 
 import sys
 
+INTERRUPTED = 130
+"""What a shell reports for a program that Ctrl-C ended."""
+
 
 def main() -> None:
     """Run the command line and exit."""
-    from tmsync.cli import run
+    try:
+        from tmsync.cli import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 if __name__ == "__main__":

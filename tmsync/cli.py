@@ -47,6 +47,7 @@ class _LazyGroup(TyperGroup):
         return list(COMMANDS)
 
 
+GLOBAL_OPTIONS: Final = ("--config", "--verbose", "-v", "--quiet", "-q", "--version")
 CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     cls=_LazyGroup,
@@ -115,7 +116,10 @@ def _usage_error(arguments: Sequence[str], error: Any) -> int:
         return ExitCode.USAGE
     path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "tmsync"
     text = " ".join(error.format_message().split())
-    return _fail(arguments, Problem(Cause.USAGE, text, f"{path} --help tells how."), ExitCode.USAGE)
+    hint = f"{path} --help tells how."
+    if getattr(error, "option_name", None) in GLOBAL_OPTIONS:
+        hint = f"It stands before the command: tmsync {error.option_name} ... {path.split()[-1]}."
+    return _fail(arguments, Problem(Cause.USAGE, text, hint), ExitCode.USAGE)
 
 
 def _internal(error: Exception) -> Problem:

@@ -40,20 +40,30 @@ def examine(
     if request is None or isinstance(settings, ConfigError):
         return found
     answer, question = _ask(settings, request, found, clock)
-    if question is None or answer.cure is None or not request.apply:
+    if question is None or not request.apply:
         return _beside(found, answer.check)
-    applied, told = _apply(question, answer, settings)
-    if applied.status is Status.FAIL:
-        return _beside(found, applied)
-    # The cure is in place: does the ladder agree?
+    if answer.cure is not None:
+        check, told = _apply(question, answer, settings)
+    elif _is_stale(found, answer.check):
+        check, told = answer.check, _reload(settings, question.path) is not None
+    else:
+        return _beside(found, answer.check)
+    if not told:
+        return _beside(found, check)
+    # The file is right and the server has been told: does the ladder agree?
     for _ in range(RELOAD_TRIES):
         found = diagnose(settings, clock=clock, environ=environ)
         hba = found.of(CheckId.PG_HBA)
-        if not told or hba is None or hba.status is not Status.FAIL:
+        if hba is None or hba.status is not Status.FAIL:
             break
         clock.sleep(RELOAD_PAUSE_S)
-    found.checks.append(applied)
-    return found
+    return _beside(found, check)
+
+
+def _is_stale(found: Diagnosis, check: Check) -> bool:
+    """Whether the file lets this client in and the server does not: it has not read this version yet."""
+    hba = found.of(CheckId.PG_HBA)
+    return hba is not None and hba.status is Status.FAIL and check.status in (Status.PASS, Status.WARN)
 
 
 def _offline(settings: Settings | ConfigError, request: HbaRequest, clock: Clock) -> Diagnosis:
@@ -111,7 +121,7 @@ def _routes(request: HbaRequest, sslmode: str, offers_tls: bool | None) -> list[
 def _apply(question: Question, answer: Answer, settings: Settings | None) -> tuple[Check, bool]:
     """Write the cure and reload (unless `settings` is None: then nothing is contacted)."""
     from tmsync.core.postgres.hba import DiskReader
-    from tmsync.core.postgres.hba_apply import signal_server, write_cure
+    from tmsync.core.postgres.hba_apply import write_cure
     from tmsync.core.postgres.hba_line import reload_steps
 
     change, check = answer.cure, answer.check
@@ -122,9 +132,7 @@ def _apply(question: Question, answer: Answer, settings: Settings | None) -> tup
     except TmsyncError as error:
         steps = (Step(error.problem.hint), *check.fix)
         return replace(check, cause=error.cause, summary=str(error), fix=steps), False
-    told = None
-    if settings is not None:
-        told = _reload_by_sql(settings) or signal_server(question.path)
+    told = None if settings is None else _reload(settings, question.path)
     after = ask(question).check
     more = {**after.more, "applied": True, "backup": str(backup), "reloaded": told is not None}
     more |= {key: check.more[key] for key in ("insert_before_line", "diff") if key in check.more}
@@ -133,6 +141,13 @@ def _apply(question: Question, answer: Answer, settings: Settings | None) -> tup
     steps = () if told else reload_steps()
     done = Check(CheckId.HBA_FILE, Status.PASS, summary, None, detail, steps, change.line, check.elapsed_s, more)
     return done, told is not None
+
+
+def _reload(settings: Settings, path: Path) -> str | None:
+    """Make the server read its files; in words how, None where it cannot be done from here."""
+    from tmsync.core.postgres.hba_apply import signal_server
+
+    return _reload_by_sql(settings) or signal_server(path)
 
 
 def _reload_by_sql(settings: Settings) -> str | None:
@@ -152,7 +167,7 @@ def _beside(found: Diagnosis, check: Check) -> Diagnosis:
     """The file's verdict beside the server's: what the file says explains what the server did, or contradicts it."""
     hba = found.of(CheckId.PG_HBA)
     if hba is not None and hba.status in (Status.PASS, Status.FAIL) and check.status is not Status.SKIP:
-        shut = check.status is Status.FAIL and check.cause in (Cause.NO_ENTRY, Cause.REJECTED)
+        shut = check.status is Status.FAIL
         agree = shut == (hba.status is Status.FAIL)
         note = f"By the file: {check.summary}"
         if not agree:

@@ -15,7 +15,7 @@ from tmsync.core.postgres.wire import Answer, Demand, Garbage, Method, ServerErr
 
 SASL_CONTINUE: Final = 11
 SASL_FINAL: Final = 12
-MAX_ITERATIONS: Final = 10_000_000
+MAX_ITERATIONS: Final = 1_000_000
 """More would be a hostile server's attempt to keep this machine busy."""
 
 
