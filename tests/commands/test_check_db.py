@@ -271,6 +271,17 @@ def test_line_without_password_method(teslamate: TeslaMate) -> None:
         teslamate.postgres.reload()
 
 
+def test_line_that_demands_kerberos(teslamate: TeslaMate) -> None:
+    rules = f"{LOCAL}host all all 127.0.0.1/32 gss\n"
+    teslamate.hba(rules)
+    if teslamate.sql("select 1 from pg_hba_file_rules where error is not null", "postgres"):
+        pytest.skip("this server was built without GSSAPI")
+    failed = expect(teslamate.check_db(), "pg-hba", "no-password-method")
+    assert "gss" in str(failed["detail"])
+    teslamate.hba(f"{failed['hba_line']}\n{rules}")
+    expect_green(teslamate.check_db())
+
+
 @pytest.mark.parametrize("name", ["All", "all", "two words", 'quo"te', "replication", "a,b", "+plus", "Müller", "x#y"])
 def test_line_for_an_odd_role_name_means_that_role(teslamate: TeslaMate, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'

@@ -22,7 +22,7 @@ from tmsync.core.postgres.probe import Probe, Prober
 from tmsync.core.postgres.session import Session
 from tmsync.core.postgres.sslmode import NEEDS_TLS, ROUTES
 from tmsync.core.postgres.verdicts import address_seen, hba_cause
-from tmsync.core.postgres.wire import PASSWORD_METHODS, Demand, ServerError
+from tmsync.core.postgres.wire import PASSWORD_METHODS, Demand, Method, ServerError
 from tmsync.core.secret import Secret
 from tmsync.core.tokens.claims import EXPIRES_SOON, Api, Claims, read_claims
 from tmsync.core.tokens.store import Location, TokenRow, is_plain, locate, open_token, read_row
@@ -206,11 +206,12 @@ class _Doctor:
         demanded = self.probe.demand(self.target.sslmode)
         if demanded is not None:
             self.tls_route, demand = demanded
-            route = "with TLS" if self.tls_route else "without TLS"
-            if is_socket_folder(self.target.host):
-                route = "over the Unix socket"
-            asks = f"asks for {demand.method}" if demand.method in PASSWORD_METHODS else f"method {demand.method}"
             self.method = demand.method
+            if demand.method not in PASSWORD_METHODS and demand.method is not Method.TRUST:
+                words = f"it demands {demand.method}"
+                return self._hba_failed(Cause.NO_PASSWORD_METHOD, self.found.source_address, [words])
+            route = "over the Unix socket" if is_socket_folder(self.target.host) else _route(self.tls_route)
+            asks = f"asks for {demand.method}" if demand.method in PASSWORD_METHODS else f"method {demand.method}"
             return Check(CheckId.PG_HBA, Status.PASS, f"lets this host in {route}; {asks}")
         return self._hba_refused()
 
@@ -290,6 +291,16 @@ class _Doctor:
         own = self.found.source_address
         seen = address_seen(first) if own is not None else None
         address = self.found.seen_address = seen or own
+        detail = [f"{_route(tls)}: {answer.message}" for tls, answer in refusals.items()]
+        if seen and seen != own:
+            detail.append(
+                f"This host is {own}, the server sees {seen}: addresses are translated between them, as Docker's bridge"
+                " does for a published port"
+            )
+        return self._hba_failed(cause, address, detail)
+
+    def _hba_failed(self, cause: Cause, address: str | None, detail: list[str]) -> Check:
+        target = self.target
         who = f"{target.user}, database {target.name}, from {address or 'the Unix socket'}"
         what = {
             Cause.NO_ENTRY: f"no line lets in {who}",
@@ -298,21 +309,9 @@ class _Doctor:
             Cause.PLAIN_ONLY: f"only connections without TLS are let in for {who}, and sslmode is {target.sslmode}",
             Cause.CLIENT_CERTIFICATE: f"the line for {who} demands a client certificate",
         }.get(cause, f"the line for {who} uses a method without password")
-        detail = [f"{_route(tls)}: {answer.message}" for tls, answer in refusals.items()]
-        if seen and seen != own:
-            detail.append(
-                f"This host is {own}, the server sees {seen}: addresses are translated between them, as Docker's bridge"
-                " does for a published port"
-            )
-        return Check(
-            CheckId.PG_HBA,
-            Status.FAIL,
-            what,
-            cause,
-            "\n".join(detail),
-            advice.hba_steps(cause, target, line := line_for(target.name, target.user, address)),
-            line,
-        )
+        line = line_for(target.name, target.user, address)
+        steps = advice.hba_steps(cause, target, line)
+        return Check(CheckId.PG_HBA, Status.FAIL, what, cause, "\n".join(detail), steps, line)
 
     def _tls_failed(self, cause: Cause, what: str, words: str) -> Check:
         return Check(CheckId.TLS, Status.FAIL, what, cause, words, advice.tls_steps(cause, self.target))
