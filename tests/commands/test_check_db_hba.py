@@ -282,7 +282,7 @@ def test_superuser_is_told_which_line_of_the_server_decides(superuser: TeslaMate
     superuser.hba(f"{LOCAL}host all +nobody_here 127.0.0.1/32 reject\nhost all all 127.0.0.0/8 scram-sha-256\n")
     run = superuser.check_db()
     path = str(superuser.postgres.hba_file)
-    assert run.json["server"]["hba_file"] == path
+    assert run.check("pg-hba")["hba_file"] == path
     assert run.check("pg-hba")["detail"] == f"line 3 of {path} decides: host all all 127.0.0.0/8 scram-sha-256"
 
 

@@ -83,8 +83,6 @@ class Diagnosis:
     seen_address: str | None = None
     """This host as the server sees it, where its own words told; behind a translation it is not `source_address`."""
     offers_tls: bool | None = None
-    hba_file: str | None = None
-    """Where the server keeps its pg_hba.conf; told to superusers only."""
     schema_level: int | None = None
     tokens_table: str | None = None
     checks: list[Check] = field(default_factory=list)
@@ -121,7 +119,7 @@ class Diagnosis:
             "ok": self.ok,
             "target": self.target,
             "source_address": self.source_address,
-            "server": {"version": self.server_version, "tls": self.server_tls, "hba_file": self.hba_file},
+            "server": {"version": self.server_version, "tls": self.server_tls},
             "teslamate": {"schema_level": self.schema_level, "tokens_table": self.tokens_table},
             "checks": [check.as_json() for check in self.checks],
         }

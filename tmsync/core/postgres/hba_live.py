@@ -61,7 +61,7 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
     except (QueryFailed, OSError) as error:
         trace.say(f"the server's own rules cannot be read: {error}")
         return
-    found.hba_file = path
+    check = replace(check, more={**check.more, "hba_file": path})
     if errors:
         line, message = errors[0]
         found.amend(
@@ -79,9 +79,7 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
     for member, granted in members:
         memberships.setdefault(member, []).append(granted)
     client = Client(user, database, address, tls=session.tls_version is not None)
-    decided = _decided(hba, client, Roles(memberships))
-    if decided:
-        found.amend(replace(check, detail=decided))
+    found.amend(replace(check, detail=_decided(hba, client, Roles(memberships))))
 
 
 def _decided(hba: Hba, client: Client, roles: Roles) -> str:
