@@ -7,8 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause
 
@@ -16,8 +15,7 @@ TIMEOUT: Final = frozenset({errno.ETIMEDOUT})
 REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """One address of the server; for a Unix socket `text` is the socket's file."""
 
     family: int
@@ -25,8 +23,7 @@ class Address:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dialled:
+class Dialled(NamedTuple):
     """What connecting to one address came to: a socket, or a cause."""
 
     address: Address
@@ -41,6 +38,11 @@ def is_socket_folder(host: str) -> bool:
     return host.startswith(("/", "@"))
 
 
+def is_name(host: str) -> bool:
+    """Whether the name service has to be asked: `host` is neither an address nor a socket folder."""
+    return not is_socket_folder(host) and any(char not in "0123456789abcdefABCDEF.:%" for char in host)
+
+
 def resolve(host: str, port: int, timeout: float) -> list[Address]:
     """All addresses of `host`, in the order libpq tries them.
 
@@ -51,8 +53,7 @@ def resolve(host: str, port: int, timeout: float) -> list[Address]:
         path = f"{host}/.s.PGSQL.{port}"
         return [Address(socket.AF_UNIX, "\0" + path[1:] if host.startswith("@") else path, path)]
     found: dict[str, Address] = {}
-    numeric = all(char in "0123456789abcdefABCDEF.:%" for char in host)
-    rows = _lookup(host, port) if numeric else _within(timeout, lambda: _lookup(host, port))
+    rows = _within(timeout, lambda: _lookup(host, port)) if is_name(host) else _lookup(host, port)
     for family, _, _, _, sockaddr in rows:
         found.setdefault(str(sockaddr[0]), Address(family, sockaddr, str(sockaddr[0])))
     return list(found.values())

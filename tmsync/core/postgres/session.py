@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, StoreError
-from tmsync.core.postgres.network import resolve
+from tmsync.core.postgres.network import is_name, resolve
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -108,7 +108,8 @@ def connect(target: DatabaseSettings) -> Session:
 
     try:
         # libpq would wait for the name service without any limit.
-        resolve(target.host, target.port, target.connect_timeout)
+        if is_name(target.host):
+            resolve(target.host, target.port, target.connect_timeout)
     except (OSError, UnicodeError):
         raise psycopg2.OperationalError(f"could not resolve {target.host}") from None
     arguments: dict[str, Any] = {
