@@ -144,14 +144,14 @@ def test_no_secret_when_pushed(teslamate: TeslaMate, twc: TwcFolder) -> None:
             assert not [path for _, path in manager.requests if teslamate.access in path]
 
 
-def test_secrets_are_not_in_process_arguments(teslamate: TeslaMate, twc: TwcFolder) -> None:
-    """The one program sync-tokens starts, restart_command, gets no argument of ours."""
+def test_secrets_are_not_in_arguments_nor_handed_to_the_restart_command(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    """The one program sync-tokens starts, restart_command, gets nothing of ours."""
     twc.write({})
     seen = twc.path / "seen"
     program = twc.path.parent / "TWCManager.py"
     program.write_text("import time\ntime.sleep(60)\n")
     script = twc.path.parent / "restart.sh"
-    script.write_text(f"#!/bin/sh\ncat /proc/$PPID/cmdline /proc/$$/cmdline > '{seen}'\n")
+    script.write_text(f"#!/bin/sh\ncat /proc/$PPID/cmdline /proc/$$/cmdline /proc/$$/environ > '{seen}'\n")
     script.chmod(0o700)
     process = subprocess.Popen([sys.executable, str(program)], cwd=twc.path)
     try:

@@ -26,6 +26,8 @@ STATUS_TIMEOUT_S: Final = 2.0
 PROOF_S: Final = 3.0
 """How long TWCManager may take to save what was pushed."""
 RESTART_TIMEOUT_S: Final = 60.0
+OURS: Final = ("TMSYNC_", "PG")
+"""Variables that may hold secrets and are nobody else's business."""
 
 
 class Result(StrEnum):
@@ -250,7 +252,12 @@ class _Run:
         trace.say(f"restarting TWCManager: {command[0]}")
         try:
             done = subprocess.run(
-                command, check=False, capture_output=True, timeout=RESTART_TIMEOUT_S, stdin=subprocess.DEVNULL
+                command,
+                check=False,
+                capture_output=True,
+                timeout=RESTART_TIMEOUT_S,
+                stdin=subprocess.DEVNULL,
+                env={name: value for name, value in self.environ.items() if not name.startswith(OURS)},
             )
         except subprocess.TimeoutExpired:
             words = f"it did not end within {RESTART_TIMEOUT_S:g} s"
