@@ -81,3 +81,22 @@ def web_server() -> Iterator[int]:
             yield server.server_address[1]
         finally:
             server.shutdown()
+
+
+def forward_from(source: str, port: int) -> Callable[[socket.socket], None]:
+    """Translate addresses as Docker's bridge does: pass the connection on to `port`, coming from `source`."""
+
+    def answer(sock: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port), source_address=(source, 0)) as server:
+            back = threading.Thread(target=_dare, args=(lambda _: _pump(server, sock), sock), daemon=True)
+            back.start()
+            _pump(sock, server)
+            back.join()
+
+    return answer
+
+
+def _pump(one: socket.socket, other: socket.socket) -> None:
+    while data := one.recv(65536):
+        other.sendall(data)
+    other.shutdown(socket.SHUT_WR)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.conftest import server_folder
-from tests.listeners import hang_up, listener, says, silence, ssh, web_server
+from tests.listeners import forward_from, hang_up, listener, says, silence, ssh, web_server
 from tests.surroundings import KEY, LOCAL, OPEN, PASSWORD, Run, TeslaMate, tmsync
 from tmsync.core.config.load import load_settings
 from tmsync.core.postgres.doctor import diagnose
@@ -222,6 +222,18 @@ def test_no_entry_over_ipv6_gets_a_line_for_one_address(teslamate: TeslaMate) ->
     assert failed["hba_line"] == "host teslamate teslamate ::1/128 scram-sha-256"
     teslamate.hba(f"{LOCAL}{failed['hba_line']}\n")
     expect_green(teslamate.check_db("--db-host", "::1"))
+
+
+def test_line_is_for_the_address_the_server_sees_when_addresses_are_translated(teslamate: TeslaMate) -> None:
+    teslamate.hba(LOCAL)
+    with listener(forward_from("127.0.0.9", teslamate.postgres.port)) as port:
+        failed = expect(teslamate.check_db("--db-port", str(port)), "pg-hba", "no-entry")
+        assert failed["hba_line"] == "host teslamate teslamate 127.0.0.9/32 scram-sha-256"
+        assert "This host is 127.0.0.1, the server sees 127.0.0.9" in str(failed["detail"])
+        teslamate.hba(f"{LOCAL}{failed['hba_line']}\n")
+        run = teslamate.check_db("--db-port", str(port))
+        expect_green(run)
+        assert run.json["source_address"] == "127.0.0.1"
 
 
 def test_reject_line_above_ours_is_told_from_no_entry_and_mended(every_teslamate: TeslaMate) -> None:
