@@ -15,6 +15,7 @@ from tmsync.core.errors import Cause, ExitCode, Problem, TmsyncError
 COMMANDS: Final = {
     "check-db": "tmsync.commands.check_db:check_db",
     "sync-tokens": "tmsync.commands.sync_tokens:sync_tokens",
+    "watch-mqtt": "tmsync.commands.watch_mqtt:watch_mqtt",
     "demo": "tmsync.commands.demo:demo",
 }
 """Command -> module:function, in the order of the help."""

@@ -7,6 +7,7 @@ import typer
 
 DB_PANEL = "TeslaMate's database"
 TWC_PANEL = "TWCManager"
+MQTT_PANEL = "MQTT broker"
 
 
 class SslMode(StrEnum):
@@ -70,6 +71,29 @@ TwcUrl = Annotated[
         rich_help_panel=TWC_PANEL,
     ),
 ]
+MqttHost = Annotated[
+    str | None, typer.Option("--mqtt-host", metavar="HOST", help="Name or address.", rich_help_panel=MQTT_PANEL)
+]
+MqttPort = Annotated[
+    int | None,
+    typer.Option("--mqtt-port", metavar="PORT", help="TCP port (default 1883, with TLS 8883).",
+                 rich_help_panel=MQTT_PANEL),
+]  # fmt: skip
+MqttUser = Annotated[
+    str | None, typer.Option("--mqtt-user", metavar="USER", help="User name.", rich_help_panel=MQTT_PANEL)
+]
+MqttTls = Annotated[
+    bool | None, typer.Option("--mqtt-tls/--no-mqtt-tls", help="Use TLS (default no).", rich_help_panel=MQTT_PANEL)
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        metavar="NS",
+        help="TeslaMate's MQTT_NAMESPACE (default none).",
+        rich_help_panel=MQTT_PANEL,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
 
 
@@ -96,3 +120,16 @@ def database_flags(
 def twc_flags(config: str | None, settings: str | None, url: str | None) -> dict[str, object]:
     """The flags as settings; None where one was not given."""
     return {"twcmanager.config_file": config, "twcmanager.settings_file": settings, "twcmanager.url": url}
+
+
+def mqtt_flags(
+    *, host: str | None, port: int | None, user: str | None, tls: bool | None, namespace: str | None
+) -> dict[str, object]:
+    """The flags as settings; None where one was not given."""
+    return {
+        "mqtt.host": host,
+        "mqtt.port": port,
+        "mqtt.username": user,
+        "mqtt.tls": tls,
+        "mqtt.namespace": namespace,
+    }

@@ -15,9 +15,9 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def result(text: str) -> None:
-    """Write a result to standard output."""
-    _write(sys.stdout, text)
+def result(text: str) -> bool:
+    """Write a result to standard output; False when nobody reads it any more."""
+    return _write(sys.stdout, text)
 
 
 def message(text: str) -> None:
@@ -37,10 +37,17 @@ def problem(found: Problem, kind: str = "error") -> None:
         message(f"  {printable(found.hint)}")
 
 
-def _write(stream: TextIO, text: str) -> None:
+def can_move_cursor() -> bool:
+    """Whether the terminal understands more than plain lines."""
+    return os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _write(stream: TextIO, text: str) -> bool:
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
         # The reader (head, less) has seen enough. What follows goes nowhere, and the exit code stays the command's.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True

@@ -1,7 +1,7 @@
 """The clocks that are handed in from outside; nothing in core reads the time by itself."""
 
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Protocol, Self
 
 
 class Clock(Protocol):
@@ -23,3 +23,21 @@ class Clock(Protocol):
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with `Z`, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Instant(NamedTuple):
+    """One moment on both clocks, so that what was measured in running time can be told as wall time."""
+
+    wall: datetime
+    """UTC."""
+    running: float
+    """Seconds of running time."""
+
+    @classmethod
+    def of(cls, clock: Clock) -> Self:
+        """Now."""
+        return cls(clock.now(), clock.monotonic())
+
+    def wall_at(self, running: float) -> datetime:
+        """The wall time, by today's reading, of an earlier or later moment of running time."""
+        return self.wall + timedelta(seconds=running - self.running)

@@ -91,6 +91,15 @@ class Cause(StrEnum):
     TWCMANAGER_REFUSED = "twcmanager-refused"
     TWCMANAGER_UNREACHABLE = "twcmanager-unreachable"
     LOCKED = "locked"
+    # MQTT
+    NOT_MQTT = "not-mqtt"
+    NOT_AUTHORISED = "not-authorised"
+    TLS_MISMATCH = "tls-mismatch"
+    CONNECTION_LOST = "connection-lost"
+    TLS_NOT_VERIFIED = "tls-not-verified"
+    COMMAND_FAILED = "command-failed"
+    # vehicles
+    NO_VEHICLES = "no-vehicles"
     INTERNAL = "internal"
 
 
@@ -140,3 +149,7 @@ class StoreError(TmsyncError):
 
 class DeliveryError(TmsyncError):
     """The token could not be put into TWCManager."""
+
+
+class BrokerError(TmsyncError):
+    """The MQTT broker cannot be reached, or does not let tmsync in."""

@@ -54,6 +54,22 @@ class TwcSettings(NamedTuple):
     config: TwcConfig | None
 
 
+class MqttSettings(NamedTuple):
+    """How to reach the broker. Files are PEM; without ca_file the system's certificate store is used."""
+
+    host: str
+    port: int
+    username: str | None
+    password: Secret | None
+    namespace: str
+    tls: bool
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+    insecure: bool
+    """Whether the broker's certificate goes unverified."""
+
+
 class Settings(NamedTuple):
     """All settings, merged."""
 
@@ -89,6 +105,11 @@ class Settings(NamedTuple):
             sslrootcert=self.get("database.sslrootcert"),
             connect_timeout=self.get("database.connect_timeout"),
         )
+
+    def mqtt(self) -> MqttSettings:
+        """Raises: ConfigError (missing-setting) without mqtt.host."""
+        self.require("mqtt.host")
+        return MqttSettings(**{name: self.get(f"mqtt.{name}") for name in MqttSettings._fields})
 
     @property
     def encryption_key(self) -> Secret | None:

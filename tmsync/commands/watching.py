@@ -1,0 +1,158 @@
+"""What watch-mqtt does once it knows what is wanted: events in, lines or pictures out."""
+
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NamedTuple, Self
+
+from tmsync.commands import output
+from tmsync.core.config.settings import Settings
+from tmsync.core.errors import BrokerError, Cause, ExitCode, Problem
+from tmsync.core.telemetry.hooks import Hook
+from tmsync.core.telemetry.live import Batch, Live, rules_of
+from tmsync.core.telemetry.witness import Witnesses
+from tmsync.render.console import console
+from tmsync.render.watch import WatchScreen, json_line, log_line, once_table, verdict_line
+from tmsync.system import SystemClock
+
+REDRAW_S = 1.0
+
+
+class Options(NamedTuple):
+    """How watch-mqtt was asked to work. duration, interval: seconds."""
+
+    form: str
+    cars: tuple[int, ...]
+    once: bool
+    duration: float | None
+    interval: float
+    wait: bool
+    with_db: bool
+    command: tuple[str, ...]
+    quiet: bool
+
+
+class Watcher:
+    """One run of watch-mqtt. warn: told of what is worth knowing on standard error."""
+
+    def __init__(self, settings: Settings, options: Options, warn: Callable[[Problem], None]) -> None:
+        self._options = options
+        self._warn = warn
+        self._target = settings.mqtt()
+        self._rules = rules_of(settings)
+        self._clock = SystemClock()
+        database = settings.database() if options.with_db else None
+        self._witnesses = Witnesses(database, settings.get("teslamate.url"), self._clock)
+        self.warnings = [*settings.warnings]
+        if self._target.tls and self._target.insecure:
+            self.warnings.append(
+                Problem(
+                    Cause.TLS_NOT_VERIFIED,
+                    "mqtt.insecure is on: the broker's certificate is not verified, anyone could pose as it",
+                    "Set mqtt.ca_file and take mqtt.insecure away.",
+                )
+            )
+
+    def run(self) -> ExitCode:
+        """Watch until told to end.
+
+        Raises: BrokerError, KeyboardInterrupt.
+        """
+        options = self._options
+        begun = self._clock.monotonic()
+        with ExitStack() as stack:
+            hook = None
+            if options.command:
+                hook = Hook(options.command, self._warn)
+                stack.callback(hook.close)
+            live = stack.enter_context(
+                Live(self._target, self._rules, self._clock, cars=options.cars, witnesses=self._witnesses)
+            )
+            if not options.wait:
+                live.wait_connected()
+            if options.once:
+                return self._once(live)
+            until = None if options.duration is None else begun + options.duration
+            screen = stack.enter_context(_Screen(live)) if options.form == "table" else None
+            for batch in live.batches(options.interval, until):
+                if screen is None:
+                    self._print(batch)
+                else:
+                    screen.take(batch)
+                for change in batch.sources:
+                    if hook is not None:
+                        hook.run({"event": "source", **change.as_json()})
+        return ExitCode.GOOD
+
+    def _print(self, batch: Batch) -> None:
+        for note in batch.notes:
+            self._warn(note)
+        if self._options.form == "json":
+            lines = [json_line("broker", change.as_json()) for change in batch.broker]
+            lines += [json_line("source", change.as_json()) for change in batch.sources]
+            lines += [json_line("vehicle", view.as_json()) for view in batch.lines]
+        else:
+            lines = [log_line(change.at, change.message) for change in batch.broker]
+            lines += [log_line(change.at, change.message) for change in batch.sources]
+        if lines and not output.result("".join(lines)):
+            raise KeyboardInterrupt
+
+    def _once(self, live: Live) -> ExitCode:
+        live.wait_settled()
+        if not live.connected:
+            live.wait_connected()
+        if not len(live.watch):
+            found = live.explore()
+            raise BrokerError(found.cause, found.message, found.hint)
+        batch = next(live.batches(0))
+        views = live.watch.views(batch.now)
+        missing = set(self._options.cars) - {view.car_id for view in views}
+        if self._options.form == "json":
+            output.result("".join(json_line("vehicle", view.as_json()) for view in views))
+        elif self._options.form == "log":
+            output.result("".join(verdict_line(view) for view in views))
+        else:
+            output.result(once_table(views, console(), batch.now.wall))
+        for car_id in sorted(missing):
+            self._warn(Problem(Cause.NO_VEHICLES, f"car {car_id} is not known to the broker", "Check --car."))
+        return ExitCode.GOOD
+
+
+class _Screen:
+    """The live table on the terminal's other screen, so that leaving it leaves everything as it was."""
+
+    def __init__(self, live: Live) -> None:
+        from rich.live import Live as RichLive
+
+        self._live = live
+        self._console = console()
+        self._picture = WatchScreen(live.where, live.target.namespace)
+        self._rich = RichLive(
+            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._drawn_at = -REDRAW_S
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGWINCH, lambda *_: self._live.nudge())
+        self._rich.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._rich.__exit__(None, None, None)
+        signal.signal(signal.SIGWINCH, self._before)
+
+    def take(self, batch: Batch) -> None:
+        """Show what is new; without news the counters go up once a second."""
+        for change in batch.broker:
+            self._picture.add_broker(change)
+        for source in batch.sources:
+            self._picture.add_source(source)
+        for note in batch.notes:
+            self._picture.add_problem(batch.now.wall, note)
+        rate = self._picture.rate(batch.now.running, self._live.watch.messages)
+        news = batch.broker or batch.sources or batch.notes or self._live.was_nudged()
+        if not news and batch.now.running - self._drawn_at < REDRAW_S - 0.05:
+            return
+        self._drawn_at = batch.now.running
+        views = self._live.watch.views(batch.now)
+        self._rich.update(self._picture.draw(views, self._console, batch.now.wall, rate), refresh=True)

@@ -1,0 +1,214 @@
+"""Why the broker cannot be used: told by evidence, not by messages that change with every version.
+
+Source: MQTT 3.1.1 specification, 3.1 (CONNECT), 3.2 (CONNACK and its return codes); RFC 8446, 5.1 (TLS records).
+"""
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Final
+
+from tmsync.core.config.settings import MqttSettings
+from tmsync.core.errors import Cause, Problem
+from tmsync.core.postgres.network import is_name, resolve
+from tmsync.core.postgres.tls import NAME_MISMATCH
+
+if TYPE_CHECKING:
+    import ssl
+
+NOT_AUTHORISED: Final = frozenset({134, 135})
+"""paho's reasons for return codes 4 (bad user name or password) and 5 (not authorised)."""
+CONNACK: Final = 0x20
+TLS_ALERT: Final = 0x15
+TLS_HANDSHAKE: Final = 0x16
+CONNECT: Final = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x0a\x00\x06tmsync"
+"""The smallest CONNECT: MQTT 3.1.1, clean session, keep alive 10 s, client id "tmsync", no credentials."""
+
+COMPOSE_HINT: Final = (
+    "Check mqtt.host and mqtt.port, and that the broker runs. TeslaMate's docker-compose.yml publishes no port of"
+    ' mosquitto: add  ports: ["1883:1883"]  to that service, then docker compose up -d mosquitto. Mosquitto 2 without a'
+    " configuration listens on localhost only."
+)
+REACH_HINT: Final = "Check mqtt.host, and that no firewall drops the connection on its way."
+CREDENTIALS_HINT: Final = (
+    "Set mqtt.username and mqtt.password (or mqtt.password_file) to an account of the broker; in Mosquitto it is made"
+    " with mosquitto_passwd, and without accounts the broker needs  allow_anonymous true."
+)
+
+
+class ReadableFileMissing(Exception):
+    """A certificate or key file cannot be used; the text says which and why."""
+
+
+def tls_context(target: MqttSettings) -> "ssl.SSLContext":
+    """What `target` asks for: its certificate authority, or the system's; its client certificate; verification.
+
+    Raises: ReadableFileMissing.
+    """
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if target.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        if target.ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cafile=target.ca_file)
+    except OSError as error:
+        raise ReadableFileMissing(f"mqtt.ca_file {target.ca_file}: {_words(error)}") from None
+    if target.cert_file is not None:
+        try:
+            # Never ask for a passphrase on the terminal.
+            context.load_cert_chain(target.cert_file, target.key_file, password=lambda: "")
+        except (OSError, ValueError) as error:
+            named = f"mqtt.cert_file {target.cert_file}, mqtt.key_file {target.key_file or 'not set'}"
+            raise ReadableFileMissing(f"{named}: {_words(error)}") from None
+    return context
+
+
+def resolve_name(target: MqttSettings, timeout: float) -> None:
+    """Look the name up with a limit, which the operating system has none of.
+
+    Raises: OSError, UnicodeError.
+    """
+    if is_name(target.host):
+        resolve(target.host, target.port, timeout)
+
+
+def of_exception(error: Exception, target: MqttSettings) -> Problem:
+    """The problem behind an exception that came up while connecting."""
+    import ssl
+
+    where = f"{target.host} port {target.port}"
+    if isinstance(error, ReadableFileMissing):
+        return Problem(Cause.UNREADABLE_FILE, str(error), "Name a PEM file that the user who runs tmsync can read.")
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return Problem(
+            Cause.UNRESOLVABLE,
+            f"{target.host} does not resolve to an address",
+            "Set mqtt.host to a name or address this host knows; names of Docker services mean nothing outside Docker.",
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in NAME_MISMATCH:
+            return Problem(
+                Cause.TLS_NAME_MISMATCH,
+                f"the certificate of the broker at {where} is for another name: {error.verify_message}",
+                "Set mqtt.host to the name in the certificate.",
+            )
+        return Problem(
+            Cause.TLS_UNTRUSTED,
+            f"the certificate of the broker at {where} is not trusted: {error.verify_message}",
+            "Set mqtt.ca_file to the certificate authority that signed it.",
+        )
+    if isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError) and target.tls:
+        return _tls_failed(error, target, where)
+    if isinstance(error, TimeoutError) or getattr(error, "errno", None) == errno.ETIMEDOUT:
+        return Problem(Cause.TIMEOUT, f"the broker at {where} does not answer", REACH_HINT)
+    if isinstance(error, ConnectionRefusedError):
+        return Problem(Cause.REFUSED, f"nothing listens at {where}", COMPOSE_HINT)
+    if isinstance(error, ConnectionError):
+        return Problem(Cause.NOT_MQTT, f"{where} closes the connection at once", COMPOSE_HINT)
+    return Problem(Cause.UNREACHABLE, f"{where} cannot be reached: {_words(error)}", REACH_HINT)
+
+
+def of_refusal(reason: int, words: str, target: MqttSettings) -> Problem:
+    """The problem behind a CONNACK that says no. reason: paho's code; words: what it is called."""
+    where = f"{target.host} port {target.port}"
+    if reason in NOT_AUTHORISED:
+        account = f"user {target.username}" if target.username else "no user name"
+        return Problem(Cause.NOT_AUTHORISED, f"the broker at {where} does not let in {account}", CREDENTIALS_HINT)
+    return Problem(Cause.REFUSED, f"the broker at {where} refuses: {words}", "See the broker's log for the reason.")
+
+
+def of_silence(target: MqttSettings, timeout: float) -> Problem:
+    """The problem when a connection came about and ended without a CONNACK. Asks the port once more, by hand.
+
+    timeout: seconds for each step.
+    """
+    where = f"{target.host} port {target.port}"
+    if target.tls:
+        return Problem(Cause.NOT_MQTT, f"{where} speaks TLS, but no MQTT inside", "Check mqtt.port.")
+    answer = _answer_to_connect(target, timeout)
+    if answer is not None and answer[:1] in (bytes([TLS_ALERT]), bytes([TLS_HANDSHAKE])):
+        return _speaks_tls(where)
+    if (answer is None or not answer) and _shakes_hands(target, timeout):
+        return _speaks_tls(where)
+    if answer is None:
+        return Problem(
+            Cause.TIMEOUT,
+            f"{where} accepts the connection and says nothing",
+            "Check mqtt.port: this may be another kind of server, or a broker that hangs.",
+        )
+    return Problem(
+        Cause.NOT_MQTT,
+        f"{where} is no MQTT broker" + (" (a web server answers)" if answer.startswith(b"HTTP/") else ""),
+        "Check mqtt.port: 1883 is usual, 8883 with TLS. TeslaMate's web page (4000) is none.",
+    )
+
+
+def _speaks_tls(where: str) -> Problem:
+    return Problem(
+        Cause.TLS_MISMATCH,
+        f"{where} speaks TLS, and mqtt.tls is off",
+        "Set mqtt.tls = true (--mqtt-tls), and mqtt.ca_file where the authority is your own.",
+    )
+
+
+def _tls_failed(error: Exception, target: MqttSettings, where: str) -> Problem:
+    """TLS was asked for and did not come about: a plain broker, another server, or one that wants a certificate."""
+    answer = _answer_to_connect(target, 2.0)
+    if answer is not None and answer[:1] == bytes([CONNACK]):
+        return Problem(
+            Cause.TLS_MISMATCH,
+            f"the broker at {where} speaks no TLS, and mqtt.tls is on",
+            "Set mqtt.tls = false, or name the broker's TLS port (8883 is usual).",
+        )
+    if answer and answer[0] not in (TLS_ALERT, TLS_HANDSHAKE):
+        return Problem(Cause.NOT_MQTT, f"{where} is no MQTT broker", "Check mqtt.port.")
+    if target.cert_file is None:
+        more = "If the broker wants a client certificate, set mqtt.cert_file and mqtt.key_file."
+    else:
+        more = "Check that the broker trusts the authority of mqtt.cert_file."
+    return Problem(Cause.TLS_UNTRUSTED, f"no TLS connection to {where}: {_words(error)}", more)
+
+
+def _answer_to_connect(target: MqttSettings, timeout: float) -> bytes | None:
+    """The first bytes that come back for a plain CONNECT: empty when it hangs up, None when it says nothing."""
+    try:
+        with socket.create_connection((target.host, target.port), timeout) as sock:
+            sock.sendall(CONNECT)
+            first = sock.recv(64)
+            if first and first[0] != CONNACK and len(first) < 5:
+                first += sock.recv(64)
+            return first
+    except TimeoutError:
+        return None
+    except OSError:
+        return b""
+
+
+def _shakes_hands(target: MqttSettings, timeout: float) -> bool:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((target.host, target.port), timeout) as sock,
+            context.wrap_socket(sock, server_hostname=target.host),
+        ):
+            return True
+    except ssl.SSLError as error:
+        # It answered with an alert of its own: TLS all the same, such as one that asks for a client certificate.
+        return "alert" in (error.reason or "").lower()
+    except (OSError, ValueError):
+        return False
+
+
+def _words(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    words = getattr(error, "strerror", None) or (reason if isinstance(reason, str) else None)
+    return words or type(error).__name__

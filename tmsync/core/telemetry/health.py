@@ -1,0 +1,254 @@
+"""Whether to trust TeslaMate's telemetry of a vehicle: pure judgements, the time passed in.
+
+Source: TeslaMate lib/teslamate/vehicles/vehicle.ex (schedule_fetch, broadcast_summary: `healthy` goes out with every
+summary, so it is a heartbeat whose pace hangs on the state); a run of it for the longest silences that are normal.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple, TypeAlias
+
+from tmsync.core.telemetry.vehicle import Facts
+from tmsync.core.words import in_words
+
+LEGACY_SILENT: Final = frozenset({"asleep", "offline", "suspended"})
+"""States in which a TeslaMate before 2.1.0 sends nothing for as long as they last."""
+BROKER_PATIENCE_S: Final = 60.0
+"""A broker that restarts is back sooner; one that stays away longer is a witness against its telemetry."""
+POLLING_LATE_S: Final = 80.0
+POLLING_STALE_S: Final = 300.0
+"""Suspended and polling, TeslaMate is heard every `suspend_min`; so much more may pass until late, until stale."""
+
+
+class Verdict(StrEnum):
+    """What is to be thought of a vehicle's telemetry."""
+
+    WAITING = "waiting"
+    FRESH = "fresh"
+    LATE = "late"
+    QUIET = "quiet"
+    STALE = "stale"
+    UNHEALTHY = "unhealthy"
+
+
+class Source(StrEnum):
+    """Whose data to use."""
+
+    TESLAMATE = "TeslaMate"
+    TESLA_API = "TeslaAPI"
+    UNDECIDED = "undecided"
+
+
+SOURCES: Final[Mapping[Verdict, Source]] = {
+    Verdict.WAITING: Source.UNDECIDED,
+    Verdict.FRESH: Source.TESLAMATE,
+    Verdict.LATE: Source.TESLAMATE,
+    Verdict.QUIET: Source.TESLAMATE,
+    Verdict.STALE: Source.TESLA_API,
+    Verdict.UNHEALTHY: Source.TESLA_API,
+}
+
+
+class Thresholds(NamedTuple):
+    """Seconds of silence; 0 where silence proves nothing."""
+
+    late_after_s: float
+    stale_after_s: float
+
+
+SILENT: Final = Thresholds(0, 0)
+
+
+class Rules(NamedTuple):
+    """The thresholds of every state, and how long TeslaMate must be healthy again before it is trusted."""
+
+    by_state: Mapping[str, Thresholds]
+    recover_after_s: float
+
+    def of(self, facts: Facts, polling_suspend_min: int | None = None) -> Thresholds:
+        """The thresholds that hold for a vehicle now.
+
+        polling_suspend_min: car_settings.suspend_min in minutes, for a car that TeslaMate polls rather than streams.
+        """
+        if facts.legacy and facts.state in LEGACY_SILENT:
+            return SILENT
+        found = self.by_state.get(facts.state or "", SILENT)
+        if facts.state == "suspended" and found == SILENT and polling_suspend_min is not None:
+            pace = polling_suspend_min * 60
+            return Thresholds(pace + POLLING_LATE_S, pace + POLLING_STALE_S)
+        return found
+
+
+class Testimony(NamedTuple):
+    """What second witnesses say of TeslaMate: when one last saw it alive, when one last found it gone, in words."""
+
+    alive_at: float | None = None
+    gone_at: float | None = None
+    words: tuple[str, ...] = ()
+    broker_lost_at: float | None = None
+
+    def says_gone(self, since: float | None) -> bool:
+        """Whether TeslaMate is gone by the newest word, and that word is newer than `since`."""
+        if self.gone_at is None or (since is not None and self.gone_at <= since):
+            return False
+        return self.alive_at is None or self.gone_at > self.alive_at
+
+    @property
+    def vouches(self) -> bool:
+        """Whether TeslaMate lives by the newest word."""
+        return self.alive_at is not None and (self.gone_at is None or self.alive_at >= self.gone_at)
+
+
+NO_TESTIMONY: Final = Testimony()
+
+
+class Judgement(NamedTuple):
+    """The verdict and why."""
+
+    verdict: Verdict
+    reason: str
+    thresholds: Thresholds
+    change_at: float | None
+    """When the verdict may change if nothing is heard until then; seconds of running time."""
+
+    @property
+    def source(self) -> Source:
+        """Whose data to use."""
+        return SOURCES[self.verdict]
+
+
+class _Case(NamedTuple):
+    """Everything a question needs to be answered."""
+
+    facts: Facts
+    now: float
+    limits: Thresholds
+    testimony: Testimony
+    recover_after_s: float
+
+    @property
+    def silence(self) -> float:
+        return self.now - self.facts.anchor_at
+
+    @property
+    def proves_nothing(self) -> bool:
+        return self.limits.stale_after_s == 0
+
+    @property
+    def is_late(self) -> bool:
+        return 0 < self.limits.late_after_s <= self.silence
+
+    @property
+    def unheard(self) -> str:
+        return f"no heartbeat for {_span(self.silence)} {self.during}"
+
+    @property
+    def during(self) -> str:
+        return f"while {self.facts.state}" if self.facts.state else "in an unknown state"
+
+    @property
+    def nothing_proven(self) -> str:
+        return f"{self.facts.state or 'its state is unknown'}: silence proves nothing"
+
+    def boundaries(self) -> Iterator[float]:
+        """The moments at which an answer may change by itself."""
+        yield from (self.facts.anchor_at + span for span in self.limits if span)
+        if self.testimony.broker_lost_at is not None:
+            yield self.testimony.broker_lost_at + BROKER_PATIENCE_S
+        if self.facts.healthy_since is not None:
+            yield self.facts.healthy_since + self.recover_after_s
+
+
+Words: TypeAlias = tuple[str, ...] | None
+"""Why a verdict holds, in pieces; None when it does not."""
+
+
+def _gone(case: _Case) -> Words:
+    heard = case.facts.heartbeat_at
+    if not (case.proves_nothing or case.is_late) or not case.testimony.says_gone(heard):
+        return None
+    return (case.unheard if heard is not None else "", *case.testimony.words)
+
+
+def _cut_off(case: _Case) -> Words:
+    lost_at = case.testimony.broker_lost_at
+    if lost_at is None or case.now - lost_at < BROKER_PATIENCE_S or not (case.proves_nothing or case.is_late):
+        return None
+    return (f"the broker has been lost for {_span(case.now - lost_at)}",)
+
+
+def _silent(case: _Case) -> Words:
+    if case.proves_nothing or case.silence < case.limits.stale_after_s:
+        return None
+    if case.testimony.broker_lost_at is not None:
+        return (case.unheard, "the broker is lost")
+    if case.testimony.vouches and case.facts.state in ("asleep", "offline"):
+        advice = "if it runs with POLLING_ASLEEP_INTERVAL above 30, set health.stale_after to 0 for this state"
+        return (case.unheard, *case.testimony.words, advice)
+    return (case.unheard, *case.testimony.words)
+
+
+def _unhealthy(case: _Case) -> Words:
+    return ("TeslaMate reports healthy=false",) if case.facts.healthy is False else None
+
+
+def _recovering(case: _Case) -> Words:
+    since = case.facts.healthy_since
+    if since is None or case.now - since >= case.recover_after_s:
+        return None
+    return (f"healthy again for less than {_span(case.recover_after_s)}, after healthy=false",)
+
+
+def _waiting(case: _Case) -> Words:
+    if case.facts.heartbeat_at is not None or (case.proves_nothing and case.testimony.vouches):
+        return None
+    due = (
+        case.nothing_proven if case.proves_nothing else f"a heartbeat is due within {_span(case.limits.stale_after_s)}"
+    )
+    return ("only retained values so far", due)
+
+
+def _quiet(case: _Case) -> Words:
+    nothing = case.proves_nothing and case.limits.late_after_s == 0
+    return (case.nothing_proven, *case.testimony.words) if nothing else None
+
+
+def _late(case: _Case) -> Words:
+    return (case.unheard, *case.testimony.words) if case.is_late else None
+
+
+def _fresh(case: _Case) -> Words:
+    return (f"heartbeats on time {case.during}",)
+
+
+QUESTIONS: Final[tuple[tuple[Callable[[_Case], Words], Verdict], ...]] = (
+    (_gone, Verdict.STALE),
+    (_cut_off, Verdict.STALE),
+    (_silent, Verdict.STALE),
+    (_unhealthy, Verdict.UNHEALTHY),
+    (_recovering, Verdict.UNHEALTHY),
+    (_waiting, Verdict.WAITING),
+    (_quiet, Verdict.QUIET),
+    (_late, Verdict.LATE),
+    (_fresh, Verdict.FRESH),
+)
+"""Asked in this order; the first that is answered gives the verdict."""
+
+
+def judge(
+    facts: Facts,
+    now: float,
+    rules: Rules,
+    testimony: Testimony = NO_TESTIMONY,
+    polling_suspend_min: int | None = None,
+) -> Judgement:
+    """The verdict at `now`, seconds of running time."""
+    case = _Case(facts, now, rules.of(facts, polling_suspend_min), testimony, rules.recover_after_s)
+    change_at = min((moment for moment in case.boundaries() if moment > now), default=None)
+    verdict, words = next((verdict, words) for ask, verdict in QUESTIONS if (words := ask(case)) is not None)
+    return Judgement(verdict, "; ".join(filter(None, words)), case.limits, change_at)
+
+
+def _span(seconds: float) -> str:
+    return in_words(timedelta(seconds=seconds))

@@ -1,0 +1,134 @@
+"""watch-mqtt for people and scripts: the live screen, log lines, JSON lines."""
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from tmsync.core.clock import iso
+from tmsync.core.errors import Problem
+from tmsync.core.telemetry.health import Source
+from tmsync.core.telemetry.live import BrokerChange
+from tmsync.core.telemetry.watch import SourceChange, VehicleView, source_message
+from tmsync.render.console import trimmed
+from tmsync.render.text import printable
+from tmsync.render.vehicles import Frame, fold, vehicle_table
+
+MOST_EVENTS: Final = 8
+LEAST_EVENTS: Final = 2
+RATE_SPAN_S: Final = 10.0
+
+
+def json_line(event: str, fields: Mapping[str, Any]) -> str:
+    """One event on one line."""
+    return json.dumps({"event": event, **fields}, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def log_line(at: datetime, message: str) -> str:
+    """Time first."""
+    return f"{iso(at)} {printable(message)}\n"
+
+
+def verdict_line(view: VehicleView) -> str:
+    """A vehicle in one log line, for a single look."""
+    judged = view.judgement
+    if judged.source is Source.UNDECIDED:
+        message = f"Vehicle {view.name} is undecided"
+    else:
+        message = source_message(view.name, judged.source, judged.verdict, again=False)
+    return log_line(view.at, f"{message} ({judged.verdict}: {judged.reason})")
+
+
+def once_table(views: Sequence[VehicleView], screen: Console, now: datetime) -> str:
+    """The table, once, with the reasons of what is not fresh below it where they do not fit beside."""
+    frame = Frame(screen.width, now, can_show_blocks(screen))
+    with screen.capture() as capture:
+        screen.print(vehicle_table(views, frame))
+    return trimmed(screen, capture.get())
+
+
+def can_show_blocks(screen: Console) -> bool:
+    """Whether the terminal's encoding has block characters."""
+    return screen.encoding.lower().replace("-", "").startswith("utf")
+
+
+class WatchScreen:
+    """What the live screen shows: broker, namespace and rate above, vehicles, the last events below."""
+
+    def __init__(self, where: str, namespace: str) -> None:
+        self._where = where
+        self._namespace = namespace
+        self._broker = Text("connecting", style="yellow")
+        self._events: deque[tuple[datetime, Text]] = deque(maxlen=MOST_EVENTS)
+        self._rates: deque[tuple[float, int]] = deque()
+        self._note: Problem | None = None
+
+    def add_broker(self, change: BrokerChange) -> None:
+        """The connection came or went."""
+        self._broker = Text("connected", style="green") if change.connected else Text("lost", style="bold red")
+        self._add(change.at, Text(printable(change.message), style="" if change.connected else "red"))
+
+    def add_source(self, change: SourceChange) -> None:
+        """A vehicle's source changed."""
+        style = "" if change.after is Source.TESLAMATE else "red"
+        self._add(change.at, Text(printable(change.message), style=style))
+
+    def add_problem(self, at: datetime, found: Problem) -> None:
+        """Something is wrong, and what to do."""
+        self._note = found
+        self._add(at, Text(printable(found.message), style="yellow"))
+
+    def _add(self, at: datetime, text: Text) -> None:
+        self._events.append((at, text))
+
+    def rate(self, running: float, messages: int) -> float:
+        """Messages a second over the last ten seconds. running: seconds of running time."""
+        self._rates.append((running, messages))
+        while running - self._rates[0][0] > RATE_SPAN_S and len(self._rates) > 2:
+            self._rates.popleft()
+        (begun, before), (ended, after) = self._rates[0], self._rates[-1]
+        return (after - before) / (ended - begun) if ended > begun else 0.0
+
+    def draw(self, views: Sequence[VehicleView], screen: Console, now: datetime, rate: float) -> RenderableType:
+        """One picture, no larger than the terminal."""
+        width, height = screen.size
+        frame = Frame(width, now, can_show_blocks(screen))
+        # Head, a blank, the table's head, and before the events a blank.
+        free = height - 3
+        events_room = min(len(self._events), MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1))
+        rows, folded = fold(views, max(free - (events_room + 1 if events_room else 0), 1))
+        parts: list[RenderableType] = [self._head(rate, now, width), Text()]
+        if views:
+            parts.append(vehicle_table(rows, frame))
+        else:
+            parts += self._nobody()
+        if folded:
+            parts.append(Text(folded, style="dim", no_wrap=True, overflow="ellipsis"))
+        if events_room:
+            parts.append(Text())
+        parts += [self._event(at, text) for at, text in list(self._events)[-events_room:] if events_room]
+        return Group(*parts)
+
+    def _head(self, rate: float, now: datetime, width: int) -> Text:
+        namespace = f"namespace {printable(self._namespace)}" if self._namespace else "no namespace"
+        head = Text.assemble(("tmsync ", "bold"), f"broker {printable(self._where)} ", self._broker)
+        head.append(f", {namespace}, {rate:.1f} messages/s")
+        clock = f"{now.astimezone():%H:%M:%S}"
+        if head.cell_len + len(clock) + 2 <= width:
+            head.append(" " * (width - head.cell_len - len(clock)) + clock, style="dim")
+        head.no_wrap, head.overflow = True, "ellipsis"
+        return head
+
+    def _nobody(self) -> list[RenderableType]:
+        if self._note is None:
+            return [Text("No car yet. Waiting for TeslaMate's messages ...", style="dim")]
+        return [Text(printable(self._note.message), style="yellow"), Text(printable(self._note.hint))]
+
+    def _event(self, at: datetime, text: Text) -> Text:
+        line = Text.assemble((f"{at.astimezone():%H:%M:%S} ", "dim"), text)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
