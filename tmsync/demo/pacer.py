@@ -43,13 +43,8 @@ class Pacer:
         self._ended = False
         self._thread: threading.Thread | None = None
         self._connected = threading.Event()
-        # TeslaMate's own kind of client id, which paho makes unique when it is empty.
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=True)
-        self._client.username_pw_set(username, password)
-        self._client.max_inflight_messages_set(0)
-        self._client.max_queued_messages_set(0)
-        self._client.reconnect_delay_set(1, 2)
-        self._client.on_connect = self._on_connect
+        self._login = username, password
+        self._client: mqtt.Client | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -65,14 +60,16 @@ class Pacer:
 
         Raises: DemoError when the broker does not take us.
         """
+        client = self._make_client()
         try:
-            self._client.connect("127.0.0.1", self.port)
+            client.connect("127.0.0.1", self.port)
         except OSError as error:
             raise DemoError(Cause.INTERNAL, f"the private broker on port {self.port} is not reached: {error}") from None
-        self._client.loop_start()
+        client.loop_start()
         if not self._connected.wait(CONNECT_SECONDS):
-            self._client.loop_stop()
+            client.loop_stop()
             raise DemoError(Cause.INTERNAL, f"the private broker on port {self.port} does not let us in")
+        self._client = client
         self._begun = time.monotonic()
         self._from = self.teslamate.now
         self._ended = False
@@ -84,11 +81,13 @@ class Pacer:
         with self._news:
             self._ended = True
             self._news.notify()
-        thread, self._thread = self._thread, None
+            thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
-            self._client.disconnect()
-            self._client.loop_stop()
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
 
     @contextlib.contextmanager
     def steering(self) -> Iterator[SimulatedTeslaMate]:
@@ -101,6 +100,19 @@ class Pacer:
 
     # -- inside
 
+    def _make_client(self) -> mqtt.Client:
+        """One for each run: paho's own does not survive a second `loop_start` without leaking sockets."""
+        self._connected.clear()
+        # Without an id the broker makes one of its own: two simulations never kick each other out.
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.username_pw_set(*self._login)
+        # Zero is no limit: a flood goes out as fast as the broker takes it, and nothing is dropped.
+        client.max_inflight_messages_set(0)
+        client.max_queued_messages_set(0)
+        client.reconnect_delay_set(1, 2)
+        client.on_connect = self._on_connect
+        return client
+
     def _on_connect(self, _: mqtt.Client, __: object, ___: object, reason: ReasonCode, ____: object) -> None:
         if not reason.is_failure:
             self._connected.set()
@@ -112,7 +124,9 @@ class Pacer:
                 self._news.wait(self._pause())
 
     def _catch_up(self) -> None:
-        """Publish what has fallen due."""
+        """Publish what has fallen due; nothing while we do not run."""
+        if self._thread is None or self._client is None:
+            return
         moment = self._from + timedelta(seconds=(time.monotonic() - self._begun) * self.speed)
         publish = self._client.publish
         for message in self.teslamate.until(moment):

@@ -369,7 +369,8 @@ class SimulatedTeslaMate:
         self._now = self.start + timedelta(seconds=elapsed)
 
     def _later(self, seconds: float, action: Callable[[_Publisher, int], None], car: _Publisher, token: int) -> None:
-        heapq.heappush(self._due, (self._elapsed + seconds, next(self._order), action, car, token))
+        # In whole microseconds, as datetime counts them, so that a caller can ask for the very moment.
+        heapq.heappush(self._due, (round(self._elapsed + seconds, 6), next(self._order), action, car, token))
 
     def _chosen(self, car_id: int | None) -> list[_Publisher]:
         return list(self._cars.values()) if car_id is None else [self._cars[car_id]]
