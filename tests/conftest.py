@@ -11,7 +11,8 @@ import pytest
 
 from tests.certificates import Authority
 from tests.surroundings import TeslaMate, TwcFolder
-from tmsync.demo.postgres import Binaries, PrivatePostgres, find_binaries, free_port
+from tmsync.demo.postgres import Binaries, PrivatePostgres, find_binaries
+from tmsync.demo.server import free_port
 
 GERMAN = Path("/usr/share/locale/de/LC_MESSAGES")
 ALL_BINARIES = list({binaries.major: binaries for binaries in reversed(list(find_binaries()))}.values())

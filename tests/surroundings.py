@@ -1,6 +1,6 @@
 """What the tests run on: private servers, a TWCManager folder, and tmsync as a process of its own.
 
-`python -m tests.surroundings` says in a line which servers were found.
+`python -m tests.surroundings` says which servers were found, a line for each kind.
 """
 
 import json
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, find_mosquitto
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
 from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
 
@@ -152,6 +153,15 @@ class TwcFolder:
 def main() -> None:
     found = [f"{binaries.version} ({binaries.origin})" for binaries in find_binaries()]
     print(f"PostgreSQL for the tests: {', '.join(found) or 'none at hand'}")
+    print(f"MQTT broker for the tests: {broker_in_words()}")
+
+
+def broker_in_words() -> str:
+    """Mosquitto, or what the tests do without it."""
+    if find_mosquitto() is not None:
+        return PrivateMosquitto(Path()).origin
+    instead = PurePythonBroker(Path()).origin
+    return f"{instead} in Mosquitto's stead: tests that need Mosquitto are skipped (sudo apt-get install mosquitto)"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from tests.listeners import forward_from, hang_up, listener, says, silence, ssh,
 from tests.surroundings import KEY, LOCAL, OPEN, PASSWORD, Run, TeslaMate, tmsync
 from tmsync.core.config.load import load_settings
 from tmsync.core.postgres.doctor import diagnose
-from tmsync.demo.postgres import Binaries, PrivatePostgres, free_port
+from tmsync.demo.postgres import Binaries, PrivatePostgres
+from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token, refresh_token, sealed, token_table
 from tmsync.system import SystemClock
 

@@ -51,12 +51,12 @@ def test_interrupted_demo_stops_its_server(temporary: Path, seconds: float) -> N
 
 
 def leftovers(temporary: Path) -> list[str]:
-    """Files, and processes that name the folder."""
+    """Files, and processes that name the folder or work in it."""
     found = [path.name for path in temporary.iterdir()]
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = process.read_bytes()
+            traces = process.joinpath("cmdline").read_bytes() + bytes(process.joinpath("cwd").readlink())
         except OSError:
             continue
-        found += [str(process)] if str(temporary).encode() in command else []
+        found += [str(process)] if str(temporary).encode() in traces else []
     return found

@@ -2,30 +2,24 @@
 
 import contextlib
 import os
-import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final
 
-from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.errors import Cause
+from tmsync.demo.server import DemoError, PrivateServer, free_port, server_user
 
 DEBIAN_ROOT: Final = Path("/usr/lib/postgresql")
 SERVER_USERS: Final = ("postgres", "nobody")
 """Who the server runs as when we are root, which PostgreSQL refuses to run as."""
 SUPERUSER: Final = "postgres"
 START_SECONDS: Final = 60
-
-
-class DemoError(TmsyncError):
-    """The private surroundings could not be set up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +90,8 @@ def _version_of(postgres: Path) -> str:
     return match.group(1) if match else ""
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on at the moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @dataclass
-class PrivatePostgres:
+class PrivatePostgres(PrivateServer):
     """One cluster. `start` initialises it when need be; `stop` ends the server; both may be repeated.
 
     folder: an existing folder of ours; it is handed to the server's user when we are root.
@@ -116,34 +103,15 @@ class PrivatePostgres:
     settings: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        self.user = _server_user()
+        self.user = server_user(SERVER_USERS)
         self.data = self.folder / "data"
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def hba_file(self) -> Path:
         """The cluster's pg_hba.conf."""
         return self.data / "pg_hba.conf"
-
-    @property
-    def log_file(self) -> Path:
-        """What the server wrote."""
-        return self.folder / "server.log"
 
     def start(self, *, wait: bool = True) -> None:
         """Start the server on 127.0.0.1 and ::1.
@@ -164,31 +132,13 @@ class PrivatePostgres:
         }
         config = "".join(f"{name} = {value}\n" for name, value in lines.items())
         self._write(self.data / "postgresql.auto.conf", config)
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [self._bin("postgres"), "-D", self.data],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                cwd=self.folder,
-                start_new_session=True,
-                env=self._environ(),
-                **self._as_user(),
-            )
+        self._launch([self._bin("postgres"), "-D", self.data], self._environ())
         if wait:
             self._wait()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server: SIGINT is PostgreSQL's fast shutdown."""
-        process, self.process = self.process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(10)
+        self._end(how, signal.SIGQUIT)
 
     def reload(self) -> None:
         """Make the server read its configuration again, and wait until new connections are judged by it."""
@@ -277,8 +227,7 @@ class PrivatePostgres:
                 return
             time.sleep(0.05)
         self.stop()
-        tail = self.log_file.read_text(errors="replace").strip().splitlines()[-1:]
-        raise DemoError(Cause.INTERNAL, f"the private PostgreSQL server did not start: {''.join(tail)}")
+        raise DemoError(Cause.INTERNAL, f"the private PostgreSQL server did not start: {self.last_words()}")
 
     def _bin(self, name: str) -> Path:
         return self.binaries.folder / name
@@ -286,27 +235,3 @@ class PrivatePostgres:
     def _environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
         return {**kept, "LC_ALL": "C", **self.environ}
-
-    def _as_user(self) -> dict[str, Any]:
-        if self.user is None:
-            return {}
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
-
-    def _write(self, path: Path, text: str) -> None:
-        path.write_text(text)
-        if self.user is not None:
-            os.chown(path, self.user.pw_uid, self.user.pw_gid)
-
-
-def _server_user() -> pwd.struct_passwd | None:
-    """Who runs the server: somebody else when we are root."""
-    if os.geteuid() != 0:
-        return None
-    for name in SERVER_USERS:
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise DemoError(
-        Cause.INTERNAL, "PostgreSQL does not run as root, and there is no user nobody", "Run as another user."
-    )

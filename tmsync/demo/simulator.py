@@ -1,0 +1,376 @@
+"""A simulated TeslaMate: what it would publish over MQTT, moment by moment, on a clock of the caller's.
+
+It follows the facts of TeslaMate's lib/teslamate/mqtt (publisher, vehicle_subscriber) and lib/teslamate/vehicles
+(vehicle, summary): all values retained and sent on change only, `healthy` unretained and sent with every summary.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import count, cycle
+from random import Random
+from typing import Final, NamedTuple
+
+from tmsync.demo.simulated_car import Attention, Phase, SimulatedCar, State, Vehicle, healthy_life, stamp
+
+__all__ = ["Attention", "Phase", "Publication", "SimulatedCar", "SimulatedTeslaMate", "State"]
+
+SENT_WHEN_NIL: Final = frozenset(
+    (
+        *("charge_energy_added", "charger_actual_current", "charger_phases", "charger_power", "charger_voltage"),
+        *("scheduled_charging_start_time", "time_to_full_charge", "shift_state", "geofence", "trim_badging"),
+    )
+)
+"""Keys that are sent empty, which deletes their topic, when they become nil. Of other keys nil is not sent."""
+
+# Seconds from one look at the car to the next: least and most.
+POLLS: Final = {State.CHARGING: (5.0, 20.0), State.DRIVING: (2.5, 15.0)}
+STREAMED: Final = {Attention.NONE: 30.0, Attention.USER_PRESENT: 15.0}
+STREAMED_BUSY: Final = 60.0
+POLLED: Final = {Attention.NONE: 15.0, Attention.USER_PRESENT: 15.0}
+POLLED_BUSY: Final = 30.0
+ASLEEP_S: Final = 30.0
+
+SLOW_REQUESTS: Final = 0.004
+"""Share of requests that take longer than usual, up to SLOWEST_S."""
+USUAL_S: Final = (0.1, 1.5)
+SLOWEST_S: Final = 80.0
+ERROR_EVERY_S: Final = 30.0
+ERRORS_THAT_BREAK: Final = 4
+BROKEN_S: Final = 300.0
+"""After the fourth API error TeslaMate calls itself unhealthy for so long, then counts anew."""
+
+
+class Publication(NamedTuple):
+    """One MQTT message, QoS 1, sent at `at` (UTC). A tuple, since a simulated week has millions."""
+
+    at: datetime
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+class _Publisher:
+    """What TeslaMate holds about one car: the car itself, what it told of it, and what keeps it from looking."""
+
+    def __init__(self, car: SimulatedCar, rng: Random, now: datetime, prefix: str) -> None:
+        self.car = car
+        self.rng = rng
+        self.prefix = f"{prefix}/{car.car_id}/"
+        self.topics: dict[str, str] = {}
+        self.vehicle = Vehicle(car, rng, now)
+        self.phases = cycle(car.phases) if car.phases else healthy_life(rng)
+        self.plan = 0
+        """Changes when the phases are overruled, so that what was planned before is dropped."""
+        self.turn = 0
+        """The same for TeslaMate's next look at the car."""
+        self.outage = 0
+        """And for the end of an outage."""
+        self.present = False
+        self.starting = True
+        self.ready_at = 0.0
+        self.signed_in = True
+        self.api_down = False
+        self.limited_until = 0.0
+        self.errors = 0
+        self.broken_until = 0.0
+        self.told: dict[str, str | None] = {}
+        self.told_healthy: bool | None = None
+
+    def topic(self, key: str) -> str:
+        found = self.topics.get(key)
+        if found is None:
+            found = self.topics[key] = self.prefix + key
+        return found
+
+
+class SimulatedTeslaMate:
+    """A TeslaMate with its cars. It starts at `start`; `until` brings it on; controls act at the time reached.
+
+    namespace: TeslaMate's MQTT_NAMESPACE.
+    sends_live_healthy: False for a TeslaMate before 2.1.0, which keeps `healthy` retained and tells only changes.
+    """
+
+    def __init__(
+        self,
+        cars: Sequence[SimulatedCar],
+        start: datetime,
+        *,
+        namespace: str = "",
+        seed: int = 0,
+        sends_live_healthy: bool = True,
+    ) -> None:
+        self.start = start
+        self.seed = seed
+        self.sends_live_healthy = sends_live_healthy
+        self.alive = False
+        self._prefix = "/".join(part for part in ("teslamate", namespace, "cars") if part)
+        self._elapsed = 0.0
+        self._now = start
+        self._order = count()
+        self._due: list[tuple[float, int, Callable[[_Publisher, int], None], _Publisher, int]] = []
+        self._out: list[Publication] = []
+        self._cars: dict[int, _Publisher] = {}
+        for car in cars:
+            self.add_car(car)
+        self.start_again()
+
+    @property
+    def now(self) -> datetime:
+        """The simulated time reached."""
+        return self._now
+
+    def until(self, moment: datetime) -> Iterator[Publication]:
+        """What is published up to and including `moment`, in time order; the clock stands there when all is taken."""
+        end = (moment - self.start).total_seconds()
+        while True:
+            if self._out:
+                batch, self._out = self._out, []
+                yield from batch
+            elif self._due and self._due[0][0] <= end:
+                due, _, action, car, token = heapq.heappop(self._due)
+                self._set_clock(due)
+                action(car, token)
+            else:
+                self._set_clock(max(end, self._elapsed))
+                return
+
+    def next_due(self) -> datetime | None:
+        """When something happens next; None when nothing ever will."""
+        if self._out:
+            return self._now
+        return self.start + timedelta(seconds=self._due[0][0]) if self._due else None
+
+    # -- controls
+
+    def die(self) -> None:
+        """TeslaMate is gone without a word: nothing more is published, and the retained values stay."""
+        self.alive = False
+        for car in self._cars.values():
+            car.turn += 1
+
+    def start_again(self) -> None:
+        """TeslaMate starts, or restarts: it knows nothing of what it told before, and publishes for every car."""
+        self.alive = True
+        for car in self._cars.values():
+            car.present = True
+            car.starting = True
+            car.told, car.told_healthy = {}, None
+            car.limited_until = car.broken_until = 0.0
+            car.errors = 0
+            if self.sends_live_healthy:
+                self._publish(car, "healthy", b"", retain=True)
+            self._tell(car, "display_name", car.vehicle.values["display_name"])
+            self._tell(car, "state", State.START.value)
+            self._tell(car, "since", stamp(self._now))
+            seconds = car.rng.uniform(1.0, 4.0)
+            car.ready_at = self._elapsed + seconds
+            self._look_again(car, seconds)
+
+    def api_outage(self, car_id: int | None = None, duration: timedelta | None = None) -> None:
+        """Tesla's API answers with errors, for one car or all, until `api_recovers` or for `duration`."""
+        for car in self._chosen(car_id):
+            car.api_down = True
+            car.outage += 1
+            self._look_again(car, max(0.0, car.ready_at - self._elapsed))
+            if duration is not None:
+                self._later(duration.total_seconds(), self._recover, car, car.outage)
+
+    def api_recovers(self, car_id: int | None = None) -> None:
+        """Tesla's API answers again. TeslaMate goes on calling itself unhealthy until its five minutes are over."""
+        for car in self._chosen(car_id):
+            self._recover(car, car.outage)
+
+    def rate_limited(self, car_id: int, seconds: float = 300) -> None:
+        """HTTP 429: one summary, then silence for Retry-After."""
+        car = self._cars[car_id]
+        if self._watches(car):
+            self._summary(car)
+        car.limited_until = self._elapsed + seconds
+        self._look_again(car, seconds)
+
+    def sign_out(self) -> None:
+        """Tesla takes TeslaMate's tokens no more: one `healthy=false` per car, then silence."""
+        for car in self._cars.values():
+            car.signed_in = False
+            car.turn += 1
+            if self.alive and car.present:
+                self._tell_health(car, healthy=False)
+
+    def sign_in(self) -> None:
+        """The owner signs in again."""
+        for car in self._cars.values():
+            car.signed_in = True
+            self._look_again(car, 1.0)
+
+    def force(self, car_id: int, state: State, attention: Attention = Attention.NONE) -> None:
+        """Put a car into `state`, where it stays until `resume`."""
+        car = self._cars[car_id]
+        car.plan += 1
+        car.vehicle.enter(state, self._now, attention)
+        self._notice(car)
+
+    def lose_reach(self, car_id: int, duration: timedelta) -> None:
+        """The car is out of reach while it drives or charges: TeslaMate tells nothing of it for `duration`."""
+        car = self._cars[car_id]
+        self._lose(car, car.plan)
+        self._later(duration.total_seconds(), self._regain, car, car.plan)
+
+    def resume(self, car_id: int) -> None:
+        """Let a forced car go on with its next phase."""
+        car = self._cars[car_id]
+        self._enter_next(car, car.plan)
+
+    def rename(self, car_id: int, name: str) -> None:
+        """The owner renames a car; TeslaMate sees it at its next look."""
+        car = self._cars[car_id]
+        car.vehicle.rename(name)
+        if self._pace(car) is not None:
+            self._notice(car)
+
+    def add_car(self, car: SimulatedCar) -> None:
+        """A further car, of which TeslaMate publishes nothing before it starts again."""
+        if car.car_id in self._cars:
+            raise ValueError(f"there is a car {car.car_id} already")
+        rng = Random(f"{self.seed}:{car.car_id}")  # noqa: S311 - nothing secret hangs on it
+        added = self._cars[car.car_id] = _Publisher(car, rng, self._now, self._prefix)
+        self._enter_next(added, added.plan)
+
+    # -- the car's own life
+
+    def _enter_next(self, car: _Publisher, plan: int) -> None:
+        if plan != car.plan:
+            return
+        car.plan += 1
+        phase = next(car.phases)
+        car.vehicle.enter(phase.state, self._now, phase.attention)
+        self._later(phase.duration.total_seconds(), self._enter_next, car, car.plan)
+        if phase.out_of_reach:
+            gone = phase.reachable_for.total_seconds()
+            self._later(gone, self._lose, car, car.plan)
+            self._later(gone + phase.out_of_reach.total_seconds(), self._regain, car, car.plan)
+        self._notice(car)
+
+    def _lose(self, car: _Publisher, plan: int) -> None:
+        if plan == car.plan:
+            car.vehicle.reachable = False
+            car.turn += 1
+
+    def _regain(self, car: _Publisher, plan: int) -> None:
+        if plan == car.plan and not car.vehicle.reachable:
+            car.vehicle.reachable = True
+            self._notice(car)
+
+    # -- TeslaMate looking at it
+
+    def _watches(self, car: _Publisher) -> bool:
+        """Whether TeslaMate gets anything new of the car."""
+        kept_off = car.api_down or self._elapsed < max(car.limited_until, car.ready_at)
+        return self._asks(car) and not kept_off
+
+    def _asks(self, car: _Publisher) -> bool:
+        return self.alive and car.present and car.signed_in and car.vehicle.reachable
+
+    def _notice(self, car: _Publisher) -> None:
+        if self._watches(car):
+            car.turn += 1
+            self._look(car, car.turn)
+
+    def _look_again(self, car: _Publisher, seconds: float) -> None:
+        car.turn += 1
+        self._later(seconds, self._look, car, car.turn)
+
+    def _look(self, car: _Publisher, turn: int) -> None:
+        """One request to Tesla's API and what follows from it."""
+        if turn != car.turn or not self._asks(car):
+            return
+        if self._elapsed < car.limited_until:
+            self._look_again(car, car.limited_until - self._elapsed)
+        elif car.api_down:
+            self._fail(car)
+        else:
+            self._refresh(car)
+
+    def _refresh(self, car: _Publisher) -> None:
+        if car.starting:
+            car.starting = False
+            car.vehicle.changed = dict.fromkeys(car.vehicle.values)
+        car.vehicle.advance(self._now)
+        self._summary(car)
+        pace = self._pace(car)
+        if pace is not None:
+            self._look_again(car, pace + self._request(car.rng))
+
+    def _pace(self, car: _Publisher) -> float | None:
+        """Seconds until the next look of which anything is told; None where TeslaMate keeps silent."""
+        state, attention = car.vehicle.state, car.vehicle.attention
+        if state in POLLS:
+            return car.rng.uniform(*POLLS[state])
+        if state is State.ONLINE:
+            if car.car.streaming:
+                return STREAMED.get(attention, STREAMED_BUSY)
+            return POLLED.get(attention, POLLED_BUSY)
+        if state in (State.ASLEEP, State.OFFLINE):
+            return ASLEEP_S if car.car.polling_asleep_interval_s <= ASLEEP_S else None
+        if state is State.SUSPENDED and not car.car.streaming:
+            return car.car.suspend_min * 60.0
+        return None
+
+    @staticmethod
+    def _request(rng: Random) -> float:
+        return rng.uniform(10.0, SLOWEST_S) if rng.random() < SLOW_REQUESTS else rng.uniform(*USUAL_S)
+
+    def _fail(self, car: _Publisher) -> None:
+        """An API error: the fourth makes TeslaMate unhealthy for five minutes, in which none counts."""
+        if car.vehicle.state is State.SUSPENDED:
+            # It does not ask, so it does not see that nobody answers.
+            self._look_again(car, ERROR_EVERY_S)
+            return
+        if self._elapsed >= car.broken_until:
+            car.errors += 1
+            if car.errors == ERRORS_THAT_BREAK:
+                car.errors, car.broken_until = 0, self._elapsed + BROKEN_S
+        self._tell_health(car, healthy=self._elapsed >= car.broken_until)
+        self._look_again(car, ERROR_EVERY_S + car.rng.uniform(*USUAL_S))
+
+    def _recover(self, car: _Publisher, outage: int) -> None:
+        if car.api_down and outage == car.outage:
+            car.api_down = False
+            car.errors = 0
+            self._look_again(car, car.rng.uniform(*USUAL_S))
+
+    # -- telling
+
+    def _summary(self, car: _Publisher) -> None:
+        vehicle = car.vehicle
+        if vehicle.changed:
+            for key in vehicle.changed:
+                self._tell(car, key, vehicle.values[key])
+            vehicle.changed = {}
+        self._tell_health(car, healthy=self._elapsed >= car.broken_until)
+
+    def _tell(self, car: _Publisher, key: str, value: str | None) -> None:
+        if (value is not None or key in SENT_WHEN_NIL) and (key not in car.told or car.told[key] != value):
+            self._publish(car, key, b"" if value is None else value.encode(), retain=True)
+            car.told[key] = value
+
+    def _tell_health(self, car: _Publisher, *, healthy: bool) -> None:
+        if self.sends_live_healthy or healthy is not car.told_healthy:
+            self._publish(car, "healthy", b"true" if healthy else b"false", retain=not self.sends_live_healthy)
+        car.told_healthy = healthy
+
+    def _publish(self, car: _Publisher, key: str, payload: bytes, *, retain: bool) -> None:
+        self._out.append(Publication(self._now, car.topic(key), payload, retain))
+
+    # -- time
+
+    def _set_clock(self, elapsed: float) -> None:
+        self._elapsed = elapsed
+        self._now = self.start + timedelta(seconds=elapsed)
+
+    def _later(self, seconds: float, action: Callable[[_Publisher, int], None], car: _Publisher, token: int) -> None:
+        # In whole microseconds, as datetime counts them, so that a caller can ask for the very moment.
+        heapq.heappush(self._due, (round(self._elapsed + seconds, 6), next(self._order), action, car, token))
+
+    def _chosen(self, car_id: int | None) -> list[_Publisher]:
+        return list(self._cars.values()) if car_id is None else [self._cars[car_id]]
