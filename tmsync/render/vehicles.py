@@ -1,11 +1,10 @@
 """Vehicles for people: a row each, as much of it as the terminal is wide."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from rich.table import Table
 from rich.text import Text
 
 from tmsync.core.telemetry.health import Source, Verdict
@@ -13,11 +12,10 @@ from tmsync.core.telemetry.watch import VehicleView
 from tmsync.core.words import in_words
 from tmsync.render.text import printable
 
-WIDE: Final = 100
-"""Columns from which on bars and words fit."""
-WIDEST: Final = 132
-"""Columns from which on the reason fits, too."""
-BAR_CELLS: Final = 10
+REASON_CELLS: Final = 24
+"""The reason is shown where at least so much room is left."""
+NAME_CELLS: Final = 8
+"""The vehicle's name may be cut down to this before columns are left out."""
 VERDICT_STYLES: Final = {
     Verdict.WAITING: "dim",
     Verdict.FRESH: "green",
@@ -27,7 +25,24 @@ VERDICT_STYLES: Final = {
     Verdict.UNHEALTHY: "bold red",
 }
 SOURCE_STYLES: Final = {Source.TESLAMATE: "", Source.TESLA_API: "red", Source.UNDECIDED: "dim"}
+LOW_BATTERY: Final = 15
+"""Percent; below, the bar is red."""
 URGENCY: Final = (Verdict.STALE, Verdict.UNHEALTHY, Verdict.LATE, Verdict.WAITING, Verdict.QUIET, Verdict.FRESH)
+TROUBLED: Final = 3
+"""So many of these are trouble."""
+
+
+class Style(NamedTuple):
+    """How much a cell says: in words or short, with a bar of so many cells."""
+
+    words: bool
+    bar_cells: int
+    gap: int
+    name_cells: int
+
+
+STYLES: Final = (Style(True, 10, 2, 24), Style(False, 5, 2, 14), Style(False, 0, 1, 14))
+"""The first that fits the terminal is used."""
 
 
 class Frame(NamedTuple):
@@ -36,37 +51,89 @@ class Frame(NamedTuple):
     width: int
     now: datetime
     blocks: bool
+    style: Style = STYLES[0]
 
     @property
-    def wide(self) -> bool:
+    def words(self) -> bool:
         """Whether there is room for words."""
-        return self.width >= WIDE
+        return self.style.words
 
 
 class Column(NamedTuple):
-    """A column: its head, a cell's text, and how it is laid out."""
+    """A column: its head, its short head, a cell's text, and when it is left out."""
 
     head: str
+    short: str
     cell: Callable[[VehicleView, Frame], Text]
+    needed: int = 0
+    """Where room is short, columns go in the order of this, least first."""
     right: bool = False
-    most: int | None = None
 
 
-def vehicle_table(views: Sequence[VehicleView], frame: Frame) -> Table:
-    """The table of `views`, a line per vehicle."""
-    columns = _columns(frame)
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if frame.wide else 1, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.head,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if column.right else "left",
-            max_width=column.most,
-        )
-    for view in views:
-        table.add_row(*(column.cell(view, frame) for column in columns))
-    return table
+def vehicle_lines(views: Sequence[VehicleView], frame: Frame) -> tuple[list[Text], bool]:
+    """A head and a line per vehicle, as wide as the frame at most; and whether it tells the reasons."""
+    for style in STYLES:
+        laid = _Layout(views, frame._replace(style=style), COLUMNS)
+        if laid.width <= frame.width:
+            break
+    columns = list(COLUMNS)
+    while laid.width - laid.can_shrink > frame.width and len(columns) > 2:
+        columns.remove(min(columns, key=lambda column: column.needed))
+        laid = _Layout(views, laid.frame, columns)
+    return laid.lines(), bool(laid.reason_cells)
+
+
+def trouble(views: Sequence[VehicleView]) -> list[Text]:
+    """A line for every vehicle whose data is not quite right, and why."""
+    troubled = [view for view in views if view.judgement.verdict in URGENCY[:TROUBLED]]
+    return [Text.assemble(printable(view.name), (f": {printable(view.judgement.reason)}", "dim")) for view in troubled]
+
+
+class _Layout:
+    """Every cell of a table in one style, and how wide that is."""
+
+    def __init__(self, views: Sequence[VehicleView], frame: Frame, columns: Sequence[Column]) -> None:
+        self.views = views
+        self.frame = frame
+        self.columns = columns
+        self.rows = [[column.cell(view, frame) for column in columns] for view in views]
+        heads = [column.head if frame.words else column.short for column in columns]
+        self.heads = heads
+        cells = [[len(head), *(row[index].cell_len for row in self.rows)] for index, head in enumerate(heads)]
+        self.widths = [max(lengths) for lengths in cells]
+        self.widths[0] = min(self.widths[0], frame.style.name_cells)
+        self.width = sum(self.widths) + frame.style.gap * (len(columns) - 1)
+        self.can_shrink = max(self.widths[0] - NAME_CELLS, 0)
+
+    @property
+    def reason_cells(self) -> int:
+        """The room for the reason; 0 when it is too small."""
+        left = self.frame.width - self.width - self.frame.style.gap
+        return left if left >= REASON_CELLS else 0
+
+    def lines(self) -> list[Text]:
+        """The head and a line per vehicle. Put together by hand: rich.table takes twenty times as long."""
+        widths = [self.widths[0] + min(self.frame.width - self.width, 0), *self.widths[1:]]
+        heads = [Text(head, style="bold") for head in self.heads]
+        lines = [self._line(heads, widths), *(self._line(row, widths) for row in self.rows)]
+        if self.reason_cells:
+            lines[0].append("Reason", style="bold")
+            for line, view in zip(lines[1:], self.views, strict=True):
+                line.append(printable(view.judgement.reason), style="dim")
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return lines
+
+    def _line(self, cells: Sequence[Text], widths: Sequence[int]) -> Text:
+        line = Text()
+        for column, cell, width in zip(self.columns, cells, widths, strict=True):
+            cell.truncate(max(width, 1), overflow="ellipsis")
+            pad = " " * (max(width, 1) - cell.cell_len)
+            if column.right:
+                line.append(pad)
+            line.append_text(cell)
+            line.append(("" if column.right else pad) + " " * self.frame.style.gap)
+        return line
 
 
 def fold(views: Sequence[VehicleView], lines: int) -> tuple[list[VehicleView], str]:
@@ -93,20 +160,6 @@ def short_span(span: timedelta) -> str:
     return f"{seconds // 86400}d"
 
 
-def _columns(frame: Frame) -> Iterable[Column]:
-    columns = [
-        Column("Vehicle", _name, most=24 if frame.wide else 14),
-        Column("State", _state),
-        Column("Battery", _battery),
-        Column("Charging", _charging),
-        Column("Healthy" if frame.wide else "OK", _healthy),
-        Column("Heartbeat" if frame.wide else "Beat", _heartbeat, right=True),
-        Column("Verdict", _verdict),
-        Column("Source", _source),
-    ]
-    return [*columns, Column("Reason", _reason)] if frame.width >= WIDEST else columns
-
-
 def _name(view: VehicleView, _: Frame) -> Text:
     return Text(printable(view.name))
 
@@ -117,7 +170,7 @@ def _state(view: VehicleView, frame: Frame) -> Text:
     text = Text(printable(view.state))
     if view.since is not None:
         span = frame.now - view.since
-        text.append(f" {in_words(span) if frame.wide else short_span(span)}", style="dim")
+        text.append(f" {in_words(span) if frame.words else short_span(span)}", style="dim")
     return text
 
 
@@ -125,18 +178,20 @@ def _battery(view: VehicleView, frame: Frame) -> Text:
     level, limit = view.telemetry.get("battery_level"), view.telemetry.get("charge_limit_soc")
     if not isinstance(level, int | float):
         return Text("-", style="dim")
-    if frame.wide:
-        text = _bar(level, limit, frame.blocks)
-        return text.append(f" {level:g} %" + (f" of {limit:g}" if isinstance(limit, int | float) else ""))
-    return Text(f"{level:g}" + (f"/{limit:g}%" if isinstance(limit, int | float) else "%"))
+    text = _bar(level, limit, frame)
+    if frame.words:
+        return text.append(f" {level:g} %" + (f" of {limit:g}" if isinstance(limit, int | float) else ""), style="")
+    gap = " " if text else ""
+    return text.append(f"{gap}{level:g}" + (f"/{limit:g}%" if isinstance(limit, int | float) else "%"))
 
 
-def _bar(level: float, limit: object, blocks: bool) -> Text:
-    full, part, mark = ("█", "░", "│") if blocks else ("#", "-", "|")
-    cells = [full if index < round(level / 100 * BAR_CELLS) else part for index in range(BAR_CELLS)]
-    if isinstance(limit, int | float) and level < limit < 100:
-        cells[min(int(limit / 100 * BAR_CELLS), BAR_CELLS - 1)] = mark
-    return Text("".join(cells), style="red" if level < 15 else "green")
+def _bar(level: float, limit: object, frame: Frame) -> Text:
+    count = frame.style.bar_cells
+    full, part, mark = ("█", "░", "│") if frame.blocks else ("#", "-", "|")
+    cells = [full if index < round(level / 100 * count) else part for index in range(count)]
+    if count and isinstance(limit, int | float) and level < limit < 100:
+        cells[min(max(int(limit / 100 * count), 0), count - 1)] = mark
+    return Text.assemble(("".join(cells), "red" if level < LOW_BATTERY else "green"))
 
 
 def _charging(view: VehicleView, frame: Frame) -> Text:
@@ -144,14 +199,14 @@ def _charging(view: VehicleView, frame: Frame) -> Text:
     power, current, left = (values.get(k) for k in ("charger_power", "charger_actual_current", "time_to_full_charge"))
     parts = []
     if view.state == "charging" and isinstance(power, int | float):
-        parts.append(f"{power:g} kW" if frame.wide else f"{power:g}kW")
-        if frame.wide and isinstance(current, int | float):
+        parts.append(f"{power:g} kW" if frame.words else f"{power:g}kW")
+        if frame.words and isinstance(current, int | float):
             parts.append(f"{current:g} A")
         if isinstance(left, int | float) and 0 < left < 1000:
             span = timedelta(hours=left)
-            parts.append(f"{in_words(span)} left" if frame.wide else short_span(span))
+            parts.append(f"{in_words(span)} left" if frame.words else short_span(span))
     elif values.get("plugged_in") is True:
-        parts.append("plugged in" if frame.wide else "plugged")
+        parts.append("plugged in" if frame.words else "plugged")
     return Text(" ".join(parts)) if parts else Text("-", style="dim")
 
 
@@ -159,15 +214,15 @@ def _healthy(view: VehicleView, frame: Frame) -> Text:
     if view.healthy is None:
         return Text("-", style="dim")
     if view.healthy:
-        return Text("yes" if frame.wide else "ok", style="green")
+        return Text("yes" if frame.words else "ok", style="green")
     return Text("no", style="bold red")
 
 
 def _heartbeat(view: VehicleView, frame: Frame) -> Text:
     if view.last_heartbeat_at is None:
-        return Text("none yet" if frame.wide else "-", style="dim")
+        return Text("none yet" if frame.words else "-", style="dim")
     span = timedelta(seconds=view.silence_s)
-    return Text(f"{in_words(span)} ago" if frame.wide else short_span(span))
+    return Text(f"{in_words(span)} ago" if frame.words else short_span(span))
 
 
 def _verdict(view: VehicleView, _: Frame) -> Text:
@@ -178,5 +233,13 @@ def _source(view: VehicleView, _: Frame) -> Text:
     return Text(view.judgement.source, style=SOURCE_STYLES[view.judgement.source])
 
 
-def _reason(view: VehicleView, _: Frame) -> Text:
-    return Text(printable(view.judgement.reason), style="dim")
+COLUMNS: Final = (
+    Column("Vehicle", "Vehicle", _name, 9),
+    Column("State", "State", _state, 7),
+    Column("Battery", "Battery", _battery, 4),
+    Column("Charging", "Charging", _charging, 2),
+    Column("Healthy", "OK", _healthy, 1),
+    Column("Heartbeat", "Beat", _heartbeat, 3, right=True),
+    Column("Verdict", "Verdict", _verdict, 8),
+    Column("Source", "Source", _source, 6),
+)

@@ -16,7 +16,7 @@ from tmsync.core.telemetry.live import BrokerChange
 from tmsync.core.telemetry.watch import SourceChange, VehicleView, source_message
 from tmsync.render.console import trimmed
 from tmsync.render.text import printable
-from tmsync.render.vehicles import Frame, fold, vehicle_table
+from tmsync.render.vehicles import Frame, fold, trouble, vehicle_lines
 
 MOST_EVENTS: Final = 8
 LEAST_EVENTS: Final = 2
@@ -47,7 +47,10 @@ def once_table(views: Sequence[VehicleView], screen: Console, now: datetime) -> 
     """The table, once, with the reasons of what is not fresh below it where they do not fit beside."""
     frame = Frame(screen.width, now, can_show_blocks(screen))
     with screen.capture() as capture:
-        screen.print(vehicle_table(views, frame))
+        lines, tells_reasons = vehicle_lines(views, frame)
+        screen.print(*lines, sep="\n")
+        if not tells_reasons and (reasons := trouble(views)):
+            screen.print(Text(), *reasons, sep="\n")
     return trimmed(screen, capture.get())
 
 
@@ -102,12 +105,17 @@ class WatchScreen:
         events_room = min(len(self._events), MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1))
         rows, folded = fold(views, max(free - (events_room + 1 if events_room else 0), 1))
         parts: list[RenderableType] = [self._head(rate, now, width), Text()]
+        tells_reasons = True
         if views:
-            parts.append(vehicle_table(rows, frame))
+            lines, tells_reasons = vehicle_lines(rows, frame)
+            parts += lines
         else:
             parts += self._nobody()
         if folded:
             parts.append(Text(folded, style="dim", no_wrap=True, overflow="ellipsis"))
+        reasons = [] if tells_reasons else trouble(rows)
+        if reasons and free - len(rows) - events_room - 2 > len(reasons):
+            parts += [Text(), *reasons]
         if events_room:
             parts.append(Text())
         parts += [self._event(at, text) for at, text in list(self._events)[-events_room:] if events_room]
