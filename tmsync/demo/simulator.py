@@ -7,7 +7,7 @@ It follows the facts of TeslaMate's lib/teslamate/mqtt (publisher, vehicle_subsc
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import count, cycle
+from itertools import count, cycle, islice
 from random import Random
 from typing import Final, NamedTuple
 
@@ -59,7 +59,8 @@ class _Publisher:
         self.prefix = f"{prefix}/{car.car_id}/"
         self.topics: dict[str, str] = {}
         self.vehicle = Vehicle(car, rng, now)
-        self.phases = cycle(car.phases) if car.phases else healthy_life(rng)
+        # Each life is met somewhere along its way, so that a crowd is in all states at once.
+        self.phases = cycle(car.phases) if car.phases else islice(healthy_life(rng), rng.randrange(8), None)
         self.plan = 0
         """Changes when the phases are overruled, so that what was planned before is dropped."""
         self.turn = 0
