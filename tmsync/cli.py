@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "check-db": "tmsync.commands.check_db:check_db",
     "sync-tokens": "tmsync.commands.sync_tokens:sync_tokens",
     "watch-mqtt": "tmsync.commands.watch_mqtt:watch_mqtt",
+    "status": "tmsync.commands.status:status",
     "demo": "tmsync.commands.demo:demo",
 }
 """Command -> module:function, in the order of the help."""

@@ -100,6 +100,13 @@ class Cause(StrEnum):
     COMMAND_FAILED = "command-failed"
     # vehicles
     NO_VEHICLES = "no-vehicles"
+    STALE = "stale"
+    UNHEALTHY = "unhealthy"
+    DUPLICATE_NAME = "duplicate-name"
+    RENAMED = "renamed"
+    LOGGING_DISABLED = "logging-disabled"
+    NOT_PUBLISHED = "not-published"
+    OUT_OF_SYNC = "out-of-sync"
     INTERNAL = "internal"
 
 

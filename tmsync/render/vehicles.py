@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from rich.console import Console
 from rich.text import Text
 
 from tmsync.core.telemetry.health import Source, Verdict
@@ -81,6 +82,19 @@ def vehicle_lines(views: Sequence[VehicleView], frame: Frame) -> tuple[list[Text
         columns.remove(min(columns, key=lambda column: column.needed))
         laid = _Layout(views, laid.frame, columns)
     return laid.lines(), bool(laid.reason_cells)
+
+
+def can_show_blocks(screen: Console) -> bool:
+    """Whether the terminal's encoding has block characters."""
+    return screen.encoding.lower().replace("-", "").startswith("utf")
+
+
+def print_vehicles(views: Sequence[VehicleView], screen: Console, now: datetime) -> None:
+    """The table, and below it the reasons of what is not quite right where they do not fit beside."""
+    lines, tells_reasons = vehicle_lines(views, Frame(screen.width, now, can_show_blocks(screen)))
+    screen.print(*lines, sep="\n")
+    if not tells_reasons and (reasons := trouble(views)):
+        screen.print(Text(), *reasons, sep="\n")
 
 
 def trouble(views: Sequence[VehicleView]) -> list[Text]:

@@ -16,7 +16,7 @@ from tmsync.core.telemetry.live import BrokerChange
 from tmsync.core.telemetry.watch import SourceChange, VehicleView, source_message
 from tmsync.render.console import trimmed
 from tmsync.render.text import printable
-from tmsync.render.vehicles import Frame, fold, trouble, vehicle_lines
+from tmsync.render.vehicles import Frame, can_show_blocks, fold, print_vehicles, trouble, vehicle_lines
 
 MOST_EVENTS: Final = 8
 LEAST_EVENTS: Final = 2
@@ -45,18 +45,9 @@ def verdict_line(view: VehicleView) -> str:
 
 def once_table(views: Sequence[VehicleView], screen: Console, now: datetime) -> str:
     """The table, once, with the reasons of what is not fresh below it where they do not fit beside."""
-    frame = Frame(screen.width, now, can_show_blocks(screen))
     with screen.capture() as capture:
-        lines, tells_reasons = vehicle_lines(views, frame)
-        screen.print(*lines, sep="\n")
-        if not tells_reasons and (reasons := trouble(views)):
-            screen.print(Text(), *reasons, sep="\n")
+        print_vehicles(views, screen, now)
     return trimmed(screen, capture.get())
-
-
-def can_show_blocks(screen: Console) -> bool:
-    """Whether the terminal's encoding has block characters."""
-    return screen.encoding.lower().replace("-", "").startswith("utf")
 
 
 class WatchScreen:

@@ -181,6 +181,10 @@ class Live:
         while (now := self.clock.monotonic()) < min(self._retained_at + SETTLED_S, deadline):
             self.clock.sleep(min(self._retained_at + SETTLED_S, deadline) - now)
 
+    def all_heard(self, now: Instant) -> bool:
+        """Whether there are vehicles, and nothing more is to be learned of any by waiting a little longer."""
+        return bool(len(self.watch)) and not any(view.retained_only for view in self.watch.views(now))
+
     def explore(self) -> Problem:
         """Why no car was seen: look in which namespaces there are some."""
         self._exploring = True

@@ -27,6 +27,8 @@ class VehicleView(NamedTuple):
     car_id: int
     namespace: str
     name: str
+    names: tuple[str, ...]
+    """Every display name it has had since we listen, in order."""
     state: str | None
     since: datetime | None
     healthy: bool | None
@@ -40,7 +42,13 @@ class VehicleView(NamedTuple):
     def without_time(self) -> tuple[Any, ...]:
         """What makes two views tell different things: all but the spans that grow by themselves."""
         judged = (self.judgement.verdict, self.judgement.thresholds)
-        return (*self[1:7], *judged, self.last_heartbeat_at, *self[10:])
+        known = (self.name, self.state, self.since, self.healthy, self.last_heartbeat_at, self.retained_only)
+        return (*known, *judged, self.unparsable, self.telemetry)
+
+    @property
+    def name_is_made_up(self) -> bool:
+        """Whether TeslaMate has told no display name."""
+        return not self.names
 
     def as_json(self) -> dict[str, Any]:
         """The vehicle event's fields, without `event`."""
@@ -276,6 +284,7 @@ class Watch:
             car_id=vehicle.car_id,
             namespace=self.namespace,
             name=vehicle.name,
+            names=tuple(vehicle.names),
             state=vehicle.state,
             since=vehicle.since,
             healthy=vehicle.healthy,

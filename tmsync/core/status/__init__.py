@@ -1,0 +1,1 @@
+"""One look at everything: database, tokens, TWCManager, broker, vehicles, and what is wrong with them."""

@@ -1,0 +1,84 @@
+"""Looks at every part at once, so that the whole takes no longer than its slowest part."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from tmsync.core.clock import Clock, Instant
+from tmsync.core.config.settings import Settings
+from tmsync.core.errors import Cause, ConfigError, TmsyncError
+from tmsync.core.status.findings import Broker, Database, Finding, Severity, Status, TwcManager
+from tmsync.core.status.judge import findings
+from tmsync.core.telemetry.witness import Hearing, Witnesses
+
+NOTHING_HINT: Final = (
+    "Set database.host (and database.password, teslamate.encryption_key) for tokens, mqtt.host for telemetry;"
+    " tmsync init asks for them."
+)
+Part = TypeVar("Part")
+
+
+def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[str, str]) -> Status:
+    """One look. wait_s: seconds to wait for retained values and heartbeats.
+
+    Raises: ConfigError when neither a database nor a broker is configured.
+    """
+    has_database = settings.get("database.host") is not None
+    has_broker = settings.get("mqtt.host") is not None
+    if not has_database and not has_broker:
+        raise ConfigError(Cause.MISSING_SETTING, "neither database.host nor mqtt.host is set", NOTHING_HINT)
+    witnesses = Witnesses(settings.database() if has_database else None, settings.get("teslamate.url"), clock)
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="status") as pool:
+
+        def begin(work: Callable[[], Part], nothing: Part, *, wanted: bool) -> "Future[Part]":
+            if wanted:
+                return pool.submit(work)
+            done: Future[Part] = Future()
+            done.set_result(nothing)
+            return done
+
+        hearing = begin(witnesses.ask, Hearing(), wanted=bool(witnesses))
+        tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
+        twc = begin(lambda: _twcmanager(settings), TwcManager(), wanted=True)
+        broker = begin(lambda: _broker(settings, wait_s, clock, hearing), Broker(), wanted=has_broker)
+        database = tokens.result()._replace(cars=hearing.result().cars)
+        status = Status(clock.now(), database, twc.result(), broker.result())
+    status.findings = [Finding(Severity.WARNING, warning) for warning in settings.warnings]
+    status.findings += findings(status)
+    return status
+
+
+def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Database:
+    from tmsync.core.tokens.export import read_tokens
+
+    try:
+        tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=False)
+    except TmsyncError as error:
+        return Database(ok=False, problem=error.problem)
+    return Database(ok=True, tokens=tokens)
+
+
+def _twcmanager(settings: Settings) -> TwcManager:
+    raise NotImplementedError
+
+
+def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[Hearing]") -> Broker:
+    from tmsync.core.telemetry.live import Live, rules_of
+
+    target = settings.mqtt()
+    with Live(target, rules_of(settings), clock) as live:
+        try:
+            live.wait_connected()
+        except TmsyncError as error:
+            return Broker(ok=False, problem=error.problem, namespace=target.namespace)
+        deadline = clock.monotonic() + wait_s
+        live.wait_settled(wait_s)
+        while (left := deadline - clock.monotonic()) > 0 and not live.all_heard(Instant.of(clock)):
+            clock.sleep(min(left, 0.1))
+        nobody = None if len(live.watch) else live.explore()
+        heard = hearing.result()
+        live.watch.hear(heard.testimony, heard.polling)
+        now = Instant.of(clock)
+        live.watch.changes(now)
+        vehicles = tuple(live.watch.views(now))
+        return Broker(ok=True, namespace=target.namespace, nobody=nobody, vehicles=vehicles)
