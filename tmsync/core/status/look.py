@@ -77,7 +77,7 @@ def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[He
             clock.sleep(min(left, 0.1))
         nobody = None if len(live.watch) else live.explore()
         heard = hearing.result()
-        live.watch.hear(heard.testimony, heard.polling)
+        live.watch.hear(heard.evidence, heard.polling)
         now = Instant.of(clock)
         live.watch.changes(now)
         vehicles = tuple(live.watch.views(now))

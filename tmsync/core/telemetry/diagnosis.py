@@ -7,6 +7,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Final
 
+from tmsync.core import trace
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.postgres.network import is_name, resolve
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 NOT_AUTHORISED: Final = frozenset({134, 135})
 """paho's reasons for return codes 4 (bad user name or password) and 5 (not authorised)."""
 CONNACK: Final = 0x20
+ASK_AGAIN_S: Final = 2.0
+"""How long a port gets to show what it speaks, once it has shown no MQTT."""
 TLS_ALERT: Final = 0x15
 TLS_HANDSHAKE: Final = 0x16
 CONNECT: Final = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x0a\x00\x06tmsync"
@@ -122,14 +125,12 @@ def of_refusal(reason: int, words: str, target: MqttSettings) -> Problem:
     return Problem(Cause.REFUSED, f"the broker at {where} refuses: {words}", "See the broker's log for the reason.")
 
 
-def of_silence(target: MqttSettings, timeout: float) -> Problem:
-    """The problem when a connection came about and ended without a CONNACK. Asks the port once more, by hand.
-
-    timeout: seconds for each step.
-    """
+def of_silence(target: MqttSettings) -> Problem:
+    """The problem when a connection came about and ended without a CONNACK. Asks the port once more, by hand."""
+    timeout = ASK_AGAIN_S
     where = f"{target.host} port {target.port}"
     if target.tls:
-        return Problem(Cause.NOT_MQTT, f"{where} speaks TLS, but no MQTT inside", "Check mqtt.port.")
+        return _silence_within_tls(target, where, timeout)
     answer = _answer_to_connect(target, timeout)
     if answer is not None and answer[:1] in (bytes([TLS_ALERT]), bytes([TLS_HANDSHAKE])):
         return _speaks_tls(where)
@@ -148,6 +149,37 @@ def of_silence(target: MqttSettings, timeout: float) -> Problem:
     )
 
 
+def _silence_within_tls(target: MqttSettings, where: str, timeout: float) -> Problem:
+    """TLS came about, and then nothing good. TLS 1.3 tells of a missing client certificate only now."""
+    import ssl
+
+    try:
+        with (
+            socket.create_connection((target.host, target.port), timeout) as sock,
+            tls_context(target).wrap_socket(sock, server_hostname=target.host) as secure,
+        ):
+            secure.sendall(CONNECT)
+            secure.recv(64)
+    except ssl.SSLError as error:
+        return _breaks_off(error, target, where)
+    except TimeoutError:
+        return Problem(Cause.TIMEOUT, f"{where} speaks TLS and says nothing inside", "Check mqtt.port.")
+    except (OSError, ValueError, ReadableFileMissing):
+        pass
+    return Problem(Cause.NOT_MQTT, f"{where} speaks TLS, but no MQTT inside", "Check mqtt.port.")
+
+
+def _breaks_off(error: Exception, target: MqttSettings, where: str) -> Problem:
+    more = (
+        "If the broker wants a client certificate, set mqtt.cert_file and mqtt.key_file."
+        if target.cert_file is None
+        else "Check that the broker trusts the authority of mqtt.cert_file."
+    )
+    # Which alert gets through before the connection breaks is chance.
+    trace.say(f"TLS with {where}: {_words(error)}")
+    return Problem(Cause.TLS_UNTRUSTED, f"the broker at {where} breaks off TLS", more)
+
+
 def _speaks_tls(where: str) -> Problem:
     return Problem(
         Cause.TLS_MISMATCH,
@@ -158,7 +190,7 @@ def _speaks_tls(where: str) -> Problem:
 
 def _tls_failed(error: Exception, target: MqttSettings, where: str) -> Problem:
     """TLS was asked for and did not come about: a plain broker, another server, or one that wants a certificate."""
-    answer = _answer_to_connect(target, 2.0)
+    answer = _answer_to_connect(target, ASK_AGAIN_S)
     if answer is not None and answer[:1] == bytes([CONNACK]):
         return Problem(
             Cause.TLS_MISMATCH,
@@ -167,11 +199,7 @@ def _tls_failed(error: Exception, target: MqttSettings, where: str) -> Problem:
         )
     if answer and answer[0] not in (TLS_ALERT, TLS_HANDSHAKE):
         return Problem(Cause.NOT_MQTT, f"{where} is no MQTT broker", "Check mqtt.port.")
-    if target.cert_file is None:
-        more = "If the broker wants a client certificate, set mqtt.cert_file and mqtt.key_file."
-    else:
-        more = "Check that the broker trusts the authority of mqtt.cert_file."
-    return Problem(Cause.TLS_UNTRUSTED, f"no TLS connection to {where}: {_words(error)}", more)
+    return _breaks_off(error, target, where)
 
 
 def _answer_to_connect(target: MqttSettings, timeout: float) -> bytes | None:

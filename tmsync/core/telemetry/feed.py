@@ -121,7 +121,7 @@ class Feed:
                 f"the broker at {self.target.host} port {self.target.port} closed the connection",
                 "Nothing to do if it was restarted: tmsync reconnects by itself.",
             )
-        return diagnosis.of_silence(self.target, ANSWER_S)
+        return diagnosis.of_silence(self.target)
 
     def _listen(self, client: "Client") -> None:
         deadline = self._clock.monotonic() + ANSWER_S

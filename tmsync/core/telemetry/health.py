@@ -80,7 +80,7 @@ class Rules(NamedTuple):
         return found
 
 
-class Testimony(NamedTuple):
+class Evidence(NamedTuple):
     """What second witnesses say of TeslaMate: when one last saw it alive, when one last found it gone, in words."""
 
     alive_at: float | None = None
@@ -100,7 +100,7 @@ class Testimony(NamedTuple):
         return self.alive_at is not None and (self.gone_at is None or self.alive_at >= self.gone_at)
 
 
-NO_TESTIMONY: Final = Testimony()
+NO_EVIDENCE: Final = Evidence()
 
 
 class Judgement(NamedTuple):
@@ -124,7 +124,7 @@ class _Case(NamedTuple):
     facts: Facts
     now: float
     limits: Thresholds
-    testimony: Testimony
+    evidence: Evidence
     recover_after_s: float
 
     @property
@@ -154,8 +154,8 @@ class _Case(NamedTuple):
     def boundaries(self) -> Iterator[float]:
         """The moments at which an answer may change by itself."""
         yield from (self.facts.anchor_at + span for span in self.limits if span)
-        if self.testimony.broker_lost_at is not None:
-            yield self.testimony.broker_lost_at + BROKER_PATIENCE_S
+        if self.evidence.broker_lost_at is not None:
+            yield self.evidence.broker_lost_at + BROKER_PATIENCE_S
         if self.facts.healthy_since is not None:
             yield self.facts.healthy_since + self.recover_after_s
 
@@ -166,13 +166,13 @@ Words: TypeAlias = tuple[str, ...] | None
 
 def _gone(case: _Case) -> Words:
     heard = case.facts.heartbeat_at
-    if not (case.proves_nothing or case.is_late) or not case.testimony.says_gone(heard):
+    if not (case.proves_nothing or case.is_late) or not case.evidence.says_gone(heard):
         return None
-    return (case.unheard if heard is not None else "", *case.testimony.words)
+    return (case.unheard if heard is not None else "", *case.evidence.words)
 
 
 def _cut_off(case: _Case) -> Words:
-    lost_at = case.testimony.broker_lost_at
+    lost_at = case.evidence.broker_lost_at
     if lost_at is None or case.now - lost_at < BROKER_PATIENCE_S or not (case.proves_nothing or case.is_late):
         return None
     return (f"the broker has been lost for {_span(case.now - lost_at)}",)
@@ -181,12 +181,12 @@ def _cut_off(case: _Case) -> Words:
 def _silent(case: _Case) -> Words:
     if case.proves_nothing or case.silence < case.limits.stale_after_s:
         return None
-    if case.testimony.broker_lost_at is not None:
+    if case.evidence.broker_lost_at is not None:
         return (case.unheard, "the broker is lost")
-    if case.testimony.vouches and case.facts.state in ("asleep", "offline"):
+    if case.evidence.vouches and case.facts.state in ("asleep", "offline"):
         advice = "if it runs with POLLING_ASLEEP_INTERVAL above 30, set health.stale_after to 0 for this state"
-        return (case.unheard, *case.testimony.words, advice)
-    return (case.unheard, *case.testimony.words)
+        return (case.unheard, *case.evidence.words, advice)
+    return (case.unheard, *case.evidence.words)
 
 
 def _unhealthy(case: _Case) -> Words:
@@ -201,7 +201,7 @@ def _recovering(case: _Case) -> Words:
 
 
 def _waiting(case: _Case) -> Words:
-    if case.facts.heartbeat_at is not None or (case.proves_nothing and case.testimony.vouches):
+    if case.facts.heartbeat_at is not None or (case.proves_nothing and case.evidence.vouches):
         return None
     due = (
         case.nothing_proven if case.proves_nothing else f"a heartbeat is due within {_span(case.limits.stale_after_s)}"
@@ -211,11 +211,11 @@ def _waiting(case: _Case) -> Words:
 
 def _quiet(case: _Case) -> Words:
     nothing = case.proves_nothing and case.limits.late_after_s == 0
-    return (case.nothing_proven, *case.testimony.words) if nothing else None
+    return (case.nothing_proven, *case.evidence.words) if nothing else None
 
 
 def _late(case: _Case) -> Words:
-    return (case.unheard, *case.testimony.words) if case.is_late else None
+    return (case.unheard, *case.evidence.words) if case.is_late else None
 
 
 def _fresh(case: _Case) -> Words:
@@ -240,11 +240,11 @@ def judge(
     facts: Facts,
     now: float,
     rules: Rules,
-    testimony: Testimony = NO_TESTIMONY,
+    evidence: Evidence = NO_EVIDENCE,
     polling_suspend_min: int | None = None,
 ) -> Judgement:
     """The verdict at `now`, seconds of running time."""
-    case = _Case(facts, now, rules.of(facts, polling_suspend_min), testimony, rules.recover_after_s)
+    case = _Case(facts, now, rules.of(facts, polling_suspend_min), evidence, rules.recover_after_s)
     change_at = min((moment for moment in case.boundaries() if moment > now), default=None)
     verdict, words = next((verdict, words) for ask, verdict in QUESTIONS if (words := ask(case)) is not None)
     return Judgement(verdict, "; ".join(filter(None, words)), case.limits, change_at)

@@ -148,7 +148,7 @@ class Live:
 
     def _heard(self, hearing: Hearing) -> None:
         self.cars_in_database = hearing
-        self.watch.hear(hearing.testimony, hearing.polling)
+        self.watch.hear(hearing.evidence, hearing.polling)
         self._wake.set()
 
     # -- called by whoever watches

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Instant, iso
-from tmsync.core.telemetry.health import NO_TESTIMONY, Judgement, Rules, Source, Testimony, Verdict, judge
+from tmsync.core.telemetry.health import NO_EVIDENCE, Evidence, Judgement, Rules, Source, Verdict, judge
 from tmsync.core.telemetry.topics import Value, parse_topic
 from tmsync.core.telemetry.vehicle import Vehicle
 
@@ -114,16 +114,21 @@ def source_message(name: str, after: Source, verdict: Verdict, *, again: bool) -
 class _Seat:
     """A vehicle and what was last said of it."""
 
-    __slots__ = ("change_at", "line_at", "line_key", "news", "source", "vehicle")
+    __slots__ = ("change_at", "judgement", "line_at", "line_key", "news", "source", "vehicle")
 
     def __init__(self, vehicle: Vehicle) -> None:
         self.vehicle = vehicle
         self.source = Source.UNDECIDED
+        self.judgement: Judgement | None = None
         self.change_at: float | None = None
         self.line_at: float | None = None
         self.line_key: tuple[Any, ...] | None = None
         self.news = True
         """Whether the next line may say something new."""
+
+    def is_due(self, at: float) -> bool:
+        """Whether something came, or the verdict may have changed by mere silence."""
+        return self.vehicle.touched or (self.change_at is not None and at >= self.change_at)
 
 
 class Watch:
@@ -144,7 +149,7 @@ class Watch:
         self._lock = threading.Lock()
         self._slots: dict[str, tuple[Vehicle, str]] = {}
         self._seats: dict[int, _Seat] = {}
-        self._testimony = NO_TESTIMONY
+        self._evidence = NO_EVIDENCE
         self._polling: Mapping[int, int] = {}
         self._connected_at = 0.0
         self._lost_at: float | None = None
@@ -197,10 +202,10 @@ class Watch:
                 self._lost_at = at
                 self._touch_all()
 
-    def hear(self, testimony: Testimony, polling: Mapping[int, int]) -> None:
+    def hear(self, evidence: Evidence, polling: Mapping[int, int]) -> None:
         """What the second witnesses say. polling: car id -> suspend_min of cars that are polled."""
         with self._lock:
-            self._testimony = testimony
+            self._evidence = evidence
             self._polling = polling
             self._touch_all()
 
@@ -218,6 +223,11 @@ class Watch:
         with self._lock:
             return [self._view(seat, now) for _, seat in sorted(self._seats.items())]
 
+    def verdicts(self) -> dict[int, Verdict]:
+        """Car id -> the verdict when it was last judged."""
+        with self._lock:
+            return {car_id: seat.judgement.verdict for car_id, seat in self._seats.items() if seat.judgement}
+
     def changes(self, now: Instant) -> list[SourceChange]:
         """Judge whatever may have changed; the changes of source, in order of car id."""
         with self._lock:
@@ -233,10 +243,14 @@ class Watch:
         with self._lock:
             return min((seat.change_at for seat in self._seats.values() if seat.change_at is not None), default=None)
 
+    def is_due(self, at: float) -> bool:
+        """Whether there is anything to judge at `at`, seconds of running time."""
+        with self._lock:
+            return any(seat.is_due(at) for seat in self._seats.values())
+
     def _changes(self, now: Instant) -> Iterator[SourceChange]:
         for car_id, seat in sorted(self._seats.items()):
-            due = seat.change_at is not None and now.running >= seat.change_at
-            if not (seat.vehicle.touched or due):
+            if not seat.is_due(now.running):
                 continue
             seat.vehicle.touched = False
             seat.news = True
@@ -270,9 +284,10 @@ class Watch:
 
     def _judge(self, seat: _Seat, now: Instant) -> Judgement:
         facts = seat.vehicle.facts(self._connected_at, now.running)
-        testimony = self._testimony._replace(broker_lost_at=self._lost_at)
-        judgement = judge(facts, now.running, self.rules, testimony, self._polling.get(seat.vehicle.car_id))
+        evidence = self._evidence._replace(broker_lost_at=self._lost_at)
+        judgement = judge(facts, now.running, self.rules, evidence, self._polling.get(seat.vehicle.car_id))
         seat.change_at = judgement.change_at
+        seat.judgement = judgement
         return judgement
 
     def _view(self, seat: _Seat, now: Instant) -> VehicleView:

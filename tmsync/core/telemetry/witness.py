@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.telemetry.health import NO_TESTIMONY, Testimony
+from tmsync.core.telemetry.health import NO_EVIDENCE, Evidence
 from tmsync.core.telemetry.records import CarRecord
 
 EVERY_S: Final = 60.0
@@ -36,7 +36,7 @@ class Word(NamedTuple):
 class Hearing(NamedTuple):
     """What all witnesses said."""
 
-    testimony: Testimony = NO_TESTIMONY
+    evidence: Evidence = NO_EVIDENCE
     cars: Mapping[int, CarRecord] = {}
 
     @property
@@ -77,13 +77,13 @@ class Witnesses:
         self._last = Hearing(self._sum_up(words, at), cars)
         return self._last
 
-    def _sum_up(self, words: list[Word], at: float) -> Testimony:
-        before = self._last.testimony
+    def _sum_up(self, words: list[Word], at: float) -> Evidence:
+        before = self._last.evidence
         told = tuple(word.words for word in words if word.words)
         if any(word.alive for word in words):
-            return Testimony(at, before.gone_at, told)
+            return Evidence(at, before.gone_at, told)
         if any(word.alive is False for word in words):
-            return Testimony(before.alive_at, at, told)
+            return Evidence(before.alive_at, at, told)
         return before._replace(words=told or before.words)
 
     def _ask_database(self, target: DatabaseSettings) -> tuple[Word, dict[int, CarRecord] | None]:
