@@ -1,11 +1,11 @@
-# The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make clean`.
+# The front door: `make demo`, `make test`, `make lint`, `make bench`, `make hammer`, `make completions`, `make clean`.
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint bench completions clean install
+.PHONY: demo test lint bench hammer completions clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -22,6 +22,9 @@ lint: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench.run
+
+hammer: .venv/installed
+	$(BIN)/python -m tests.core.twcmanager.hammer
 
 completions: .venv/installed
 	$(BIN)/python -m tests.generate

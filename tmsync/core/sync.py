@@ -16,7 +16,8 @@ from tmsync.core.config.settings import Settings, TwcSettings
 from tmsync.core.errors import Cause, DeliveryError, ExitCode, Problem, TmsyncError
 from tmsync.core.tokens.export import Tokens, fingerprint, read_tokens
 from tmsync.core.twcmanager.presence import Presence, Sighting, look
-from tmsync.core.twcmanager.settings_file import BEARER, REFRESH, SettingsFile, Snapshot, TokenFields
+from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
+from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.core.words import in_words
 
 FAR_AWAY: Final = 4_102_444_800
@@ -179,7 +180,7 @@ class _Run:
 
     def _local(self) -> None:
         try:
-            snapshot = self.file.read()
+            snapshot = self.file.read(self.clock)
         except DeliveryError as error:
             # TWCManager may run on another host: then there is no file to see, and its address is enough.
             sighting = self._look() if self.wish.via is Via.AUTO else None
@@ -217,7 +218,7 @@ class _Run:
         delivery.backup = str(written.backup) if written.backup else None
         if sighting.presence is Presence.RUNNING:
             self._make_it_last(sighting, delivery)
-        delivery.verified = self.file.read().holds(self.fields)
+        delivery.verified = self.file.read(self.clock).holds(self.fields)
         if not delivery.verified:
             raise DeliveryError(
                 Cause.TWCMANAGER_RUNNING,
@@ -230,7 +231,7 @@ class _Run:
         command = self.twc.restart_command
         if command:
             self._restart(command)
-            if not self.file.read().holds(self.fields):
+            if not self.file.read(self.clock).holds(self.fields):
                 self.file.write(self.fields, self.clock)
                 self._restart(command)
             delivery.twcmanager = Presence.RUNNING
@@ -314,7 +315,7 @@ class _Run:
 
     def _readable_snapshot(self) -> Snapshot | None:
         try:
-            snapshot = self.file.read()
+            snapshot = self.file.read(self.clock)
         except DeliveryError as error:
             trace.say(f"no proof by file: {error}")
             return None
