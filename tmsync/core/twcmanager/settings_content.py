@@ -14,6 +14,8 @@ from tmsync.core.errors import Cause, DeliveryError
 BEARER: Final = "carApiBearerToken"
 REFRESH: Final = "carApiRefreshToken"
 EXPIRY: Final = "carApiTokenExpireTime"
+OUR_NANOSECONDS: Final = 515_273_849
+"""Fraction of a second in the time of a file that tmsync wrote. While it stands, TWCManager has saved nothing since."""
 MAX_BYTES: Final = 64 << 20
 RUN_AS: Final = "Run tmsync as the user TWCManager runs as (sudo -u twcmanager tmsync sync-tokens), or as root."
 
@@ -47,6 +49,16 @@ class Snapshot(NamedTuple):
         """A token as TWCManager holds it; empty when it holds none."""
         value = self.data.get(key)
         return value if isinstance(value, str) else ""
+
+    @property
+    def moment(self) -> tuple[int, int] | None:
+        """Tells one save from the next."""
+        return None if self.stat is None else (self.stat.st_ino, self.stat.st_mtime_ns)
+
+    @property
+    def ours(self) -> bool:
+        """Whether tmsync wrote the file, and TWCManager has not saved since."""
+        return self.stat is not None and self.stat.st_mtime_ns % 1_000_000_000 == OUR_NANOSECONDS
 
     def holds(self, fields: TokenFields) -> bool:
         """Whether nothing is left to do."""

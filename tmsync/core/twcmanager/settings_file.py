@@ -14,10 +14,11 @@ what is guaranteed against both is:
 * A killed run costs nothing. The file in hand carries in its name what was being exchanged; the next run, which has
   the lock, finishes or undoes it.
 
-What remains open: a writer of the first kind that has looked up the name, but has not yet come to open the file, all the
-while the folder is synced. Where names cannot be exchanged (not Linux, some network file systems), the file is compared
-right before a plain rename: a save within the microseconds between the two is lost. Where leases are not to be had, the
-file in hand is compared once more after a pause. Where the file itself is a mount point it is written in place.
+What remains open: a writer of the first kind that has looked up the name, but has not yet come to open the file, all
+the while the folder is synced. Where names cannot be exchanged (not Linux, some network file systems), the file is
+compared right before a plain rename: a save within the microseconds between the two is lost. Where leases are not to
+be had, the file in hand is compared once more after a pause. Where the file itself is a mount point it is written in
+place.
 
 Source: TWCManager lib/TWCManager/TWCMaster.py (loadSettings, saveSettings), of 1.3.2 and of master.
 """
@@ -40,7 +41,16 @@ from tmsync.core.replace import (
     write_beside,
 )
 from tmsync.core.twcmanager.lock import exclusive
-from tmsync.core.twcmanager.settings_content import RUN_AS, Snapshot, TokenFields, Unparsable, dump, parse, read_raw
+from tmsync.core.twcmanager.settings_content import (
+    OUR_NANOSECONDS,
+    RUN_AS,
+    Snapshot,
+    TokenFields,
+    Unparsable,
+    dump,
+    parse,
+    read_raw,
+)
 
 ROUNDS: Final = 200
 """How often a merge is begun anew when another program keeps saving; one round loses only to one save."""
@@ -110,6 +120,7 @@ class SettingsFile:
                 return Written(changed=False, backup=None)
             merged = dump({**snapshot.data, **fields.as_settings()}, snapshot.raw)
             temporary = write_beside(self.real, merged, snapshot.stat, self._marker)
+            _sign(temporary)
             try:
                 written = self._put(temporary, snapshot, merged, clock)
             finally:
@@ -328,6 +339,12 @@ class SettingsFile:
             f"{self.path} cannot be written: {error.strerror}",
             hints.get(error.errno or 0, RUN_AS),
         )
+
+
+def _sign(path: Path) -> None:
+    found = path.stat()
+    second = 1_000_000_000
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns // second * second + OUR_NANOSECONDS))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
