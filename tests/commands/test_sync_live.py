@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -277,7 +276,6 @@ def test_token_in_the_file_that_the_running_twcmanager_has_not_read(teslamate: T
 
 def test_token_read_at_a_later_start_is_in_use(teslamate: TeslaMate, twc: TwcFolder) -> None:
     assert outcome(teslamate.sync(twc)) == WRITTEN
-    time.sleep(2)
     later = start(twc)
     try:
         run = teslamate.sync(twc)

@@ -7,6 +7,7 @@ saveSettings whenever something changed), lib/TWCManager/Control/HTTPControl.py.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -149,7 +150,7 @@ class Courier:
             return
         sighting = self._look()
         delivery.twcmanager = sighting.presence
-        if sighting.presence is not Presence.RUNNING or _has_read(sighting, snapshot):
+        if sighting.presence is not Presence.RUNNING or _has_read(sighting, snapshot, self.clock.now()):
             return
         if sighting.url is not None:
             self._by_web(sighting, anew=True)
@@ -245,7 +246,13 @@ class Courier:
         if order.shared:
             form[REFRESH] = order.fields.refresh
         push(url, form, HTTP_TIMEOUT_S)
-        delivery.verified = self._proof(snapshot) if snapshot is not None else None
+        if snapshot is not None:
+            delivery.verified = self._proof(snapshot)
+            if not delivery.verified and self._has_saved_since(snapshot):
+                # Its web control answers before its settings are loaded, and loading them undoes what was pushed.
+                trace.say("TWCManager saved another token, as it does when it is just starting; once more")
+                push(url, form, HTTP_TIMEOUT_S)
+                delivery.verified = self._proof(snapshot)
         if delivery.verified is False:
             raise DeliveryError(
                 Cause.TWCMANAGER_REFUSED,
@@ -302,6 +309,10 @@ class Courier:
             self.clock.sleep(pause)
             pause = min(2 * pause, 0.2)
 
+    def _has_saved_since(self, before: Snapshot) -> bool:
+        now = self._seen()
+        return now is not None and now.moment != before.moment
+
     # -- shared
 
     def _only_asked(self) -> bool:
@@ -315,7 +326,7 @@ class Courier:
         self.order.held = fingerprint(held) if held else ""
 
 
-def _has_read(sighting: Sighting, snapshot: Snapshot) -> bool:
-    """Whether TWCManager was started after the file was written."""
-    begun = started_at(sighting.process) if sighting.process is not None else None
-    return begun is not None and snapshot.stat is not None and begun > snapshot.stat.st_mtime
+def _has_read(sighting: Sighting, snapshot: Snapshot, now: datetime) -> bool:
+    """Whether TWCManager was started after the file was put into place."""
+    begun = started_at(sighting.process, now) if sighting.process is not None else None
+    return begun is not None and snapshot.stat is not None and begun.timestamp() > snapshot.stat.st_ctime

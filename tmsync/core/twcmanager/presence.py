@@ -7,6 +7,7 @@ lib/TWCManager/Control/HTTPControl.py (it listens on every IPv4 address).
 
 import os
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -91,16 +92,16 @@ def is_here(url: str) -> bool:
     return True
 
 
-def started_at(process: int) -> float | None:
-    """When a process was started, epoch seconds; None when the system does not tell.
+def started_at(process: int, now: datetime) -> datetime | None:
+    """When a process was started; None when the system does not tell.
 
-    Source: proc(5): field 22 of /proc/PID/stat, in clock ticks since boot; btime in /proc/stat, whole seconds.
+    Source: proc(5): field 22 of /proc/PID/stat, in clock ticks since boot; /proc/uptime, seconds.
     """
     try:
         fields = (PROC / str(process) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        boot = next(line for line in (PROC / "stat").read_text().splitlines() if line.startswith("btime "))
-        return int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, StopIteration):
+        uptime = float((PROC / "uptime").read_text().split()[0])
+        return now - timedelta(seconds=uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
         return None
 
 
