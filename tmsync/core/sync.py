@@ -5,11 +5,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, DeliveryError, ExitCode, Problem, TmsyncError
 from tmsync.core.tokens.export import Tokens, read_tokens
-from tmsync.core.twcmanager.deliver import Courier, Delivery, Order, Result, Via, refuse_if_it_syncs_itself
+from tmsync.core.twcmanager.deliver import (
+    Courier,
+    Delivery,
+    Order,
+    Overtaken,
+    Result,
+    Via,
+    refuse_if_it_syncs_itself,
+)
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.words import in_words
 
@@ -88,16 +97,31 @@ def _run(settings: Settings, wish: Wish, report: Report, clock: Clock, environ: 
     report.shared = twc.share_refresh_token
     if twc.config is not None:
         refuse_if_it_syncs_itself(str(twc.config.path), twc.config.sync_tokens)
-    tokens = report.tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=report.shared)
-    report.warnings += _judged(tokens, clock.now(), force=wish.force)
-    only = Result.OUT_OF_SYNC if wish.check else Result.DRY_RUN if wish.dry_run else None
-    order = Order(_fields(tokens, shared=report.shared), report.shared, wish.via, only)
     try:
-        Courier(twc, order, clock, environ).run()
+        _deliver(settings, wish, report, clock, environ, replace_newer=False)
+    except Overtaken:
+        trace.say("TWCManager holds a newer token than the one just read; reading TeslaMate's again")
+        _deliver(settings, wish, report, clock, environ, replace_newer=True)
+
+
+def _deliver(
+    settings: Settings, wish: Wish, report: Report, clock: Clock, environ: Mapping[str, str], *, replace_newer: bool
+) -> None:
+    tokens = report.tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=report.shared)
+    judged = _judged(tokens, clock.now(), force=wish.force)
+    order = Order(
+        _fields(tokens, shared=report.shared),
+        report.shared,
+        wish.via,
+        None if replace_newer else tokens.claims.expires_at,
+        Result.OUT_OF_SYNC if wish.check else Result.DRY_RUN if wish.dry_run else None,
+    )
+    try:
+        Courier(settings.twcmanager(), order, clock, environ).run()
     finally:
         report.result, report.delivery, report.held = order.result, order.delivery, order.held
         report.lasting = order.lasting
-        report.warnings += order.warnings
+        report.warnings = [*settings.warnings, *judged, *order.warnings]
 
 
 def _judged(tokens: Tokens, now: datetime, *, force: bool) -> list[Problem]:

@@ -5,7 +5,8 @@ refresh rotates the token behind TeslaMate's back), lib/TWCManager/TWCMaster.py 
 saveSettings whenever something changed), lib/TWCManager/Control/HTTPControl.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +17,9 @@ from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import TwcSettings
 from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.tokens.claims import read_claims
 from tmsync.core.tokens.export import fingerprint
+from tmsync.core.twcmanager.lock import exclusive
 from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look, started_at
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
@@ -68,6 +71,8 @@ class Order:
     fields: TokenFields
     shared: bool
     via: Via
+    expires_at: datetime | None
+    """The token's; a newer one is not replaced. None: whatever stands there is."""
     only: Result | None
     """For --check and --dry-run: what to answer where something would have to be done."""
     result: Result = Result.FAILED
@@ -77,6 +82,10 @@ class Order:
     warnings: list[Problem] = field(default_factory=list)
     lasting: bool = True
     """False when a running TWCManager is about to write its old token over the new one."""
+
+
+class Overtaken(Exception):
+    """TWCManager holds a token that expires later than ours: another run may have brought a newer one meanwhile."""
 
 
 def refuse_if_it_syncs_itself(where: str, syncs: bool | None) -> None:
@@ -104,7 +113,7 @@ class Courier:
     def run(self) -> None:
         """Deliver.
 
-        Raises: DeliveryError (settings-unreadable, settings-unwritable, locked, twcmanager-running,
+        Raises: Overtaken, DeliveryError (settings-unreadable, settings-unwritable, locked, twcmanager-running,
         twcmanager-refused, twcmanager-unreachable, sync-enabled-in-twcmanager).
         """
         if self.order.via is Via.HTTP or (self.far and self.order.via is Via.AUTO):
@@ -165,7 +174,7 @@ class Courier:
 
     def _write(self, sighting: Sighting, delivery: Delivery) -> None:
         order = self.order
-        written = self.file.write(order.fields, self.clock)
+        written = self.file.write(order.fields, self.clock, self._refuse_older)
         order.warnings += written.warnings
         order.result = Result.WRITTEN if written.changed else Result.UNCHANGED
         delivery.backup = str(written.backup) if written.backup else None
@@ -219,7 +228,7 @@ class Courier:
 
     def _by_web(self, sighting: Sighting, *, anew: bool = False) -> None:
         """anew: the file holds the token already, but the running TWCManager does not."""
-        from tmsync.core.twcmanager.http import push, reveal
+        from tmsync.core.twcmanager.http import reveal
 
         order, url = self.order, sighting.url or self.twc.url
         delivery = order.delivery = Delivery(Via.HTTP, url, twcmanager=sighting.presence)
@@ -242,17 +251,8 @@ class Courier:
             )
         if self._only_asked():
             return
-        form = {BEARER: order.fields.bearer}
-        if order.shared:
-            form[REFRESH] = order.fields.refresh
-        push(url, form, HTTP_TIMEOUT_S)
-        if snapshot is not None:
-            delivery.verified = self._proof(snapshot)
-            if not delivery.verified and self._has_saved_since(snapshot):
-                # Its web control answers before its settings are loaded, and loading them undoes what was pushed.
-                trace.say("TWCManager saved another token, as it does when it is just starting; once more")
-                push(url, form, HTTP_TIMEOUT_S)
-                delivery.verified = self._proof(snapshot)
+        with self._alone(snapshot):
+            delivery.verified = self._push(url)
         if delivery.verified is False:
             raise DeliveryError(
                 Cause.TWCMANAGER_REFUSED,
@@ -261,6 +261,48 @@ class Courier:
                 " off.",
             )
         order.result = Result.PUSHED
+
+    def _push(self, url: str) -> bool | None:
+        """Push, and look for the proof; None where there is none to be had."""
+        from tmsync.core.twcmanager.http import push
+
+        form = {BEARER: self.order.fields.bearer}
+        if self.order.shared:
+            form[REFRESH] = self.order.fields.refresh
+        before = self._seen()
+        if before is not None:
+            self._refuse_older(before)
+        push(url, form, HTTP_TIMEOUT_S)
+        if before is None:
+            return None
+        proven = self._proof(before)
+        if not proven and self._has_saved_since(before):
+            # Its web control answers before its settings are loaded, and loading them undoes what was pushed.
+            trace.say("TWCManager saved another token, as it does when it is just starting; once more")
+            push(url, form, HTTP_TIMEOUT_S)
+            proven = self._proof(before)
+        return proven
+
+    @contextmanager
+    def _alone(self, snapshot: Snapshot | None) -> Iterator[None]:
+        """Where a settings file is to be seen, no other run pushes or writes at the same time.
+
+        Raises: DeliveryError (locked).
+        """
+        with ExitStack() as stack:
+            if snapshot is not None:
+                try:
+                    stack.enter_context(exclusive(self.file.real, self.clock))
+                except OSError as error:
+                    trace.say(f"no lock beside {self.file.real}: {error.strerror}")
+            yield
+
+    def _refuse_older(self, snapshot: Snapshot) -> None:
+        """Raises: Overtaken."""
+        ours = self.order.expires_at
+        claims = read_claims(snapshot.held(BEARER)) if ours is not None else None
+        if ours is not None and claims is not None and claims.expires_at is not None and claims.expires_at > ours:
+            raise Overtaken
 
     def _use_its_own_file(self, url: str, told: Path | None) -> None:
         """Where nobody named a settings file and none is found: the one TWCManager on this host says it uses."""

@@ -25,6 +25,7 @@ Source: TWCManager lib/TWCManager/TWCMaster.py (loadSettings, saveSettings), of 
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -95,9 +96,10 @@ class SettingsFile:
             clock.sleep(PAUSE_S)
         return self._look()
 
-    def write(self, fields: TokenFields, clock: Clock) -> Written:
+    def write(self, fields: TokenFields, clock: Clock, check: Callable[[Snapshot], None] | None = None) -> Written:
         """Put the three keys in; nothing is written when they stand there already.
 
+        check: called with what is about to be changed, under the lock; it may raise.
         Raises: DeliveryError (settings-unreadable, settings-unwritable, locked).
         """
         if self.read(clock).holds(fields) and not self._left_behind():
@@ -105,7 +107,7 @@ class SettingsFile:
         try:
             with exclusive(self.real, clock):
                 self._recover()
-                written = self._write(fields, clock)
+                written = self._write(fields, clock, check)
                 self._sweep()
                 return written
         except OSError as error:
@@ -113,11 +115,13 @@ class SettingsFile:
 
     # -- one write, under the lock
 
-    def _write(self, fields: TokenFields, clock: Clock) -> Written:
+    def _write(self, fields: TokenFields, clock: Clock, check: Callable[[Snapshot], None] | None) -> Written:
         for _ in range(ROUNDS):
             snapshot = self.read(clock)
             if snapshot.holds(fields):
                 return Written(changed=False, backup=None)
+            if check is not None:
+                check(snapshot)
             merged = dump({**snapshot.data, **fields.as_settings()}, snapshot.raw)
             temporary = write_beside(self.real, merged, snapshot.stat, self._marker)
             _sign(temporary)
