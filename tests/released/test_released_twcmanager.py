@@ -19,7 +19,9 @@ from tmsync.demo.teslamate import access_token
 from tmsync.system import SystemClock
 
 PYTHON = os.environ.get("TMSYNC_TEST_TWCMANAGER", "")
-pytestmark = pytest.mark.skipif(not PYTHON, reason="TWCManager itself: make test-twcmanager")
+if not PYTHON:
+    pytest.skip("TWCManager itself: make test-twcmanager", allow_module_level=True)
+
 SETTINGS = {
     "carApiBearerToken": "stale",
     "carApiRefreshToken": "",

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from tmsync.core.config.schema import SYSTEM_TWC_CONFIG
+from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
+from tmsync.core.errors import ConfigError
+from tmsync.core.twcmanager.config_file import read_twc_config
 
 PID_FILE: Final = "TWCManager.pid"
 PROC: Final = Path("/proc")
@@ -113,16 +115,27 @@ def _find(pid_file: Path, config_file: Path | None) -> tuple[int | None, bool]:
     if not PROC.is_dir():
         return None, False
     processes = (entry for entry in PROC.iterdir() if entry.name.isdigit() and _is_twcmanager(entry))
-    return next((int(entry.name) for entry in processes if _reads(entry, config_file)), None), False
+    return next((int(entry.name) for entry in processes if _is_meant(entry, config_file, pid_file.parent)), None), False
 
 
-def _reads(process: Path, config_file: Path | None) -> bool:
-    """Whether this TWCManager can be the one meant: it reads the system's config.json, else ./config.json."""
-    if config_file is None or config_file == Path(SYSTEM_TWC_CONFIG):
+def _is_meant(process: Path, config_file: Path | None, folder: Path) -> bool:
+    """Whether this TWCManager reads our config.json; where we know of none, whether it keeps its settings in `folder`.
+
+    It reads the system's config.json, else ./config.json. A container's is looked up in the container.
+    """
+    if config_file == Path(SYSTEM_TWC_CONFIG):
         return True
+    root, working = process / "root", process / "cwd"
     try:
-        return (process / "cwd" / "config.json").samefile(config_file)
-    except PermissionError:
+        if config_file is not None:
+            return (working / "config.json").samefile(config_file)
+        system = root / SYSTEM_TWC_CONFIG.lstrip("/")
+        its = system if system.exists() else working / "config.json"
+        if not its.exists():
+            return False
+        path = read_twc_config(its).get("config.settingsPath") or SYSTEM_TWC_SETTINGS_PATH
+        return (root / str(path).lstrip("/") if str(path).startswith("/") else working / str(path)).samefile(folder)
+    except (PermissionError, ConfigError):
         # Another user's process does not tell its folder. One TWCManager to a machine is the rule.
         return True
     except OSError:
