@@ -1,11 +1,15 @@
-# The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make clean`.
+# The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make clean`; and for hours
+# of patience: `make hammer`, `make test-twcmanager` (the released TWCManager itself, which wants Python 3.11).
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PYTHON311 ?= $(shell for p in python3.11 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
+TWCMANAGER := .venv-twcmanager
 
-.PHONY: demo test lint bench completions clean install
+.PHONY: demo test test-twcmanager lint bench hammer completions clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -15,6 +19,12 @@ test: .venv/installed
 	@$(BIN)/python -m tests.surroundings
 	$(BIN)/python -m pytest
 
+# Where there is no Python 3.11 it says so, and that is all.
+test-twcmanager: .venv/installed
+	@if [ -z "$(PYTHON311)" ]; then echo "test-twcmanager: skipped: TWCManager 1.3.2 wants Python 3.11, and there is none here" \
+		"(name one with PYTHON311=...)"; else $(MAKE) --no-print-directory $(TWCMANAGER)/installed && \
+		TMSYNC_TEST_TWCMANAGER="$(CURDIR)/$(TWCMANAGER)/bin/python" $(BIN)/python -m pytest tests/released; fi
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -23,11 +33,14 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m tests.bench.run
 
+hammer: .venv/installed
+	$(BIN)/python -m tests.core.twcmanager.hammer
+
 completions: .venv/installed
 	$(BIN)/python -m tests.generate
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
+	rm -rf .venv $(TWCMANAGER) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
 	find tmsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -46,3 +59,10 @@ clean:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	@$(BIN)/python -m compileall -q tmsync
 	@touch .venv/installed-demo
+
+$(TWCMANAGER)/installed:
+	@echo "Installing TWCManager 1.3.2 into $(TWCMANAGER) ..."
+	@rm -rf $(TWCMANAGER)
+	@"$(PYTHON311)" -m venv $(TWCMANAGER)
+	@$(TWCMANAGER)/bin/python -m pip install --quiet --disable-pip-version-check 'twcmanager==1.3.2' 'growattServer<2.2'
+	@touch $(TWCMANAGER)/installed

@@ -1,9 +1,11 @@
 """What the documents say is true."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,17 @@ def test_completion_answers(words: str, expected: str) -> None:
     environ = {"_TMSYNC_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
     done = subprocess.run([sys.executable, "-m", "tmsync"], env=environ, capture_output=True, text=True)
     assert expected in done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze at hand")
+def test_systemd_units_in_the_readme_are_whole(tmp_path: Path) -> None:
+    units = dict(re.findall(r"(?s)<!-- unit: (\S+) -->\n```ini\n(.*?)```", README.read_text("utf-8")))
+    assert sorted(units) == ["tmsync.service", "tmsync.timer"]
+    for name, text in units.items():
+        # The program and the user of the example need not exist here.
+        here = text.replace("/usr/local/bin/tmsync", "/bin/true").replace("User=twcmanager", "User=root")
+        (tmp_path / name).write_text(here)
+    command = ["systemd-analyze", "verify", *sorted(map(str, tmp_path.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    told = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "tmsync" in line]
+    assert told == [], done.stderr

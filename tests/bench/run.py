@@ -8,13 +8,15 @@ import platform
 import random
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import tmsync
 from tests.bench.measure import Figure, side_by_side
+from tests.standin import running
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
 from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
 
@@ -35,6 +37,7 @@ class Goal(NamedTuple):
 GOALS = (
     Goal("tmsync --version", "typer --version", 1.15),
     Goal("sync-tokens, nothing to do", "typer + query + decrypt", 1.25),
+    Goal("sync-tokens, a push", "sync-tokens, a file", 1.6),
     Goal("check-db, all green", "typer + query + decrypt", 1.7),
     Goal("the same without Typer (floor)", "typer + query + decrypt"),
     Goal("pg_hba.conf, 10 rules", "pg_hba.conf, 1 rule"),
@@ -42,6 +45,7 @@ GOALS = (
     Goal("pg_hba.conf, 1,000 rules", "pg_hba.conf, 1 rule"),
     Goal("pg_hba.conf, 10,000 rules", "pg_hba.conf, 1 rule", limit_ms=50),
 )
+STALE = '{"carApiBearerToken": "stale", "chargeNowAmps": 32}'
 RULES = {"1 rule": 1, "10 rules": 10, "100 rules": 100, "1,000 rules": 1000, "10,000 rules": 10_000}
 
 
@@ -58,7 +62,9 @@ def main() -> int:
         binaries = next(find_binaries())
         with PrivatePostgres(binaries, folder / "pg") as postgres:
             fill(postgres)
-            figures = side_by_side(commands(folder, postgres.port), environ(postgres.port), rounds)
+            with live_twcmanager(folder / "live") as port:
+                lines = commands(folder, postgres.port) | deliveries(folder, port)
+                figures = side_by_side(lines, environ(postgres.port), rounds)
     print(
         f"Python {platform.python_version()}, PostgreSQL {binaries.version}, {os.cpu_count()} cores, {rounds} rounds\n"
     )
@@ -104,6 +110,30 @@ def commands(folder: Path, port: int) -> dict[str, Sequence[str]]:
         "sync-tokens, nothing to do": [*tmsync, "sync-tokens", "--via", "file"],
         "check-db, all green": [*tmsync, "check-db"],
         **{f"pg_hba.conf, {name}": [*judge, str(hba_file(folder, count))] for name, count in RULES.items()},
+    }
+
+
+@contextmanager
+def live_twcmanager(folder: Path) -> Iterator[int]:
+    """A TWCManager whose web control takes what is pushed, and saves it at once."""
+    folder.mkdir()
+    (folder / "settings.json").write_text(STALE)
+    with running(folder / "settings.json") as manager:
+        manager.delay_s = 0
+        yield manager.port
+
+
+def deliveries(folder: Path, port: int) -> dict[str, Sequence[str]]:
+    """Into a TWCManager that is stopped, and one that runs; each run finds a stale token, put there by a shell."""
+
+    def command(settings: Path, port: int) -> list[str]:
+        arguments = f"--config {folder / 'config.toml'} sync-tokens --twc-settings {settings}"
+        url = f"--twc-url http://127.0.0.1:{port}"
+        return ["sh", "-c", f"printf '%s' '{STALE}' > {settings} && exec {BIN / 'tmsync'} {arguments} {url}"]
+
+    return {
+        "sync-tokens, a file": command(folder / "twcmanager" / "stale.json", 9),
+        "sync-tokens, a push": command(folder / "live" / "settings.json", port),
     }
 
 

@@ -24,7 +24,8 @@ from tmsync.commands.options import (
     twc_flags,
 )
 from tmsync.core.errors import Cause, ConfigError
-from tmsync.core.sync import Report, Result, Via, Wish, sync
+from tmsync.core.sync import Report, Wish, sync
+from tmsync.core.twcmanager.deliver import Result, Via
 from tmsync.system import SystemClock
 
 # Told once by check-db; a cron job that repeats them every five minutes would only be switched off.

@@ -4,10 +4,10 @@ What is guaranteed, and why:
 
 * Whole or not at all. The new content is written to a temporary file in the same folder and synced to disk; one
   rename puts it in place; the folder is synced after that. Whoever opens the file sees the old or the new one.
-* No lost update. `exchange` swaps two names in one step (Linux renameat2 with RENAME_EXCHANGE), so what was replaced
-  is not gone but in hand: if it is not what the new content was made from, it goes back at once and the work starts
-  again from it. Where the system has no such call, the file is looked at once more right before the rename; another
-  program's write between that look and the rename, some microseconds, would be lost.
+* What was replaced is in hand. `exchange` swaps two names in one step (Linux renameat2 with RENAME_EXCHANGE), so if it
+  is not what the new content was made from, it can go back at once and the work start again from it. Where the system
+  has no such call, the file is looked at once more right before the rename; another program's write between that look
+  and the rename, some microseconds, would be lost.
 * The previous content stays as `<name>.backup`.
 
 Source: rename(2); TWCManager lib/TWCManager/TWCMaster.py (saveSettings): temporary file, rename of the old file to

@@ -2,7 +2,9 @@
 
 from datetime import datetime
 
-from tmsync.core.sync import Report, Result, Via
+from tmsync.core.sync import Report
+from tmsync.core.twcmanager.deliver import Result, Via
+from tmsync.core.twcmanager.presence import Presence
 from tmsync.core.words import in_words
 
 
@@ -15,9 +17,11 @@ def line(report: Report, now: datetime) -> str:
     left = f", expires in {in_words(tokens.expires_at - now)}"
     target = delivery.target if delivery.via is Via.FILE else f"TWCManager at {delivery.target}"
     held = f"TWCManager holds {report.held}" if report.held else "TWCManager holds no token"
+    unseen = delivery.twcmanager is Presence.UNKNOWN
+    start = "; a running TWCManager takes it up at its next start (none can be seen from here)" if unseen else ""
     proof = "" if delivery.verified else " (nothing here can prove that it was taken)"
     return {
-        Result.WRITTEN: f"{token} written to {target}{left}",
+        Result.WRITTEN: f"{token} written to {target}{left}{start}",
         Result.PUSHED: f"{token} pushed to {target}{left}{proof}",
         Result.UNCHANGED: f"unchanged: {target} holds {token}{left}",
         Result.DRY_RUN: f"dry run: {token} would go to {target}{left}; {held}",

@@ -15,7 +15,8 @@ from typing import Any
 
 from tmsync.core import replace
 from tmsync.core.twcmanager import settings_file
-from tmsync.core.twcmanager.settings_file import SettingsFile, TokenFields
+from tmsync.core.twcmanager.settings_content import TokenFields
+from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.system import SystemClock
 
 EXPIRY = 1_800_000_000

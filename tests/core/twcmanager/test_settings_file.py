@@ -1,6 +1,7 @@
 """settings.json: what comes of it when it is strange, when others write too, and when the process is killed."""
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -18,7 +19,8 @@ from tests.core.twcmanager.surgery import EXPIRY, save_like_twcmanager
 from tmsync.core import replace
 from tmsync.core.errors import Cause, DeliveryError
 from tmsync.core.twcmanager import settings_file
-from tmsync.core.twcmanager.settings_file import SettingsFile, TokenFields
+from tmsync.core.twcmanager.settings_content import TokenFields
+from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.system import SystemClock
 
 FIELDS = TokenFields("new-token", "", EXPIRY)
@@ -352,38 +354,59 @@ def test_look_into_the_gap_of_a_save_waits_for_its_end(path: Path) -> None:
     assert written.warnings == ()
 
 
-def test_hammer_no_setting_is_lost_and_the_last_token_wins(path: Path) -> None:
-    rounds = 150
-    stop = threading.Event()
-    saved = [0]
+def test_save_that_has_opened_the_old_file_before_the_swap_is_merged_not_lost(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TWCManager 1.3.2 truncates the file it has opened, whatever became of its name meanwhile."""
+    real = replace.exchange
+    savers: list[subprocess.Popen[bytes]] = []
+    script = (
+        "import json, os, sys; file = open(sys.argv[1], 'w');"
+        f"file.write(json.dumps({{**{OLD!r}, 'counter': 2}})); file.close()"
+    )
 
-    def twcmanager() -> None:
-        counter = 1
-        while not stop.is_set():
-            counter += 1
-            data = {**OLD, "counter": counter}
-            temporary = path.with_name("settings.json.tmp")
-            temporary.write_text(json.dumps(data))
-            path.rename(path.with_name("settings.json.backup"))
-            temporary.rename(path)
-            saved[0] = counter
-            stop.wait(0.0005)
+    def raced(one: Path, other: Path) -> None:
+        if not savers:
+            savers.append(subprocess.Popen([sys.executable, "-c", script, str(other)]))
+            waiting = Path(f"/proc/{savers[0].pid}/wchan")
+            while savers[0].poll() is None and "break_lease" not in waiting.read_text():
+                pass
+        real(one, other)
 
-    thread = threading.Thread(target=twcmanager)
-    thread.start()
-    try:
-        for number in range(rounds):
-            known = saved[0]
-            write(path, TokenFields(f"token-{number}", "", EXPIRY))
-            data, _ = settings_file._read(path)
-            if data:  # else we looked into the gap of a save
-                assert json.loads(data)["counter"] >= known
-    finally:
-        stop.set()
-        thread.join()
-    last = saved[0]
-    write(path, TokenFields("the-last", "", EXPIRY))
-    assert json.loads(path.read_text()) == {**OLD, "counter": last, **NEW, "carApiBearerToken": "the-last"}
+    monkeypatch.setattr(settings_file, "exchange", raced)
+    write(path)
+    assert savers[0].wait(timeout=30) == 0
+    assert json.loads(path.read_text()) == {**OLD, **NEW, "counter": 2}
+    assert sorted(snapshot(path.parent)) == ["settings.json", "settings.json.backup"]
+
+
+def test_half_a_file_is_read_again_while_somebody_writes_it(path: Path) -> None:
+    with path.open("w") as file:
+        file.write(json.dumps(OLD)[:40])
+        file.flush()
+        timer = threading.Timer(0.2, lambda: (file.write(json.dumps(OLD)[40:]), file.close()))
+        timer.start()
+        written = write(path)
+        timer.join()
+    assert written.changed
+    assert json.loads(path.read_text()) == {**OLD, **NEW}
+
+
+def test_without_leases_a_late_write_into_the_old_file_is_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, saves = replace.exchange, iter(range(2, 4))
+
+    def raced(one: Path, other: Path) -> None:
+        counter = next(saves, None)
+        with other.open("r+") as file:
+            real(one, other)
+            if counter is not None:
+                file.truncate()
+                file.write(json.dumps({**OLD, "counter": counter}))
+
+    monkeypatch.delattr(fcntl, "F_SETLEASE")
+    monkeypatch.setattr(settings_file, "exchange", raced)
+    write(path)
+    assert json.loads(path.read_text()) == {**OLD, **NEW, "counter": 3}
 
 
 # -- killed

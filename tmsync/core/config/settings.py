@@ -48,6 +48,12 @@ class TwcSettings(NamedTuple):
 
     settings_file: Path
     url: str
+    urls: tuple[str, ...]
+    """Where its web control may answer: `url`, and where nobody gave one, this machine's other loopback address."""
+    url_given: bool
+    """Whether somebody named that address, rather than TWCManager's own configuration or nobody."""
+    settings_given: bool
+    """Likewise for the settings file."""
     deliver: str
     share_refresh_token: bool
     restart_command: tuple[str, ...]
@@ -118,9 +124,14 @@ class Settings(NamedTuple):
 
     def twcmanager(self) -> TwcSettings:
         """TWCManager's place, with what its own configuration says filled in."""
+        url: str = self.get("twcmanager.url")
+        guessed = self.values["twcmanager.url"].layer <= Layer.TWCMANAGER
         return TwcSettings(
             settings_file=Path(self.get("twcmanager.settings_file")),
-            url=self.get("twcmanager.url"),
+            url=url,
+            urls=(url, url.replace("127.0.0.1", "[::1]")) if guessed else (url,),
+            url_given=not guessed,
+            settings_given=self.values["twcmanager.settings_file"].layer > Layer.TWCMANAGER,
             deliver=self.get("twcmanager.deliver"),
             share_refresh_token=self.get("twcmanager.refresh_token") == "share",
             restart_command=self.get("twcmanager.restart_command") or (),

@@ -1,30 +1,78 @@
-"""TWCManager's web control: is it there, and the live push of a token.
+"""TWCManager's web control: is it there, what does it tell of itself, and the live push of a token.
 
 Talks to the configured host alone: nothing is redirected, no proxy is asked, so a token goes nowhere else.
 
-Source: TWCManager lib/TWCManager/Control/HTTPControl.py (do_API_GET getStatus; do_POST /settings/save applies and saves
-the posted keys and answers 302 whether it took them or not).
+Source: TWCManager lib/TWCManager/Control/HTTPControl.py (do_API_GET getStatus, getConfig; do_POST /settings/save
+applies and saves the posted keys and answers 302 whether it took them or not; 1.3.2 and master have no read-only mode
+and no authentication), lib/TWCManager/TWCMaster.py (getStatus).
 """
 
 import http.client
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from tmsync.core.errors import Cause, DeliveryError
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 TAKEN: Final = frozenset({200, 302, 303})
+DENIED: Final = frozenset({401, 403, 405, 501})
+"""A proxy in front of it that lets nobody, or nobody unknown, change anything."""
+STATUS_KEYS: Final = frozenset({
+    "carsCharging", "chargerLoadAmps", "chargerLoadWatts", "consumptionAmps", "consumptionWatts", "currentPolicy",
+    "generationAmps", "generationWatts", "isGreenPolicy", "maxAmpsToDivideAmongSlaves", "ScheduledCharging",
+    "scheduledChargingStartHour",
+})  # fmt: skip
+"""What getStatus tells, and no other web server does."""
+CONFIG_KEYS: Final = ("config", "control", "vehicle")
+_TESLAMATE: Final = re.compile(r'"TeslaMate"\s*:\s*(\{[^{}]*\})')
+
+
+class Revealed(NamedTuple):
+    """What a TWCManager tells of its configuration, as far as it matters here. The rest, which holds every password,
+    is dropped where it arrives."""
+
+    syncs_itself: bool | None = None
+    """Whether vehicle.TeslaMate.syncTokens is on; None when it does not tell."""
+    settings_file: Path | None = None
+
+
+def first_answering(urls: Iterable[str], timeout: float) -> str | None:
+    """The first of these addresses where TWCManager, and not just any web server, answers. timeout: seconds each."""
+    return next((url for url in urls if answers_as_twcmanager(url, timeout)), None)
 
 
 def answers_as_twcmanager(url: str, timeout: float) -> bool:
-    """Whether TWCManager's status page answers at `url`, and not just any web server."""
+    """Whether what answers at `url` tells what only TWCManager tells."""
     try:
-        status, body = _request(url, "GET", "/api/getStatus", timeout)
-        return status == 200 and isinstance(json.loads(body), dict)
-    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        status = _json(_get(url, "/api/getStatus", timeout))
+        if isinstance(status, dict) and not STATUS_KEYS.isdisjoint(status):
+            return True
+        config = _json(_get(url, "/api/getConfig", timeout))
+    except (OSError, ValueError, http.client.HTTPException):
         return False
+    return isinstance(config, dict) and any(isinstance(config.get(key), dict) for key in CONFIG_KEYS)
+
+
+def reveal(url: str, timeout: float) -> Revealed:
+    """Ask TWCManager for what stands in the way of a push, and where it keeps its settings."""
+    try:
+        text = _get(url, "/api/getConfig", timeout)
+    except (OSError, ValueError, http.client.HTTPException):
+        return Revealed()
+    config = _json(text)
+    if not isinstance(config, dict):
+        # TWCManager cuts passwords out of the text, and more than those where one stands last in its section.
+        found = _TESLAMATE.search(text.decode("utf-8", "replace"))
+        return Revealed(_syncs(_json(found[1].encode()) if found else None))
+    folder = _section(config, "config").get("settingsPath")
+    known = isinstance(folder, str) and folder.startswith("/")
+    return Revealed(
+        _syncs(_section(config, "vehicle").get("TeslaMate", {})), Path(str(folder)) / "settings.json" if known else None
+    )
 
 
 def push(url: str, form: Mapping[str, str], timeout: float) -> None:
@@ -35,18 +83,61 @@ def push(url: str, form: Mapping[str, str], timeout: float) -> None:
     try:
         status, _ = _request(url, "POST", "/settings/save", timeout, urlencode(form))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        words = getattr(error, "strerror", None) or type(error).__name__
+        raise unreachable(url, getattr(error, "strerror", None) or type(error).__name__) from None
+    if status in DENIED:
         raise DeliveryError(
-            Cause.TWCMANAGER_UNREACHABLE,
-            f"TWCManager's web control at {url} does not answer: {words}",
-            "Check twcmanager.url and whether TWCManager runs, or deliver with --via file while it is stopped.",
-        ) from None
+            Cause.TWCMANAGER_REFUSED,
+            f"TWCManager's web control at {url} lets nobody change its settings (HTTP status {status})",
+            "A proxy in front of it seems to allow reading only: name TWCManager's own address with --twc-url, or"
+            " deliver with --via file and restart it.",
+        )
     if status not in TAKEN:
         raise DeliveryError(
             Cause.TWCMANAGER_REFUSED,
             f"TWCManager's web control at {url} answers with HTTP status {status}",
             "Check that twcmanager.url is TWCManager's.",
         )
+
+
+def unreachable(url: str, words: str) -> DeliveryError:
+    """The error for a web control that does not answer as it should."""
+    return DeliveryError(
+        Cause.TWCMANAGER_UNREACHABLE,
+        f"TWCManager's web control at {url} does not answer: {words}",
+        "Check twcmanager.url and whether TWCManager runs, or deliver with --via file while it is stopped.",
+    )
+
+
+def why_not(url: str, timeout: float) -> DeliveryError:
+    """Why `first_answering` found nothing at `url`."""
+    try:
+        status, _ = _request(url, "GET", "/api/getStatus", timeout)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return unreachable(url, getattr(error, "strerror", None) or type(error).__name__)
+    return unreachable(url, f"another web server does (HTTP status {status}), so no token was sent to it")
+
+
+def _syncs(section: object) -> bool | None:
+    if not isinstance(section, dict):
+        return None
+    return bool(section.get("syncTokens")) and section.get("enabled") is not False
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _json(text: bytes) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _get(url: str, path: str, timeout: float) -> bytes:
+    status, body = _request(url, "GET", path, timeout)
+    return body if status == 200 else b""
 
 
 def _request(url: str, method: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes]:

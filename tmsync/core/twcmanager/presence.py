@@ -1,17 +1,26 @@
 """Is TWCManager running?
 
-Source: TWCManager lib/TWCManager/TWCManager.py (TWCManager.pid in settingsPath, left behind after exit; the released
-1.3.2 writes none), lib/TWCManager/Control/HTTPControl.py (GET /api/getStatus).
+Source: TWCManager lib/TWCManager/TWCManager.py (it reads /etc/twcmanager/config.json, else ./config.json;
+TWCManager.pid in settingsPath, left behind after exit; the released 1.3.2 writes none),
+lib/TWCManager/Control/HTTPControl.py (it listens on every IPv4 address).
 """
 
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
-from tmsync.core.config.schema import SYSTEM_TWC_CONFIG
+from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
+from tmsync.core.errors import ConfigError
+from tmsync.core.twcmanager.config_file import read_twc_config
 
 PID_FILE: Final = "TWCManager.pid"
 PROC: Final = Path("/proc")
+TAKE_A_VALUE: Final = frozenset({"-W", "-X"})
+"""Options of Python whose value stands in the next argument."""
 
 
 class Presence(StrEnum):
@@ -27,34 +36,108 @@ class Sighting(NamedTuple):
 
     presence: Presence
     reason: str
-    reachable: bool
-    """Whether its web control answers."""
+    url: str | None = None
+    """Where its web control answers."""
+    process: int | None = None
 
 
-def look(settings_file: Path, config_file: Path | None, url: str, timeout: float) -> Sighting:
-    """Look for a TWCManager that uses these files or answers at `url`. timeout: seconds for the web control."""
-    from tmsync.core.twcmanager.http import answers_as_twcmanager
+def look(settings_file: Path, config_file: Path | None, urls: Sequence[str], timeout: float) -> Sighting:
+    """Look for the TWCManager that uses these files or answers at one of `urls`.
 
-    if answers_as_twcmanager(url, timeout):
-        return Sighting(Presence.RUNNING, f"its web control answers at {url}", reachable=True)
-    pid = _pid_from_file(settings_file.parent / PID_FILE)
-    if pid is not None and _is_twcmanager(PROC / str(pid)):
-        return Sighting(Presence.RUNNING, f"process {pid}, named by {PID_FILE}, is TWCManager", reachable=False)
+    timeout: seconds for each address.
+    """
+    from tmsync.core.twcmanager.http import first_answering
+
+    url = first_answering(urls, timeout)
+    if not any(map(is_here, urls)):
+        host = urlsplit(urls[0]).hostname
+        if url is None:
+            return Sighting(Presence.UNKNOWN, f"it is on another host, and no web control answers there ({host})")
+        return Sighting(Presence.RUNNING, f"its web control answers at {url}", url)
+    process, named = _find(settings_file.parent / PID_FILE, config_file)
+    if url is not None:
+        return Sighting(Presence.RUNNING, f"its web control answers at {url}", url, process)
+    if process is not None:
+        by = f", named by {PID_FILE}," if named else ""
+        return Sighting(Presence.RUNNING, f"process {process}{by} is TWCManager", process=process)
+    if not settings_file.parent.is_dir():
+        reason = f"no web control answers, and there is no folder {settings_file.parent} here"
+        return Sighting(Presence.UNKNOWN, reason)
     if not PROC.is_dir():
-        return Sighting(Presence.UNKNOWN, "this system does not show its processes", reachable=False)
-    processes = (entry for entry in PROC.iterdir() if entry.name.isdigit() and _is_twcmanager(entry))
-    other = next((entry.name for entry in processes if _reads(entry, config_file)), None)
-    if other is not None:
-        return Sighting(Presence.RUNNING, f"process {other} is TWCManager", reachable=False)
-    return Sighting(Presence.STOPPED, "no such process, and no web control answers", reachable=False)
+        return Sighting(Presence.UNKNOWN, "this system does not show its processes")
+    if _hides_processes() and settings_file.parent.stat().st_uid != os.geteuid():
+        return Sighting(Presence.UNKNOWN, "this system shows nobody other users' processes")
+    return Sighting(Presence.STOPPED, "no such process, and no web control answers")
 
 
-def _reads(process: Path, config_file: Path | None) -> bool:
-    """Whether this TWCManager can be the one meant: it reads ./config.json, else the system's."""
-    if config_file is None or config_file == Path(SYSTEM_TWC_CONFIG):
+def is_here(url: str) -> bool:
+    """Whether `url` names this machine. No name service is asked."""
+    import ipaddress
+    import socket
+
+    host = urlsplit(url).hostname or ""
+    if host in ("localhost", socket.gethostname().lower()):
         return True
     try:
-        return (process / "cwd" / "config.json").samefile(config_file)
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    if address.is_loopback:
+        return True
+    # Only an address of one's own can be bound to.
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
+def started_at(process: int, now: datetime) -> datetime | None:
+    """When a process was started; None when the system does not tell.
+
+    Source: proc(5): field 22 of /proc/PID/stat, in clock ticks since boot; /proc/uptime, seconds.
+    """
+    try:
+        fields = (PROC / str(process) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        uptime = float((PROC / "uptime").read_text().split()[0])
+        return now - timedelta(seconds=uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _find(pid_file: Path, config_file: Path | None) -> tuple[int | None, bool]:
+    """The process, and whether the pid file names it."""
+    pid = _pid_from_file(pid_file)
+    if pid is not None and _is_twcmanager(PROC / str(pid)):
+        return pid, True
+    if not PROC.is_dir():
+        return None, False
+    processes = (entry for entry in PROC.iterdir() if entry.name.isdigit() and _is_twcmanager(entry))
+    return next((int(entry.name) for entry in processes if _is_meant(entry, config_file, pid_file.parent)), None), False
+
+
+def _is_meant(process: Path, config_file: Path | None, folder: Path) -> bool:
+    """Whether this TWCManager reads our config.json; where we know of none, whether it keeps its settings in `folder`.
+
+    It reads the system's config.json, else ./config.json. A container's is looked up in the container.
+    """
+    if config_file == Path(SYSTEM_TWC_CONFIG):
+        return True
+    root, working = process / "root", process / "cwd"
+    try:
+        if config_file is not None:
+            return (working / "config.json").samefile(config_file)
+        system = root / SYSTEM_TWC_CONFIG.lstrip("/")
+        its = system if system.exists() else working / "config.json"
+        if not its.exists():
+            return False
+        path = read_twc_config(its).get("config.settingsPath") or SYSTEM_TWC_SETTINGS_PATH
+        return (root / str(path).lstrip("/") if str(path).startswith("/") else working / str(path)).samefile(folder)
+    except (PermissionError, ConfigError):
+        # Another user's process does not tell its folder. One TWCManager to a machine is the rule.
+        return True
     except OSError:
         return False
 
@@ -66,6 +149,11 @@ def _pid_from_file(path: Path) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdigit() else None
+
+
+def _hides_processes() -> bool:
+    """Whether /proc is mounted with hidepid: then not even the first process is to be seen."""
+    return not (PROC / "1").is_dir()
 
 
 def _is_twcmanager(process: Path) -> bool:
@@ -82,6 +170,6 @@ def _is_twcmanager(process: Path) -> bool:
             return argument.split(".", maxsplit=1)[0] == "TWCManager"
         if flag == "-c":
             return "import TWCManager" in argument
-        if not argument.startswith("-"):
+        if not argument.startswith("-") and flag not in TAKE_A_VALUE:
             return Path(argument).name in ("TWCManager.py", "TWCManager")
     return False

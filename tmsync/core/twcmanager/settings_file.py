@@ -1,19 +1,39 @@
 """TWCManager's settings.json: three keys of it are tmsync's business, everything else survives whatever happens.
 
-Source: TWCManager lib/TWCManager/TWCMaster.py (loadSettings, saveSettings), lib/TWCManager/Vehicle/TeslaAPI.py.
+TWCManager may save at any moment, without a lock, and in two ways: the released 1.3.2 truncates the file and writes it
+anew; later ones write a temporary file, rename the old one to .backup, and rename the new one into place. On Linux
+what is guaranteed against both is:
+
+* Old or new, never half, never missing by our doing. The merged text is a synced file of its own before it gets the
+  name (`tmsync.core.replace`), and it gets it in one step.
+* No save is lost. Our file is exchanged with the one in place, so what was replaced stays in hand. It counts as the
+  previous content only if, after the exchange and a sync of the folder, it is still byte by byte what the merge was
+  made from, nobody has it open for writing, and nobody waits to (`tmsync.core.lease`). Else it is exchanged back, and
+  what came out is kept as long as somebody may still write into it; then the merge begins anew. For the microseconds
+  between those two exchanges a reader sees the older settings.
+* A killed run costs nothing. The file in hand carries in its name what was being exchanged; the next run, which has
+  the lock, finishes or undoes it.
+
+What remains open: a writer of the first kind that has looked up the name, but has not yet come to open the file, all
+the while the folder is synced. Where names cannot be exchanged (not Linux, some network file systems), the file is
+compared right before a plain rename: a save within the microseconds between the two is lost. Where leases are not to
+be had, the file in hand is compared once more after a pause. Where the file itself is a mount point it is written in
+place.
+
+Source: TWCManager lib/TWCManager/TWCMaster.py (loadSettings, saveSettings), of 1.3.2 and of master.
 """
 
 import errno
-import json
 import os
-import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.lease import Lease, lease
 from tmsync.core.replace import (
     ExchangeUnsupported,
     exchange,
@@ -22,52 +42,24 @@ from tmsync.core.replace import (
     write_beside,
 )
 from tmsync.core.twcmanager.lock import exclusive
+from tmsync.core.twcmanager.settings_content import (
+    OUR_NANOSECONDS,
+    RUN_AS,
+    Snapshot,
+    TokenFields,
+    Unparsable,
+    dump,
+    parse,
+    read_raw,
+)
 
-BEARER: Final = "carApiBearerToken"
-REFRESH: Final = "carApiRefreshToken"
-EXPIRY: Final = "carApiTokenExpireTime"
-MAX_BYTES: Final = 64 << 20
 ROUNDS: Final = 200
 """How often a merge is begun anew when another program keeps saving; one round loses only to one save."""
-GAP_S: Final = 0.02
-GAP_ROUNDS: Final = 50
-"""TWCManager's save leaves a moment without settings.json; after this many looks it is really missing."""
-RUN_AS: Final = "Run tmsync as the user TWCManager runs as (sudo -u twcmanager tmsync sync-tokens), or as root."
-
-
-class TokenFields(NamedTuple):
-    """The three keys, as they shall stand. expires_at: epoch seconds."""
-
-    bearer: str
-    refresh: str
-    expires_at: int
-
-    def as_settings(self) -> dict[str, Any]:
-        """As TWCManager names them."""
-        return {BEARER: self.bearer, REFRESH: self.refresh, EXPIRY: self.expires_at}
-
-
-class Snapshot(NamedTuple):
-    """The file at one moment. `stat` is None when there was none; `data` then is what a new one starts from."""
-
-    raw: bytes
-    data: dict[str, Any]
-    stat: os.stat_result | None
-    restored: bool = False
-    """Whether the content is that of settings.json.backup, settings.json itself being missing."""
-
-    def held(self, key: str) -> str:
-        """A token as TWCManager holds it; empty when it holds none."""
-        value = self.data.get(key)
-        return value if isinstance(value, str) else ""
-
-    def holds(self, fields: TokenFields) -> bool:
-        """Whether nothing is left to do."""
-        wanted = fields.as_settings()
-        return self.stat is not None and all(
-            key in self.data and type(self.data[key]) is type(value) and self.data[key] == value
-            for key, value in wanted.items()
-        )
+PAUSE_S: Final = 0.02
+PAUSES: Final = 50
+"""A save leaves a moment without settings.json, or with half of one; after this many looks that is how it is."""
+SETTLE_S: Final = 0.005
+"""Where no lease tells whether somebody still writes: how long one waits to see."""
 
 
 class Written(NamedTuple):
@@ -87,33 +79,35 @@ class SettingsFile:
         self.backup = self.real.with_name(f"{self.real.name}.backup")
         self._marker = f".{self.real.name}.tmsync-"
 
-    def read(self) -> Snapshot:
-        """The file as it is now.
+    def read(self, clock: Clock) -> Snapshot:
+        """The file as it is, once no save is under way.
 
         Raises: DeliveryError (settings-unreadable, settings-unwritable when its folder is missing).
         """
-        if not self.real.parent.is_dir():
-            raise DeliveryError(
-                Cause.SETTINGS_UNWRITABLE,
-                f"{self.path}: its folder does not exist",
-                "Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.",
-            )
-        raw, found = _read(self.real)
-        if found is not None:
-            return Snapshot(raw, _parse(self.path, raw, self.backup), found)
-        return self._without_file()
+        for _ in range(PAUSES):
+            try:
+                snapshot = self._look()
+            except Unparsable:
+                if not self._may_be_half():
+                    raise
+            else:
+                if not snapshot.restored:
+                    return snapshot
+            clock.sleep(PAUSE_S)
+        return self._look()
 
-    def write(self, fields: TokenFields, clock: Clock) -> Written:
+    def write(self, fields: TokenFields, clock: Clock, check: Callable[[Snapshot], None] | None = None) -> Written:
         """Put the three keys in; nothing is written when they stand there already.
 
+        check: called with what is about to be changed, under the lock; it may raise.
         Raises: DeliveryError (settings-unreadable, settings-unwritable, locked).
         """
-        if self.read().holds(fields) and not self._left_behind():
+        if self.read(clock).holds(fields) and not self._left_behind():
             return Written(changed=False, backup=None)
         try:
             with exclusive(self.real, clock):
                 self._recover()
-                written = self._write(fields, clock)
+                written = self._write(fields, clock, check)
                 self._sweep()
                 return written
         except OSError as error:
@@ -121,20 +115,22 @@ class SettingsFile:
 
     # -- one write, under the lock
 
-    def _write(self, fields: TokenFields, clock: Clock) -> Written:
+    def _write(self, fields: TokenFields, clock: Clock, check: Callable[[Snapshot], None] | None) -> Written:
         for _ in range(ROUNDS):
-            snapshot = self._read_past_gap(clock)
+            snapshot = self.read(clock)
             if snapshot.holds(fields):
                 return Written(changed=False, backup=None)
-            merged = _dump({**snapshot.data, **fields.as_settings()}, snapshot.raw)
+            if check is not None:
+                check(snapshot)
+            merged = dump({**snapshot.data, **fields.as_settings()}, snapshot.raw)
             temporary = write_beside(self.real, merged, snapshot.stat, self._marker)
+            _sign(temporary)
             try:
-                written = self._put(temporary, snapshot, merged)
+                written = self._put(temporary, snapshot, merged, clock)
             finally:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
             if written is not None:
-                sync_folder(self.real.parent)
                 trace.say(f"{self.real} written")
                 return written
             trace.say(f"{self.real} was saved by another program meanwhile; merging again")
@@ -144,12 +140,13 @@ class SettingsFile:
             "Find the program that does, or deliver with --via http.",
         )
 
-    def _put(self, temporary: Path, snapshot: Snapshot, merged: bytes) -> Written | None:
+    def _put(self, temporary: Path, snapshot: Snapshot, merged: bytes, clock: Clock) -> Written | None:
         """Put `temporary` into place; None when another program was faster and the merge is out of date."""
         if snapshot.stat is None:
             return self._put_new(temporary, snapshot)
         try:
-            return self._put_by_exchange(temporary, snapshot)
+            with lease(self.real) as held:
+                return self._put_by_exchange(temporary, snapshot, merged, held, clock)
         except FileNotFoundError:
             return None
         except ExchangeUnsupported:
@@ -170,6 +167,7 @@ class SettingsFile:
             if self.real.exists():
                 return None
             temporary.rename(self.real)
+        sync_folder(self.real.parent)
         warning = Problem(
             Cause.SETTINGS_RESTORED,
             f"{self.path} was missing; it was made from {self.backup.name}, which TWCManager keeps beside it",
@@ -177,31 +175,40 @@ class SettingsFile:
         )
         return Written(changed=True, backup=None, warnings=(warning,) if snapshot.restored else ())
 
-    def _put_by_exchange(self, temporary: Path, snapshot: Snapshot) -> Written | None:
-        if _identity(self.real) != _identity_of(snapshot.stat):
+    def _put_by_exchange(
+        self, temporary: Path, snapshot: Snapshot, merged: bytes, held: Lease, clock: Clock
+    ) -> Written | None:
+        if not self._is_still(snapshot, held):
             return None
         journal = self._journal(temporary, snapshot)
-        ours = _identity(temporary)
         temporary.rename(journal)
         try:
             exchange(journal, self.real)
         except (ExchangeUnsupported, OSError):
             journal.rename(temporary)
             raise
-        if journal.read_bytes() == snapshot.raw:
+        sync_folder(self.real.parent)
+        if not held.granted:
+            clock.sleep(SETTLE_S)
+        if journal.read_bytes() == snapshot.raw and not held.wanted:
             journal.rename(self.backup)
             return Written(changed=True, backup=self.backup)
-        self._give_back(journal, ours)
+        self._give_back(journal, merged, clock)
         return None
 
-    def _give_back(self, journal: Path, put: tuple[int, int] | None) -> None:
+    def _is_still(self, snapshot: Snapshot, held: Lease) -> bool:
+        """Whether the merge can still be put into place: nobody writes, and nothing else was saved."""
+        same = _identity(self.real) == _identity_of(snapshot.stat)
+        return same and not (held.busy or held.wanted) and held.content() == snapshot.raw
+
+    def _give_back(self, journal: Path, put: bytes, clock: Clock) -> None:
         """Another program saved between our look and our swap: what we took away is newer, so it goes back.
 
         put: what we have put into place. If the swap back brings out something else, that program has saved once more
         in between, and what is in hand now is newer still: it goes back likewise.
         """
         while True:
-            held = _identity(journal)
+            taken = journal.read_bytes()
             try:
                 exchange(journal, self.real)
             except FileNotFoundError:
@@ -209,22 +216,34 @@ class SettingsFile:
                 with suppress(OSError):
                     os.link(journal, self.real)
                 break
-            if _identity(journal) == put:
+            self._await_writers(journal, clock)
+            if journal.read_bytes() == put:
                 break
-            put = held
+            put = taken
         journal.unlink()
+
+    def _await_writers(self, path: Path, clock: Clock) -> None:
+        """Until nobody has `path` open for writing, or for a second."""
+        for _ in range(PAUSES):
+            with lease(path) as held:
+                if not held.busy:
+                    return
+            clock.sleep(PAUSE_S)
 
     def _put_by_rename(self, temporary: Path, snapshot: Snapshot, merged: bytes) -> Written | None:
         self._keep_backup(snapshot)
-        raw, found = _read(self.real)
-        if found is None or raw != snapshot.raw:
-            return None
         try:
-            temporary.replace(self.real)
+            with lease(self.real) as held:
+                if not self._is_still(snapshot, held):
+                    return None
+                temporary.replace(self.real)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
             return self._put_in_place(snapshot, merged)
+        sync_folder(self.real.parent)
         return Written(changed=True, backup=self.backup)
 
     def _put_in_place(self, snapshot: Snapshot, merged: bytes) -> Written:
@@ -280,21 +299,36 @@ class SettingsFile:
 
     # -- reading
 
-    def _read_past_gap(self, clock: Clock) -> Snapshot:
-        snapshot = self.read()
-        for _ in range(GAP_ROUNDS):
-            if snapshot.stat is not None or not snapshot.restored:
-                break
-            clock.sleep(GAP_S)
-            snapshot = self.read()
-        return snapshot
+    def _look(self) -> Snapshot:
+        if not self.real.parent.is_dir():
+            raise DeliveryError(
+                Cause.SETTINGS_UNWRITABLE,
+                f"{self.path}: its folder does not exist",
+                "Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.",
+            )
+        raw, found = read_raw(self.real)
+        if found is not None:
+            return Snapshot(raw, parse(self.path, raw, self.backup), found)
+        return self._without_file()
+
+    def _may_be_half(self) -> bool:
+        """Whether what cannot be parsed may be a save that is under way."""
+        try:
+            with lease(self.real) as held:
+                if held.granted:
+                    parse(self.path, held.content(), self.backup)
+        except Unparsable:
+            return False
+        except OSError:
+            pass
+        return True
 
     def _without_file(self) -> Snapshot:
         """settings.json is missing: TWCManager's backup, if there is a good one, holds the user's settings."""
         try:
-            raw, found = _read(self.backup)
+            raw, found = read_raw(self.backup)
             if found is not None:
-                return Snapshot(raw, _parse(self.backup, raw, self.backup), None, restored=True)
+                return Snapshot(raw, parse(self.backup, raw, self.backup), None, restored=True)
         except DeliveryError:
             pass
         return Snapshot(b"", {}, None)
@@ -311,56 +345,10 @@ class SettingsFile:
         )
 
 
-def _read(path: Path) -> tuple[bytes, os.stat_result | None]:
-    """Content and status; without a file nothing and None."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return b"", None
-    except OSError as error:
-        raise _unreadable(path, error.strerror or "unknown error", RUN_AS) from None
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise _unreadable(path, "it is no regular file", "Name TWCManager's settings.json with --twc-settings.")
-    with os.fdopen(descriptor, "rb") as file:
-        raw = file.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise _unreadable(path, "it is larger than 64 MiB", "Name TWCManager's settings.json with --twc-settings.")
-    return raw, found
-
-
-def _parse(path: Path, raw: bytes, backup: Path) -> dict[str, Any]:
-    hint = f"TWCManager restores {backup.name} at its next start; or mend the file. It was not touched."
-    if not raw.strip():
-        raise _unreadable(path, "it is empty", f"{hint} If there is nothing to keep, delete it.")
-    try:
-        data = json.loads(raw)
-    except UnicodeDecodeError:
-        raise _unreadable(path, "it is not UTF-8 text", hint) from None
-    except json.JSONDecodeError as error:
-        raise _unreadable(path, f"it is not JSON ({error.msg}, line {error.lineno})", hint) from None
-    except (ValueError, RecursionError):
-        raise _unreadable(path, "it is JSON that no program can read", hint) from None
-    if not isinstance(data, dict):
-        raise _unreadable(path, "it holds no JSON object", hint)
-    return data
-
-
-def _unreadable(path: Path, what: str, hint: str) -> DeliveryError:
-    return DeliveryError(Cause.SETTINGS_UNREADABLE, f"{path} cannot be used: {what}", hint)
-
-
-def _dump(data: dict[str, Any], like: bytes) -> bytes:
-    """`data` in the layout of the text it came from: indented or on one line, plain or escaped characters."""
-    lines = like.split(b"\n")
-    indent = len(lines[1]) - len(lines[1].lstrip(b" ")) if len(lines) > 1 and lines[0].strip() == b"{" else None
-    end = b"\n" if like.endswith(b"\n") else b""
-    try:
-        return json.dumps(data, indent=indent or None, ensure_ascii=like.isascii()).encode() + end
-    except UnicodeEncodeError:
-        # A lone surrogate can only stand escaped.
-        return json.dumps(data, indent=indent or None).encode() + end
+def _sign(path: Path) -> None:
+    found = path.stat()
+    second = 1_000_000_000
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns // second * second + OUR_NANOSECONDS))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

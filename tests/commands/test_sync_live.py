@@ -1,0 +1,354 @@
+"""sync-tokens and a TWCManager that runs, or may run: which way, what proof, what stands in the way."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_error, outcome
+from tests.standin import running
+from tests.surroundings import Run, TeslaMate, TwcFolder, tmsync
+
+PUSHED = ("pushed", 0)
+
+
+def causes(run: Run) -> list[str]:
+    return [warning["cause"] for warning in run.json["warnings"]]
+
+
+def delivery(run: Run) -> tuple[str, bool | None, str]:
+    found = run.json["delivery"]
+    return found["via"], found["verified"], found["twcmanager"]
+
+
+# -- a running TWCManager
+
+
+def test_running_twcmanager_gets_the_token_by_its_web_control(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, port=twc.port) as manager:
+        assert outcome(teslamate.sync(twc, "--check")) == ("out-of-sync", 3)
+        run = teslamate.sync(twc)
+        assert outcome(run) == ("pushed", 0)
+        delivery = run.json["delivery"]
+        assert (delivery["via"], delivery["verified"], delivery["twcmanager"]) == ("http", True, "running")
+        assert manager.memory["carApiBearerToken"] == teslamate.access
+        # A refresh token is never sent, not even an empty one.
+        assert "carApiRefreshToken" not in manager.memory
+        assert outcome(teslamate.sync(twc)) == UNCHANGED
+        assert outcome(teslamate.sync(twc, "--check")) == UNCHANGED
+        assert [request for request in manager.requests if request[0] == "POST"] == [("POST", "/settings/save")]
+        manager.save(counter=2)
+        assert outcome(teslamate.sync(twc)) == UNCHANGED
+
+
+def test_blind_302_is_not_taken_for_acceptance(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, "ignores", twc.port):
+        expect_error(teslamate.sync(twc), "twcmanager-refused")
+
+
+def test_redirect_to_another_host_is_not_followed(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, "redirects", twc.port) as manager:
+        expect_error(teslamate.sync(twc), "twcmanager-refused")
+        assert ("POST", "/settings/save") in manager.requests
+
+
+def test_push_without_a_readable_settings_file_is_unproven_and_says_so(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    elsewhere = twc.path / "remote"
+    elsewhere.mkdir()
+    with running(elsewhere / "settings.json") as manager:
+        arguments = ("--via", "http", "--twc-url", f"http://127.0.0.1:{manager.port}")
+        run = teslamate.sync(twc, *arguments)
+        assert outcome(run) == ("pushed", 0)
+        assert run.json["delivery"]["verified"] is None
+        environ = teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config))
+        assert "nothing here can prove" in tmsync("sync-tokens", *arguments, environ=environ).out
+
+
+def test_twcmanager_on_another_host_needs_its_address_only(teslamate: TeslaMate, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    far.mkdir()
+    with running(far / "settings.json") as manager:
+        environ = teslamate.environ(TMSYNC_TWCMANAGER_SETTINGS_FILE="/nonexistent/settings.json")
+        arguments = ("sync-tokens", "--json", "--twc-url", f"http://127.0.0.1:{manager.port}")
+        run = tmsync(*arguments, environ=environ)
+        assert outcome(run) == ("pushed", 0)
+        assert run.json["delivery"]["verified"] is None
+        assert manager.memory["carApiBearerToken"] == teslamate.access
+        expect_error(tmsync(*arguments, "--check", environ=environ), "settings-unreadable")
+    expect_error(tmsync(*arguments, environ=environ), "settings-unwritable")
+
+
+def test_nobody_at_the_web_control(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    expect_error(teslamate.sync(twc, "--via", "http"), "twcmanager-unreachable")
+
+
+def test_refresh_token_held_by_a_running_twcmanager_is_a_warning(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write({**OTHER, "carApiRefreshToken": "its-own"})
+    with running(twc.settings, port=twc.port):
+        run = teslamate.sync(twc)
+    assert outcome(run) == ("pushed", 0)
+    assert [warning["cause"] for warning in run.json["warnings"]] == ["holds-refresh-token"]
+    assert "its-own" not in run.out + run.err
+    assert outcome(teslamate.sync(twc, "--via", "file")) == WRITTEN
+    assert twc.read()["carApiRefreshToken"] == ""
+
+
+def start(twc: TwcFolder) -> "subprocess.Popen[bytes]":
+    """A process that looks like TWCManager and has written its pid file, but has no web control."""
+    program = twc.path.parent / "TWCManager.py"
+    program.write_text("import time\ntime.sleep(60)\n")
+    started = subprocess.Popen([sys.executable, str(program)], cwd=twc.path)
+    (twc.path / "TWCManager.pid").write_text(str(started.pid))
+    return started
+
+
+@pytest.fixture
+def process(twc: TwcFolder) -> Iterator["subprocess.Popen[bytes]"]:
+    started = start(twc)
+    yield started
+    started.kill()
+    started.wait()
+
+
+def test_running_but_unreachable_gets_the_file_and_a_warning(
+    teslamate: TeslaMate, twc: TwcFolder, process: subprocess.Popen[bytes]
+) -> None:
+    twc.write(OTHER)
+    run = teslamate.sync(twc)
+    assert outcome(run) == ("written", 1)
+    assert [warning["cause"] for warning in run.json["warnings"]] == ["twcmanager-running"]
+    assert (run.json["ok"], run.json["delivery"]["twcmanager"]) == (False, "running")
+    assert twc.read()["carApiBearerToken"] == teslamate.access
+    process.kill()
+    process.wait()
+    # The pid file stays behind, the process does not.
+    twc.write(OTHER)
+    assert teslamate.sync(twc).json["delivery"]["twcmanager"] == "stopped"
+
+
+@pytest.mark.usefixtures("process")
+def test_restart_command_makes_the_file_last(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    marker = twc.path / "restarted"
+    run = teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=f"touch '{marker}'")
+    assert outcome(run) == WRITTEN
+    assert marker.exists()
+
+
+@pytest.mark.usefixtures("process")
+@pytest.mark.parametrize("command", ["false", "/nonexistent/restart", "sh -c 'echo no such unit >&2; exit 5'"])
+def test_failing_restart_command_is_told(teslamate: TeslaMate, twc: TwcFolder, command: str) -> None:
+    twc.write(OTHER)
+    error = expect_error(teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=command), "twcmanager-running")
+    assert ("no such unit" in error["message"]) == ("unit" in command)
+
+
+def test_other_web_server_on_the_port_is_not_taken_for_twcmanager(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, "other", twc.port):
+        run = teslamate.sync(twc)
+    assert outcome(run) == WRITTEN
+    assert run.json["delivery"]["twcmanager"] == "stopped"
+
+
+# -- is it running, and where?
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_web_control_is_found_on_either_loopback_address(teslamate: TeslaMate, twc: TwcFolder, host: str) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, port=twc.port, host=host):
+        run = teslamate.sync(twc)
+    assert outcome(run) == PUSHED
+    assert delivery(run) == ("http", True, "running")
+
+
+def test_token_is_not_sent_to_another_web_server(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, "other", twc.port) as other:
+        error = expect_error(teslamate.sync(twc, "--via", "http"), "twcmanager-unreachable")
+        assert "another web server" in error["message"]
+    assert other.bodies == []
+
+
+def test_far_twcmanager_that_does_not_answer_is_not_called_stopped(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    """Its own settings file cannot be seen, and an old one that lies here is not its."""
+    twc.write(OTHER)
+    environ = teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config))
+    # 192.0.2.0/24 is nobody's; TWCManager is asked for by name, which nobody knows.
+    run = tmsync("sync-tokens", "--json", "--twc-url", "http://twcmanager.invalid:8080", environ=environ)
+    expect_error(run, "twcmanager-unreachable")
+    assert delivery(run) == ("http", None, "unknown")
+    assert twc.read() == OTHER
+
+
+def test_settings_file_that_twcmanager_names_itself_is_the_proof(teslamate: TeslaMate, tmp_path: Path) -> None:
+    """Started in its own folder with ./config.json, which nobody told us of; its address is enough."""
+    folder = tmp_path / "opt"
+    folder.mkdir()
+    (folder / "settings.json").write_text(json.dumps(OTHER))
+    with running(folder / "settings.json") as manager:
+        arguments = ("sync-tokens", "--json", "--twc-url", f"http://127.0.0.1:{manager.port}")
+        run = tmsync(*arguments, environ=teslamate.environ())
+        assert outcome(run) == PUSHED
+        assert delivery(run) == ("http", True, "running")
+        assert outcome(tmsync(*arguments, environ=teslamate.environ())) == UNCHANGED
+
+
+# -- conflicts, told before anything is sent
+
+ON = {"TeslaMate": {"enabled": True, "syncTokens": True, "db_pass": "its-SECRET-password"}}
+CUT = '{"config": {"a": 1}, "vehicle": {"TeslaMate": {"enabled": true, "syncTokens": true}}, "x": {"y": }'
+
+
+@pytest.mark.parametrize("config", [{"vehicle": ON}, CUT], ids=["whole", "cut by its own scrubbing of passwords"])
+def test_own_sync_of_a_running_twcmanager_is_told_by_its_api(
+    teslamate: TeslaMate, twc: TwcFolder, config: dict[str, Any] | str
+) -> None:
+    twc.write(OTHER)
+    environ = teslamate.environ(TMSYNC_TWCMANAGER_SETTINGS_FILE=str(twc.settings))
+    with running(twc.settings) as manager:
+        manager.config = config
+        url = f"http://127.0.0.1:{manager.port}"
+        expect_error(tmsync("sync-tokens", "--json", "--twc-url", url, environ=environ), "sync-enabled-in-twcmanager")
+        told = tmsync("-v", "sync-tokens", "--twc-url", url, environ=environ)
+    assert "its-SECRET-password" not in told.out + told.err
+    assert manager.bodies == []
+    assert twc.read() == OTHER
+
+
+def test_proxy_that_allows_reading_only(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, "denies", twc.port):
+        error = expect_error(teslamate.sync(twc), "twcmanager-refused")
+    assert "lets nobody change" in error["message"]
+    assert twc.read() == OTHER
+
+
+def test_web_control_that_breaks_off(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, "breaks off", twc.port):
+        expect_error(teslamate.sync(twc), "twcmanager-unreachable")
+
+
+def test_refresh_token_warning_tells_the_steps_that_clear_it(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write({**OTHER, "carApiRefreshToken": "its-own"})
+    with running(twc.settings, port=twc.port) as manager:
+        run = teslamate.sync(twc, "--dry-run")
+        assert manager.bodies == []
+    (warning,) = run.json["warnings"]
+    assert warning["cause"] == "holds-refresh-token"
+    steps = ["stop twcmanager", "sync-tokens --via file", "start twcmanager"]
+    assert [step in warning["hint"] for step in steps] == [True] * 3
+
+
+# -- in use, and not only in the file
+
+
+def test_token_in_the_file_that_the_running_twcmanager_has_not_read(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    """Written while its web control was down: the next run does not take the file for the proof."""
+    twc.write(OTHER)
+    first = start(twc)
+    try:
+        assert (outcome(teslamate.sync(twc)), causes(teslamate.sync(twc))) == (("written", 1), ["twcmanager-running"])
+        again = teslamate.sync(twc)
+        assert (outcome(again), causes(again)) == (("unchanged", 1), ["twcmanager-running"])
+        with running(twc.settings, port=twc.port) as manager:
+            manager.memory = dict(OTHER)
+            assert outcome(teslamate.sync(twc, "--check")) == ("out-of-sync", 3)
+            run = teslamate.sync(twc)
+            assert outcome(run) == PUSHED
+            assert delivery(run) == ("http", True, "running")
+            assert manager.memory["carApiBearerToken"] == teslamate.access
+            assert outcome(teslamate.sync(twc)) == UNCHANGED
+            assert len(manager.bodies) == 1
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_token_read_at_a_later_start_is_in_use(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    assert outcome(teslamate.sync(twc)) == WRITTEN
+    later = start(twc)
+    try:
+        run = teslamate.sync(twc)
+        assert (outcome(run), causes(run)) == (UNCHANGED, [])
+        assert delivery(run) == ("file", True, "running")
+    finally:
+        later.kill()
+        later.wait()
+
+
+# -- the restart command
+
+
+@pytest.mark.usefixtures("process")
+def test_restart_that_saves_the_old_token_is_done_once_more(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    """TWCManager 1.3.2 saves what it has in memory when it is interrupted."""
+    twc.write(OTHER)
+    script = twc.path.parent / "restart.py"
+    script.write_text(
+        "import json, pathlib, sys\n"
+        "count = pathlib.Path(sys.argv[2])\n"
+        "done = int(count.read_text()) if count.exists() else 0\n"
+        "count.write_text(str(done + 1))\n"
+        f"if not done: pathlib.Path(sys.argv[1]).write_text(json.dumps({OTHER!r}))\n"
+    )
+    count = twc.path.parent / "count"
+    command = f"{sys.executable} {script} {twc.settings} {count}"
+    run = teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+    assert outcome(run) == WRITTEN
+    assert delivery(run) == ("file", True, "running")
+    assert count.read_text() == "2"
+    assert twc.read()["carApiBearerToken"] == teslamate.access
+
+
+@pytest.mark.usefixtures("process")
+def test_secrets_in_the_output_of_a_failed_restart_are_masked(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    command = f"sh -c 'cat {twc.settings}; echo no such unit; exit 5'"
+    run = teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+    error = expect_error(run, "twcmanager-running")
+    assert "no such unit" in error["message"]
+    assert "exit code 5" in error["message"]
+    assert teslamate.access not in run.out + run.err
+    assert teslamate.access[-40:] not in run.out + run.err
+
+
+def test_restart_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tmsync.core.errors import Cause, DeliveryError
+    from tmsync.core.twcmanager import restart
+
+    monkeypatch.setattr(restart, "TIMEOUT_S", 0.3)
+    command = (sys.executable, "-c", "import time; print('waiting for my-SECRET', flush=True); time.sleep(60)")
+    with pytest.raises(DeliveryError) as caught:
+        restart.restart(command, {}, ["my-SECRET"])
+    assert caught.value.cause is Cause.TWCMANAGER_RUNNING
+    assert "did not end within 0.3 s" in str(caught.value)
+    assert "my-SECRET" not in str(caught.value)
+
+
+# -- no token but where it belongs
+
+
+def test_redirecting_server_sends_the_token_nowhere(teslamate: TeslaMate, twc: TwcFolder, tmp_path: Path) -> None:
+    twc.write(OTHER)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with (
+        running(elsewhere / "settings.json") as other,
+        running(twc.settings, "redirects", twc.port) as manager,
+    ):
+        manager.redirect_to = f"http://127.0.0.1:{other.port}/settings/save"
+        run = teslamate.sync(twc)
+    expect_error(run, "twcmanager-refused")
+    assert other.requests == []
+    assert len(manager.bodies) == 1
+    assert teslamate.access not in run.out + run.err

@@ -1,0 +1,93 @@
+"""Which token TWCManager holds, since when, and what stands in its way. Nothing is sent and nothing is changed.
+
+Source: TWCManager lib/TWCManager/TWCMaster.py (saveSettings writes the tokens it holds in memory).
+"""
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from tmsync.core.clock import Clock
+from tmsync.core.config.settings import Settings, TwcSettings
+from tmsync.core.errors import DeliveryError, Problem
+from tmsync.core.tokens.export import fingerprint
+from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look
+from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, parse, read_raw
+from tmsync.core.twcmanager.settings_file import SettingsFile
+
+STATUS_TIMEOUT_S: Final = 2.0
+
+
+class Held(NamedTuple):
+    """What is known; None where it cannot be told from here."""
+
+    presence: Presence
+    reason: str
+    """What `presence` rests on, in words."""
+    url: str | None
+    """Where its web control answers."""
+    settings_file: str
+    fingerprint: str | None = None
+    """Of the access token in its settings; None when it holds none, or `problem` keeps it from being read."""
+    in_sync: bool | None = None
+    """Whether that is the token asked about."""
+    since: datetime | None = None
+    """UTC. It was there at this time, and came then or before: the oldest save at hand that holds it."""
+    holds_refresh_token: bool | None = None
+    sync_enabled: bool | None = None
+    """Whether its own token sync is on, by its configuration file, else by what its web control tells."""
+    problem: Problem | None = None
+    """Why its settings cannot be read."""
+
+
+def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) -> Held:
+    """Look at TWCManager's settings and at TWCManager itself.
+
+    current: fingerprint of TeslaMate's token; None when that is not known, and then `in_sync` is not either.
+    Never raises for what it is there to tell. May take four seconds when nobody answers at its address.
+    """
+    twc = settings.twcmanager()
+    file = SettingsFile(twc.settings_file)
+    sighting = look(file.real, twc.config.path if twc.config else None, twc.urls, STATUS_TIMEOUT_S)
+    found = Held(
+        sighting.presence,
+        sighting.reason,
+        sighting.url,
+        str(twc.settings_file),
+        sync_enabled=_syncs_itself(twc, sighting),
+    )
+    if twc.url_given and not twc.settings_given and not is_here(twc.url):
+        return found
+    try:
+        snapshot = file.read(clock)
+    except DeliveryError as error:
+        return found._replace(problem=error.problem)
+    token = snapshot.held(BEARER)
+    known = fingerprint(token) if token else None
+    return found._replace(
+        fingerprint=known,
+        in_sync=None if current is None else known == current,
+        since=_since(file, snapshot) if token else None,
+        holds_refresh_token=bool(snapshot.held(REFRESH)),
+    )
+
+
+def _syncs_itself(twc: TwcSettings, sighting: Sighting) -> bool | None:
+    if twc.config is not None:
+        return twc.config.sync_tokens
+    if sighting.url is None:
+        return None
+    from tmsync.core.twcmanager.http import reveal
+
+    return reveal(sighting.url, STATUS_TIMEOUT_S).syncs_itself
+
+
+def _since(file: SettingsFile, snapshot: Snapshot) -> datetime | None:
+    times = [snapshot.stat.st_mtime] if snapshot.stat is not None else []
+    try:
+        raw, found = read_raw(file.backup)
+        before = parse(file.backup, raw, file.backup) if found is not None else {}
+    except DeliveryError:
+        found, before = None, {}
+    if found is not None and before.get(BEARER) == snapshot.held(BEARER):
+        times.append(found.st_mtime)
+    return datetime.fromtimestamp(int(min(times)), UTC) if times else None
