@@ -211,7 +211,8 @@ def _unreadable(path: Path, what: str) -> Answer:
     if not os.path.lexists(path):
         hint = (
             "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf, TeslaMate's Docker volume at"
-            " /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf."
+            " /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf (with the image of PostgreSQL 18"
+            " .../_data/18/docker/pg_hba.conf). The server tells a superuser: SHOW hba_file;"
         )
     more: dict[str, Any] = {"match": None, "outcome": None, "errors": []}
     summary = f"{path} cannot be read: {what}"
