@@ -228,4 +228,11 @@ TEXTS = [
     'local all all ldap ldapurl="ldap://h:1?x" ldapbasedn=x',
     'local all all ldap ldapurl="ldap://h/dc=x?a?sub?c?d?e"',
     'local all all ldap ldapurl="ldap://h/dc=x?a?sub?"',
+    'local all all ldap ldapurl="ldap://h/dc=x?a?sub??"',
+    'local all all ldap ldapurl="ldap://[::1/dc=x"',
+    'local all "/[a-c-e]" md5',
+    'local all "/[a-c-]" md5',
+    'local all "/[^-a]" md5',
+    'local all "/[a--]" md5',
+    'local all "/[\\d-]" md5',
 ]

@@ -46,7 +46,7 @@ _LDAP_URL = re.compile(
     r"(?P<enclosed><?)(?:URL:)?(?P<scheme>ldap[si]?)://(?P<host>[^/]*)(?P<slash>/?)(?P<tail>.*)\Z",
     re.IGNORECASE | re.DOTALL,
 )
-_LDAP_HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::[0-9]+(?:\?.*)?)?\Z", re.DOTALL)
+_LDAP_HOST = re.compile(r"(?:\[[^\]]*\]|(?!\[)[^:]*)(?::[0-9]+(?:\?.*)?)?\Z", re.DOTALL)
 _LDAP_URL_PARTS = 5
 _LDAP_SCOPES = ("", "base", "one", "onelevel", "sub", "subtree", "subordinate", "children")
 _BLANK = " \t\n\r\f\v"
@@ -124,6 +124,8 @@ def _check_ldap_url(value: str) -> str | None:
         return f'could not parse LDAP URL "{value}": Compare False'
     if _parts(found)[2:3] and _parts(found)[2].lower() not in _LDAP_SCOPES:
         return f'could not parse LDAP URL "{value}": Strong(er) authentication required'
+    if _parts(found)[4:] == [""]:
+        return f'could not parse LDAP URL "{value}": Referral'
     if found["scheme"].lower() == "ldapi":
         return "unsupported LDAP URL scheme: ldapi"
     return None

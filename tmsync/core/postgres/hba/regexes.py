@@ -270,6 +270,8 @@ class _Translator:
             out += "^" + self._spared
         first = True
         while first or self._p[self._i : self._i + 1] != "]":
+            if not first and self._p[self._i : self._i + 1] == "-" and self._p[self._i + 1 : self._i + 2] != "]":
+                raise _RefusedError(_RANGE)  # one range behind another, as in [a-c-e]
             low, plain = self._bracket_item()
             out += low
             first = False
