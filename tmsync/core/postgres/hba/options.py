@@ -120,11 +120,14 @@ def _check_ldap_url(value: str) -> str | None:
         return f'could not parse LDAP URL "{value}": Time limit exceeded'
     if found["enclosed"] and not value.endswith(">"):
         return f'could not parse LDAP URL "{value}": Size limit exceeded'
-    if not _LDAP_HOST.match(_host(found)) or len(_parts(found)) > _LDAP_URL_PARTS:
+    parts = _parts(found)
+    if not _LDAP_HOST.match(_host(found)):
         return f'could not parse LDAP URL "{value}": Compare False'
-    if _parts(found)[2:3] and _parts(found)[2].lower() not in _LDAP_SCOPES:
+    if parts[2:3] and parts[2].lower() not in _LDAP_SCOPES:
         return f'could not parse LDAP URL "{value}": Strong(er) authentication required'
-    if _parts(found)[4:] == [""]:
+    if len(parts) > _LDAP_URL_PARTS:
+        return f'could not parse LDAP URL "{value}": Compare False'
+    if parts[4:] == [""]:
         return f'could not parse LDAP URL "{value}": Referral'
     if found["scheme"].lower() == "ldapi":
         return "unsupported LDAP URL scheme: ldapi"
