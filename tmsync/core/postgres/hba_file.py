@@ -173,9 +173,8 @@ def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: 
             Step("As a diff:", tuple(more["diff"].splitlines())),
             *reload_steps(),
         )
-    check = Check(
-        CheckId.HBA_FILE, Status.FAIL, what, cause, "\n".join(reasons), steps, line, more={**more, "applied": False}
-    )
+    told = "\n".join(reason for reason in reasons if reason != what)
+    check = Check(CheckId.HBA_FILE, Status.FAIL, what, cause, told, steps, line, more={**more, "applied": False})
     return Answer(check, change)
 
 

@@ -331,7 +331,9 @@ def _read(path: Path) -> tuple[bytes, os.stat_result | None]:
 
 
 def _parse(path: Path, raw: bytes, backup: Path) -> dict[str, Any]:
-    hint = f"TWCManager restores {backup.name} at its next start; or mend the file. It was not touched."
+    hint = "Mend the file. It was not touched."
+    if backup.exists():
+        hint = f"TWCManager restores {backup.name} at its next start; or mend the file. It was not touched."
     if not raw.strip():
         raise _unreadable(path, "it is empty", f"{hint} If there is nothing to keep, delete it.")
     try:
