@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,6 +96,37 @@ def test_closed_standard_output_is_no_traceback(teslamate: TeslaMate, form: list
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("arguments", [["check-db"], ["check-db", "--json"], ["--version"], ["--help"], ["nix"]])
+def test_full_disk_behind_standard_output_is_one_line(teslamate: TeslaMate, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*TMSYNC, *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **teslamate.environ()},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            text=True,
+        )
+    if arguments == ["nix"]:
+        assert (done.returncode, done.stderr.splitlines()[0]) == (2, "tmsync: error: No such command 'nix'.")
+    else:
+        assert (done.returncode, done.stderr.splitlines()) == (
+            1,
+            [
+                "tmsync: error: standard output cannot be written: No space left on device",
+                "  Free some space, or send the output elsewhere.",
+            ],
+        )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", "> /dev/full 2> /dev/full"])
+def test_closed_streams_change_no_exit_code(teslamate: TeslaMate, closed: str) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **teslamate.environ()}
+    command = f"{shlex.join(TMSYNC)} check-db --json {closed}"
+    done = subprocess.run(["sh", "-c", command], env=environ, stdin=subprocess.DEVNULL, capture_output=True, cwd="/")
+    assert (done.returncode, b"Traceback" in done.stderr) == (1 if "full" in closed else 0, False)
+
+
 def on_terminal(environ: dict[str, str], *arguments: str) -> str:
     """What tmsync writes to a terminal of 80 columns."""
     leader, follower = pty.openpty()
@@ -138,6 +170,6 @@ def test_foreign_text_moves_no_cursor(teslamate: TeslaMate) -> None:
 
 
 def test_hostile_host_name_is_one_line(make_config: Callable[..., Path]) -> None:
-    run = tmsync("--config", str(make_config('[database]\nhost = "a\\u001b[31m"\n')), "check-db", "--timeout", "1")
+    run = tmsync("--config", str(make_config('[database]\nhost = "a\\u001bM"\n')), "check-db", "--timeout", "1")
     assert run.code == 1
     assert "\x1b" not in run.out + run.err

@@ -102,6 +102,9 @@ def run(arguments: Sequence[str]) -> int:
         output.message("tmsync: aborted")
         return ExitCode.PROBLEM
     except Exception as error:  # noqa: BLE001 - the last line of defence against tracebacks
+        # Typer writes its help texts by itself.
+        if isinstance(error, OSError) and (full := output.unwritable()) is not None:
+            return _fail(arguments, full, ExitCode.PROBLEM)
         if isinstance(error, _CLICK_EXCEPTION):
             return _usage_error(arguments, error)
         return _fail(arguments, _internal(error), ExitCode.PROBLEM)

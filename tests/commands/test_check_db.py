@@ -60,7 +60,8 @@ def grants(check: dict[str, object]) -> list[str]:
 def test_missing_host_is_a_configuration_error_and_the_document_is_printed_all_the_same() -> None:
     run = tmsync("check-db", "--json")
     failed = expect(run, "config", "missing-setting")
-    assert run.json["target"] is None
+    target = {"host": None, "port": 5432, "name": "teslamate", "user": "teslamate", "sslmode": "prefer"}
+    assert run.json["target"] == target
     assert "TMSYNC_DATABASE_HOST" in failed["fix"][0]  # type: ignore[index]
 
 

@@ -292,3 +292,43 @@ def test_superuser_is_warned_of_a_file_that_the_server_refuses(superuser: TeslaM
     check = run.check("pg-hba")
     assert (run.code, check["status"], check["cause"]) == (0, "warn", "syntax-error")
     assert 'line 3: invalid authentication method "scram"' in check["detail"]
+
+
+LOOKING = (
+    "grant pg_read_all_settings to {role}; grant select on pg_catalog.pg_hba_file_rules to {role};"
+    " grant execute on function pg_catalog.pg_hba_file_rules() to {role}"
+)
+READING = (
+    "grant pg_read_server_files to {role}; grant execute on function pg_catalog.pg_read_binary_file(text) to {role}"
+)
+TAKE_AWAY = (
+    "revoke pg_read_all_settings, pg_read_server_files from {role};"
+    " revoke all on pg_catalog.pg_hba_file_rules from {role};"
+    " revoke all on function pg_catalog.pg_hba_file_rules(), pg_catalog.pg_read_binary_file(text) from {role}"
+)
+
+
+@pytest.fixture
+def granted(every_teslamate: TeslaMate) -> TeslaMate:
+    """A role that may look at the rules without being a superuser; a test may add to that."""
+    every_teslamate.sql(LOOKING.format(role="teslamate"))
+    yield every_teslamate  # type: ignore[misc]
+    every_teslamate.sql(TAKE_AWAY.format(role="teslamate"))
+
+
+def test_role_with_the_grants_is_told_like_a_superuser(granted: TeslaMate) -> None:
+    path = str(granted.postgres.hba_file)
+    only_looking = granted.check_db().check("pg-hba")
+    assert (only_looking["status"], only_looking["hba_file"], only_looking["detail"]) == ("pass", path, "")
+    granted.sql(READING.format(role="teslamate"))
+    reading = granted.check_db().check("pg-hba")
+    assert (reading["hba_file"], reading["detail"]) == (
+        path,
+        f"line 2 of {path} decides: host all all all scram-sha-256",
+    )
+    granted.postgres.write_hba(f"{OPEN}host all all all scram\n")
+    assert granted.check_db().check("pg-hba")["cause"] == "syntax-error"
+
+
+def test_role_without_the_grants_is_not_told(teslamate: TeslaMate) -> None:
+    assert "hba_file" not in teslamate.check_db().check("pg-hba")

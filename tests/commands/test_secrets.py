@@ -1,9 +1,11 @@
 """Marked secrets, every command, every format and verbosity, in success and in failure: nothing may show them."""
 
+import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -99,6 +101,12 @@ def bad_value_beside_secrets(_: TeslaMate, __: TwcFolder) -> dict[str, str | Non
     return {"TMSYNC_DATABASE_PORT": "no"}
 
 
+def ways(commands: list[list[str]]) -> Iterator[list[str]]:
+    """Every command in every verbosity and format."""
+    for verbosity, command, form in product([[], ["--verbose"]], commands, [[], ["--json"]]):
+        yield [*verbosity, *command, *form]
+
+
 def private(paths: list[Path], secrets: list[str]) -> None:
     """No file that others can read holds a secret."""
     for path in paths:
@@ -125,12 +133,12 @@ def test_no_secret_in_any_output(teslamate: TeslaMate, twc: TwcFolder, name: str
     changes = FAULTS[name](teslamate, twc)
     secrets = [*teslamate.secrets, "held-before-SECRET", "refresh-before-SECRET"]
     environ = teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config), **changes)
-    for verbosity, command, form in product(
-        [[], ["--verbose"]],
-        [["check-db"], ["sync-tokens", "--check"], ["sync-tokens", "--dry-run"], ["sync-tokens"]],
-        [[], ["--json"]],
-    ):
-        silent(tmsync(*verbosity, *command, *form, environ=environ), secrets)
+    reading = [["check-db"], ["sync-tokens", "--check"], ["sync-tokens", "--dry-run"]]
+    with ThreadPoolExecutor(os.cpu_count()) as side_by_side:
+        for run in side_by_side.map(lambda words: tmsync(*words, environ=environ), ways(reading)):
+            silent(run, secrets)
+    for words in ways([["sync-tokens"]]):
+        silent(tmsync(*words, environ=environ), secrets)
     private([path for path in twc.path.rglob("*") if path != twc.config], secrets)
 
 

@@ -2,27 +2,73 @@
 
 import os
 import sys
-from typing import TextIO
+from pathlib import Path
+from typing import Final, TextIO
 
-from tmsync.core.errors import Problem
+from tmsync.core.errors import Cause, Problem, TmsyncError
 from tmsync.render.text import printable
+
+STDERR: Final = 2
+
+
+class Unwritable(TmsyncError):
+    """Standard output takes no more, such as on a full disk."""
 
 
 def prepare() -> None:
-    """Let every character through: what the terminal's encoding lacks is shown as an escape."""
+    """Let every character through: what the terminal's encoding lacks is shown as an escape.
+
+    A stream that was closed before tmsync began (`>&-`) leads nowhere; its number is taken, or a database connection
+    would get it.
+    """
+    while (taken := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(taken)
+    # Python has made no stream for a closed one, whatever its type says.
+    sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def unwritable() -> Problem | None:
+    """Why standard output takes no more, for those who wrote to it past this module; it leads nowhere then."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _lead_nowhere(sys.stdout)
+        return _full(error)
+    return None
+
+
+def _full(error: OSError) -> Problem:
+    what = f"standard output cannot be written: {error.strerror}"
+    return Problem(Cause.OUTPUT_UNWRITABLE, what, "Free some space, or send the output elsewhere.")
+
+
 def result(text: str) -> bool:
-    """Write a result to standard output; False when nobody reads it any more."""
-    return _write(sys.stdout, text)
+    """Write a result to standard output; False when nobody reads it any more.
+
+    Raises: Unwritable.
+    """
+    try:
+        return _write(sys.stdout, text)
+    except OSError as error:
+        _lead_nowhere(sys.stdout)
+        found = _full(error)
+        raise Unwritable(found.cause, found.message, found.hint) from None
 
 
 def message(text: str) -> None:
-    """Write a line for people to standard error."""
-    _write(sys.stderr, text + "\n")
+    """Write a line for people to standard error; where that takes none, nobody can be told."""
+    try:
+        _write(sys.stderr, text + "\n")
+    except OSError:
+        _lead_nowhere(sys.stderr)
 
 
 def verbose(line: str) -> None:
@@ -48,6 +94,10 @@ def _write(stream: TextIO, text: str) -> bool:
         stream.flush()
     except BrokenPipeError:
         # The reader (head, less) has seen enough. What follows goes nowhere, and the exit code stays the command's.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _lead_nowhere(stream)
         return False
     return True
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

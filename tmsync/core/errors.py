@@ -107,6 +107,7 @@ class Cause(StrEnum):
     LOGGING_DISABLED = "logging-disabled"
     NOT_PUBLISHED = "not-published"
     OUT_OF_SYNC = "out-of-sync"
+    OUTPUT_UNWRITABLE = "output-unwritable"
     INTERNAL = "internal"
 
 

@@ -55,7 +55,7 @@ def _part_lines(status: Status) -> Iterator[tuple[str, RenderableType]]:
     yield "database", _up(database.ok, database.problem, "TeslaMate's tokens can be read")
     yield "token", _token(status)
     if database.ok is not None:
-        state = Text(twc.state)
+        state = Text(twc.presence)
         if twc.reason:
             state.append(f" ({printable(twc.reason)})", style="dim")
         yield "TWCManager", state
@@ -73,18 +73,18 @@ def _up(ok: bool | None, problem: Problem | None, good: str) -> Text:
 
 
 def _token(status: Status) -> Text:
-    tokens, held = status.database.tokens, status.twcmanager.held
+    tokens, twc = status.database.tokens, status.twcmanager
     if tokens is None:
         return Text("unknown" if status.database.ok is False else "not configured", style="dim")
     left = tokens.expires_at - status.at
     life = f"expires in {in_words(left)}" if left.total_seconds() > 0 else f"expired {in_words(-left)} ago"
     text = Text(f"{tokens.fingerprint}, {life}; ")
-    if held is None:
+    if not twc.readable:
         return text.append("which one TWCManager holds cannot be seen", style="dim")
     if status.in_sync:
-        since = status.twcmanager.held_since
-        return text.append("TWCManager holds it" + (f" since {iso(since)}" if since else ""), style="green")
-    return text.append(f"TWCManager holds {held or 'none'}", style="bold red")
+        since = f" since {iso(twc.since)}" if twc.since else ""
+        return text.append(f"TWCManager holds it{since}", style="green")
+    return text.append(f"TWCManager holds {twc.fingerprint or 'none'}", style="bold red")
 
 
 def _finding(finding: Finding) -> Text:

@@ -198,7 +198,33 @@ def test_empty_variable_is_not_set_but_an_empty_namespace_is(tmp_path: Path) -> 
 
 
 def test_variables_of_others_are_left_alone() -> None:
-    assert load({"TMSYNC_VERSION": "9", "TMSYNC": "x", "DATABASE_HOST": "x"}).get("database.host") is None
+    others = {"TMSYNC_VERSION": "9", "TMSYNC": "x", "DATABASE_HOST": "x", "TMSYNC_PORT_80_TCP": "x"}
+    assert load({**others, "TMSYNC_SERVICE_HOST": "x"}).get("database.host") is None
+
+
+def test_misspelt_section_in_the_environment_is_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({"TMSYNC_DATABSE_HOST": "x"})
+    assert caught.value.problem.as_json() == {
+        "cause": "unknown-key",
+        "message": "the environment: unknown key 'TMSYNC_DATABSE_HOST'",
+        "hint": "Did you mean TMSYNC_DATABASE_HOST? Allowed: TMSYNC_DATABASE_*, TMSYNC_TESLAMATE_*, TMSYNC_MQTT_*,"
+        " TMSYNC_TWCMANAGER_*, TMSYNC_HEALTH_*.",
+    }
+
+
+@pytest.mark.parametrize("host", ["http://pi", "pi:5432", "[::1]", "a,b", "pi/", "a b", ""])
+def test_what_is_no_host_is_told_before_anything_is_looked_up(host: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({}, **{"database.host": host})
+    assert caught.value.cause is Cause.BAD_VALUE
+
+
+@pytest.mark.parametrize(
+    "host", ["pi", "192.168.1.5", "::1", "fe80::1%eth0", "/run/postgresql", "@pg", "m\u00fc.example"]
+)
+def test_every_kind_of_host_is_taken(host: str) -> None:
+    assert load({}, **{"database.host": host}).get("database.host") == host
 
 
 def test_every_setting_can_come_from_the_environment() -> None:

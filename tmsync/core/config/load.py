@@ -1,6 +1,7 @@
 """Reads the layers, lowest to highest: defaults, TWCManager's config.json, TOML, environment, flags."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,8 +29,12 @@ from tmsync.core.paths import expanded
 from tmsync.core.secret import Secret
 from tmsync.core.twcmanager.config_file import TwcConfig, read_twc_config
 
+MANY_NAMES: Final = 25
+"""More allowed names than this are told by their sections."""
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 MAX_TOML_BYTES: Final = 1 << 20
+# No settings: TMSYNC_CONFIG and other names without a section, and what Kubernetes sets for a service named tmsync.
+_LEFT_ALONE: Final = re.compile(r"TMSYNC_(?:[^_]*|SERVICE_.*|PORT_.*)")
 
 
 class _Loader:
@@ -150,10 +155,11 @@ class _Loader:
         sections = tuple(f"{ENV_PREFIX}{section.upper()}_" for section in SECTIONS)
         seen: dict[str, str] = {}
         for variable in sorted(self.environ):
-            if not variable.startswith(sections):
+            if not variable.startswith(ENV_PREFIX) or _LEFT_ALONE.fullmatch(variable):
                 continue
             if variable not in known:
-                raise _unknown(variable, "the environment", list(known))
+                same = [name for name in known if any(name.startswith(s) and variable.startswith(s) for s in sections)]
+                raise _unknown(variable, "the environment", same or list(known))
             setting, from_file = known[variable]
             text = self.environ[variable]
             # An empty variable is how compose files and shells say "not set"; only the namespace may really be empty.
@@ -277,6 +283,8 @@ def _unknown(name: str, where: str, names: list[str], what: str = "key") -> Conf
 
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
+    if len(names) > MANY_NAMES:
+        names = [f"{ENV_PREFIX}{section.upper()}_*" for section in SECTIONS]
     return ConfigError(
         Cause.UNKNOWN_KEY, f"{where}: unknown {what} {_shown(name)}", f"{hint}Allowed: {', '.join(names)}."
     )

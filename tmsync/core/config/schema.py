@@ -3,6 +3,7 @@
 One row per setting; the loader walks the table, so a default or a name stands here and nowhere else.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -34,9 +35,9 @@ class Kind(Enum):
     TEXT = "text"
     NAMESPACE = "one topic level"
     SECRET = "text that is never shown"
-    HOST = "host name, address or socket folder"
+    HOST = "host name, address or socket folder (without http:// and without a port, which is database.port)"
     PORT = "whole number from 1 to 65535"
-    TIMEOUT = "seconds, above 0"
+    TIMEOUT = "seconds, above 0 and at most 3600"
     SECONDS = "seconds, 0 or more"
     FLAG = "true or false"
     FILE = "file name"
@@ -206,7 +207,13 @@ def _arguments(text: str) -> list[str]:
 
 
 def _is_host(value: str) -> bool:
-    return bool(value) and not any(char.isspace() or char == "," for char in value)
+    if not value or any(char.isspace() or char == "," for char in value):
+        return False
+    return value.startswith(("/", "@")) or not _NO_HOST.search(value)
+
+
+# What is pasted instead of a host: an address for a browser, `[::1]`, `host:5432`.
+_NO_HOST: Final = re.compile(r"[/\[\]]|^[^:]*:[0-9]*$")
 
 
 def _is_namespace(value: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ExitCode
 
 
@@ -86,6 +87,10 @@ class Diagnosis:
     schema_level: int | None = None
     tokens_table: str | None = None
     checks: list[Check] = field(default_factory=list)
+
+    def aim(self, settings: Settings) -> None:
+        """Note what is to be reached; `host` is None where it is not set."""
+        self.target = {key: settings.get(f"database.{key}") for key in ("host", "port", "name", "user", "sslmode")}
 
     @property
     def failure(self) -> Check | None:

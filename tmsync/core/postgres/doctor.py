@@ -86,18 +86,12 @@ class _Doctor:
     def config(self) -> Check:
         if isinstance(self.settings, ConfigError):
             return _failed(CheckId.CONFIG, self.settings.problem)
+        self.found.aim(self.settings)
         try:
             self.target = self.settings.database()
         except ConfigError as error:
             return _failed(CheckId.CONFIG, error.problem)
         target = self.target
-        self.found.target = {
-            "host": target.host,
-            "port": target.port,
-            "name": target.name,
-            "user": target.user,
-            "sslmode": target.sslmode,
-        }
         summary = f"{target.user} at {_place(target)}, database {target.name}"
         warnings = self.settings.warnings
         if not warnings:
@@ -222,8 +216,7 @@ class _Doctor:
             self.session = outcome
             self.found.server_version = outcome.server_version
             self.found.server_tls = outcome.tls_version
-            if outcome.is_superuser:
-                tell_live_rules(outcome, self.found)
+            tell_live_rules(outcome, self.found)
             return Check(CheckId.LOGIN, Status.PASS, f"{target.user} logs in; PostgreSQL {outcome.server_version}")
         what = _login_words(outcome, target)
         steps = advice.login_steps(outcome.cause, target, outcome.words, outcome.ignored)

@@ -72,7 +72,7 @@ def _offline(settings: Settings | ConfigError, request: HbaRequest, clock: Clock
         steps = (Step(settings.problem.hint),)
         found.checks.append(Check(CheckId.CONFIG, Status.FAIL, str(settings), settings.cause, "", steps))
         return found
-    found.target = {key: settings.get(f"database.{key}") for key in ("host", "port", "name", "user", "sslmode")}
+    found.aim(settings)
     answer, question = _ask(settings, request, found, clock)
     check = answer.check
     if question is not None and answer.cure is not None and request.apply:

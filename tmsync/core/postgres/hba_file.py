@@ -173,9 +173,8 @@ def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: 
             Step("As a diff:", tuple(more["diff"].splitlines())),
             *reload_steps(),
         )
-    check = Check(
-        CheckId.HBA_FILE, Status.FAIL, what, cause, "\n".join(reasons), steps, line, more={**more, "applied": False}
-    )
+    told = "\n".join(reason for reason in reasons if reason != what)
+    check = Check(CheckId.HBA_FILE, Status.FAIL, what, cause, told, steps, line, more={**more, "applied": False})
     return Answer(check, change)
 
 
@@ -211,7 +210,8 @@ def _unreadable(path: Path, what: str) -> Answer:
     if not os.path.lexists(path):
         hint = (
             "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf, TeslaMate's Docker volume at"
-            " /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf."
+            " /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf (with the image of PostgreSQL 18"
+            " .../_data/18/docker/pg_hba.conf). The server tells a superuser: SHOW hba_file;"
         )
     more: dict[str, Any] = {"match": None, "outcome": None, "errors": []}
     summary = f"{path} cannot be read: {what}"

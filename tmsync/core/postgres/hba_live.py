@@ -1,7 +1,7 @@
 """The rules of the running server, for those who may look: which line let this host in, and whether the file is sound.
 
-Source: PostgreSQL documentation, "pg_hba_file_rules" and "Generic File Access Functions"; both need a superuser, or the
-role pg_read_server_files and a grant.
+Source: PostgreSQL documentation, "pg_hba_file_rules" and "Generic File Access Functions"; they need a superuser, or
+grants and the roles pg_read_all_settings and pg_read_server_files.
 """
 
 from dataclasses import replace
@@ -13,6 +13,14 @@ from tmsync.core.postgres.checks import CheckId, Diagnosis, Status, Step
 from tmsync.core.postgres.hba import Client, Hba, Roles, evaluate, parse_hba, place
 from tmsync.core.postgres.session import QueryFailed, Session
 
+# A superuser may do all of it; others need each of these.
+_RIGHTS: Final = """
+select has_table_privilege('pg_catalog.pg_hba_file_rules', 'select')
+         and has_function_privilege('pg_catalog.pg_hba_file_rules()', 'execute')
+         and pg_has_role('pg_read_all_settings', 'usage'),
+       has_function_privilege('pg_catalog.pg_read_binary_file(text)', 'execute')
+         and pg_has_role('pg_read_server_files', 'usage')
+"""
 _WHO: Final = """
 select current_setting('hba_file'), current_user::text, current_database()::text, host(inet_client_addr()),
        current_setting('server_version_num')::int / 10000
@@ -48,16 +56,21 @@ class ServerFiles:
 
 
 def tell_live_rules(session: Session, found: Diagnosis) -> None:
-    """Add to the check pg-hba which line decided, and warn of a file that the server refuses. Never fails."""
+    """Add to the check pg-hba what this role may see: the file, its errors, which line decided. Never fails."""
     check = found.of(CheckId.PG_HBA)
     if check is None:
         return
+    hba = None
     try:
+        may_ask, may_read = (True, True) if session.is_superuser else session.query(_RIGHTS)[0]
+        if not may_ask:
+            return
         path, user, database, address, major = session.query(_WHO)[0]
         errors = session.query(_ERRORS)
         members = session.query(_MEMBER_OF)
         reader = ServerFiles(session)
-        hba = parse_hba(reader.read_text(path), path=path, server_major=major, reader=reader)
+        if may_read:
+            hba = parse_hba(reader.read_text(path), path=path, server_major=major, reader=reader)
     except (QueryFailed, OSError) as error:
         trace.say(f"the server's own rules cannot be read: {error}")
         return
@@ -74,6 +87,9 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
                 fix=(Step(f"Mend line {line} of {path}. The server's own view:", (_ERRORS + ";",)),),
             )
         )
+        return
+    if hba is None:
+        found.amend(check)
         return
     memberships: dict[str, list[str]] = {}
     for member, granted in members:

@@ -42,7 +42,7 @@ def log_in(
     trace.say(f"login failed: {words}")
     found = find_password(target, environ)
     if found.password is None and method in PASSWORD_METHODS:
-        return LoginFailure(Cause.NO_PASSWORD, "the server asks for a password", str(found.ignored or ""))
+        return LoginFailure(Cause.NO_PASSWORD, "", str(found.ignored or ""))
     refusal = _repeat(target, prober, found.password or "", tls=tls)
     if refusal is None:
         return LoginFailure(Cause.LOGIN_FAILED, words)

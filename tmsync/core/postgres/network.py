@@ -94,6 +94,9 @@ def dial(addresses: list[Address], timeout: float, monotonic: Callable[[], float
             done[index] = _failed(address, error)
             continue
         sock.setblocking(False)
+        if address.family != socket.AF_UNIX:
+            # As libpq: else the StartupMessage behind a TLS handshake waits 40 ms for the server's delayed ACK.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex(address.sockaddr)
         if code in (errno.EINPROGRESS, errno.EAGAIN):
             pending[sock.fileno()] = (index, sock)

@@ -11,6 +11,7 @@ from tmsync.core.errors import ExitCode, Problem
 from tmsync.core.telemetry.records import CarRecord
 from tmsync.core.telemetry.watch import VehicleView
 from tmsync.core.tokens.export import Tokens
+from tmsync.core.twcmanager.held import Held
 
 
 class Severity(StrEnum):
@@ -40,20 +41,6 @@ class Database(NamedTuple):
     cars: Mapping[int, CarRecord] = {}
 
 
-class TwcManager(NamedTuple):
-    """TWCManager and the token it holds. held: fingerprint, empty for none; None where that cannot be seen."""
-
-    state: str = "unknown"
-    reason: str = ""
-    settings_file: str = ""
-    sync_enabled: bool | None = None
-    holds_refresh_token: bool | None = None
-    held: str | None = None
-    held_since: datetime | None = None
-    held_expires_at: datetime | None = None
-    problem: Problem | None = None
-
-
 class Broker(NamedTuple):
     """The MQTT broker and what came from it. ok: None where none is configured."""
 
@@ -71,7 +58,7 @@ class Status:
 
     at: datetime
     database: Database
-    twcmanager: TwcManager
+    twcmanager: Held
     broker: Broker
     findings: list[Finding] = field(default_factory=list)
 
@@ -94,8 +81,8 @@ class Status:
     @property
     def in_sync(self) -> bool | None:
         """Whether TWCManager holds TeslaMate's current token; None where that cannot be told."""
-        tokens, held = self.database.tokens, self.twcmanager.held
-        return None if tokens is None or held is None else tokens.fingerprint == held
+        tokens, held = self.database.tokens, self.twcmanager
+        return None if tokens is None or not held.readable else tokens.fingerprint == held.fingerprint
 
     def vehicle_json(self, view: VehicleView) -> dict[str, Any]:
         """A vehicle, with what the database knows of it."""
@@ -120,12 +107,13 @@ class Status:
                 "expires_in_s": None,
                 **(tokens or {}),
                 "in_sync": self.in_sync,
-                "held_by_twcmanager": twc.held or None,
-                "held_since": iso(twc.held_since) if twc.held_since else None,
+                "held_by_twcmanager": twc.fingerprint,
+                "held_since": iso(twc.since) if twc.since else None,
             },
             "twcmanager": {
-                "state": twc.state,
+                "state": twc.presence.value,
                 "reason": twc.reason,
+                "url": twc.url,
                 "settings_file": twc.settings_file,
                 "sync_enabled": twc.sync_enabled,
                 "holds_refresh_token": twc.holds_refresh_token,

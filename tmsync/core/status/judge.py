@@ -72,9 +72,9 @@ def _twcmanager(status: Status) -> Iterator[Finding]:
         )
     if tokens is None or status.in_sync is not False:
         return
-    held = f"TWCManager holds {twc.held}" if twc.held else "TWCManager holds no token"
-    expired = not twc.held or (twc.held_expires_at is not None and twc.held_expires_at <= status.at)
-    more = " (expired)" if twc.held and expired else ""
+    held = f"TWCManager holds {twc.fingerprint}" if twc.fingerprint else "TWCManager holds no token"
+    expired = twc.fingerprint is None or (twc.expires_at is not None and twc.expires_at <= status.at)
+    more = " (expired)" if twc.fingerprint and expired else ""
     message = f"{held}{more}, TeslaMate's is {tokens.fingerprint}"
     problem = Problem(Cause.OUT_OF_SYNC, message, "Run tmsync sync-tokens, or see why its timer does not.")
     yield Finding(Severity.CRITICAL if expired else Severity.WARNING, problem)

@@ -7,9 +7,10 @@ from typing import Final, TypeVar
 from tmsync.core.clock import Clock, Instant
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
-from tmsync.core.status.findings import Broker, Database, Finding, Severity, Status, TwcManager
+from tmsync.core.status.findings import Broker, Database, Finding, Severity, Status
 from tmsync.core.status.judge import findings
 from tmsync.core.telemetry.witness import Hearing, Witnesses
+from tmsync.core.twcmanager.held import held_by_twcmanager
 
 NOTHING_HINT: Final = (
     "Set database.host (and database.password, teslamate.encryption_key) for tokens, mqtt.host for telemetry;"
@@ -39,10 +40,10 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
 
         hearing = begin(witnesses.ask, Hearing(), wanted=bool(witnesses))
         tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
-        twc = begin(lambda: _twcmanager(settings), TwcManager(), wanted=True)
+        held = pool.submit(held_by_twcmanager, settings, None, clock)
         broker = begin(lambda: _broker(settings, wait_s, clock, hearing), Broker(), wanted=has_broker)
         database = tokens.result()._replace(cars=hearing.result().cars)
-        status = Status(clock.now(), database, twc.result(), broker.result())
+        status = Status(clock.now(), database, held.result(), broker.result())
     status.findings = [Finding(Severity.WARNING, warning) for warning in settings.warnings]
     status.findings += findings(status)
     return status
@@ -56,10 +57,6 @@ def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Dat
     except TmsyncError as error:
         return Database(ok=False, problem=error.problem)
     return Database(ok=True, tokens=tokens)
-
-
-def _twcmanager(settings: Settings) -> TwcManager:
-    raise NotImplementedError
 
 
 def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[Hearing]") -> Broker:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings, TwcSettings
 from tmsync.core.errors import DeliveryError, Problem
+from tmsync.core.tokens.claims import read_claims
 from tmsync.core.tokens.export import fingerprint
 from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, parse, read_raw
@@ -32,11 +33,18 @@ class Held(NamedTuple):
     """Whether that is the token asked about."""
     since: datetime | None = None
     """UTC. It was there at this time, and came then or before: the oldest save at hand that holds it."""
+    expires_at: datetime | None = None
+    """UTC, by the token's own claims."""
     holds_refresh_token: bool | None = None
     sync_enabled: bool | None = None
     """Whether its own token sync is on, by its configuration file, else by what its web control tells."""
     problem: Problem | None = None
     """Why its settings cannot be read."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether its settings could be read, so that no token means that it holds none."""
+        return self.holds_refresh_token is not None
 
 
 def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) -> Held:
@@ -62,10 +70,12 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
     except DeliveryError as error:
         return found._replace(problem=error.problem)
     token = snapshot.held(BEARER)
+    claims = read_claims(token)
     known = fingerprint(token) if token else None
     return found._replace(
         fingerprint=known,
         in_sync=None if current is None else known == current,
+        expires_at=claims.expires_at if claims else None,
         since=_since(file, snapshot) if token else None,
         holds_refresh_token=bool(snapshot.held(REFRESH)),
     )

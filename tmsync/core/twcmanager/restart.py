@@ -6,10 +6,9 @@ from typing import Final
 from tmsync.core import trace
 from tmsync.core.errors import Cause, DeliveryError
 from tmsync.core.secret import MASK
+from tmsync.core.surroundings import without_secrets
 
 TIMEOUT_S: Final = 60.0
-OURS: Final = ("TMSYNC_", "PG")
-"""Variables that may hold secrets and are nobody else's business."""
 LAST_WORDS: Final = 300
 """Characters of a failed command's output that are told."""
 
@@ -31,7 +30,7 @@ def restart(command: tuple[str, ...], environ: Mapping[str, str], secrets: Itera
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=TIMEOUT_S,
-            env={name: value for name, value in environ.items() if not name.startswith(OURS)},
+            env=without_secrets(environ),
         )
     except subprocess.TimeoutExpired as late:
         words = f"it did not end within {TIMEOUT_S:g} s" + _last_words(late.output, secrets)

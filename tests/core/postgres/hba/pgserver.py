@@ -124,6 +124,7 @@ class HbaServer:
         if address is None:
             raw.connect(f"{self._server.folder}/.s.PGSQL.{self._server.port}")
         else:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.bind((address, 0))
             raw.connect(("::1" if ":" in address else "127.0.0.1", self._server.port))
         return raw

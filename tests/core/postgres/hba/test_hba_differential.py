@@ -6,14 +6,16 @@ import random
 import socket
 from typing import Any
 
+import psycopg2
 import pytest
 
 from tests.core.postgres.hba import odd_texts
 from tests.core.postgres.hba.pgserver import HbaServer
-from tests.core.postgres.hba.wild import ADDRESSES, DATABASES, FILES, USERS, Wild
+from tests.core.postgres.hba.wild import ADDRESSES, DATABASES, FILES, REGEX_NAMES, REGEX_PIECES, USERS, Wild
 from tmsync.core.postgres.hba import Client, Hba, Method, Roles, Rule, Surroundings, cure, evaluate, parse_hba
 from tmsync.core.postgres.hba.addresses import parse_ip
 from tmsync.core.postgres.hba.model import Family
+from tmsync.core.postgres.hba.regexes import compile_regex
 
 ROLES = Roles(
     {"twc": ["readers"], "deep": ["mid"], "mid": ["admins"]},
@@ -22,6 +24,7 @@ ROLES = Roles(
 PROBES_PER_FILE = 12
 FILES_TO_PROBE = 30
 BROKEN_FILES = 120
+PATTERNS = 3000
 CURES = 25
 
 
@@ -117,6 +120,20 @@ def test_outcomes_are_those_of_the_server(hba_server: HbaServer, unsupported: fr
             )
             assert evaluate(hba, client, ROLES, around).outcome.value == answer, (client, text)
             probed += 1
+
+
+def test_random_regular_expressions_match_what_they_match_for_the_server(hba_server: HbaServer) -> None:
+    choose = random.Random(5)
+    asked = 'SELECT array_agg(name COLLATE "C" ~ {} ORDER BY number) FROM unnest({}) WITH ORDINALITY n (name, number)'
+    names = "ARRAY[" + ", ".join(f"$n${name}$n$" for name in REGEX_NAMES) + "]"
+    for _ in range(PATTERNS):
+        pattern = "".join(choose.choices(REGEX_PIECES, k=choose.choice([1, 2, 2, 3, 4, 6])))
+        try:
+            answer = hba_server.query(asked.format(f"$p${pattern}$p$", names))[0][0]
+        except psycopg2.errors.InvalidRegularExpression as error:
+            answer = (error.diag.message_primary or "").replace(": ", f' "{pattern}": ', 1)
+        found = compile_regex(pattern)
+        assert (found.error or [found.matches(name) for name in REGEX_NAMES]) == answer, pattern
 
 
 def test_the_server_agrees_with_a_cure(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:

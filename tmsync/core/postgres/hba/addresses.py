@@ -22,6 +22,7 @@ KEYWORDS: dict[str, Network] = {
 _OCTET = {str(n): n for n in range(256)}
 _MASKS_V4 = {str(n): ALL_ONES_V4 & ~(ALL_ONES_V4 >> n) for n in range(33)}
 _STRTOL = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_ZONE = re.compile("[0-9]{1,10}", re.ASCII)
 _C_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*)")
 
 
@@ -43,12 +44,16 @@ def _parse_ipv6(text: str) -> tuple[Family, int] | None:
     import socket  # here, since few files need it and it takes 7 ms to load
 
     address, percent, zone = text.partition("%")
-    if percent and not zone:
-        return None
     try:
-        return Family.IPV6, int.from_bytes(socket.inet_pton(socket.AF_INET6, address), "big")
+        number = int.from_bytes(socket.inet_pton(socket.AF_INET6, address), "big")
     except (OSError, ValueError):
         return None
+    if percent and not (_ZONE.fullmatch(zone) and int(zone) < 1 << 32):
+        # Elsewhere than on the link, glibc takes no name of an interface; which names there are, only the server knows.
+        on_link = number >> 118 == 0xFE80 >> 6 or number >> 112 & 0xFF0F == 0xFF02
+        if not zone or not on_link:
+            return None
+    return Family.IPV6, number
 
 
 def _parse_loose_ipv4(parts: list[str]) -> tuple[Family, int] | None:

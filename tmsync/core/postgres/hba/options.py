@@ -43,9 +43,11 @@ _RADIUS_LISTS = {
 }  # fmt: skip
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 _LDAP_URL = re.compile(
-    r"<?(?:URL:)?(?P<scheme>ldap[si]?)://(?P<host>[^/]*)(?P<slash>/?)(?P<tail>[^>]*)>?\Z", re.IGNORECASE
+    r"(?P<enclosed><?)(?:URL:)?(?P<scheme>ldap[si]?)://(?P<host>[^/]*)(?P<slash>/?)(?P<tail>.*)\Z",
+    re.IGNORECASE | re.DOTALL,
 )
-_LDAP_HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::[0-9]+)?\Z")
+_LDAP_HOST = re.compile(r"(?:\[[^\]]*\]|(?!\[)[^:]*)(?::[0-9]+(?:\?.*)?)?\Z", re.DOTALL)
+_LDAP_URL_PARTS = 5
 _LDAP_SCOPES = ("", "base", "one", "onelevel", "sub", "subtree", "subordinate", "children")
 _BLANK = " \t\n\r\f\v"
 
@@ -116,10 +118,17 @@ def _check_ldap_url(value: str) -> str | None:
     # sic: the server prints the numbers of URL errors as if they were LDAP result codes
     if found is None:
         return f'could not parse LDAP URL "{value}": Time limit exceeded'
-    if not _LDAP_HOST.match(found["host"]):
+    if found["enclosed"] and not value.endswith(">"):
+        return f'could not parse LDAP URL "{value}": Size limit exceeded'
+    parts = _parts(found)
+    if not _LDAP_HOST.match(_host(found)):
         return f'could not parse LDAP URL "{value}": Compare False'
-    if found["tail"].split("?")[2:3] and found["tail"].split("?")[2].lower() not in _LDAP_SCOPES:
+    if parts[2:3] and parts[2].lower() not in _LDAP_SCOPES:
         return f'could not parse LDAP URL "{value}": Strong(er) authentication required'
+    if len(parts) > _LDAP_URL_PARTS:
+        return f'could not parse LDAP URL "{value}": Compare False'
+    if parts[4:] == [""]:
+        return f'could not parse LDAP URL "{value}": Referral'
     if found["scheme"].lower() == "ldapi":
         return "unsupported LDAP URL scheme: ldapi"
     return None
@@ -139,13 +148,24 @@ def _implied(name: str, value: str) -> dict[str, str]:
     found = _LDAP_URL.match(value)
     if found is None:
         return {}
-    dn, *more = found["tail"].split("?")
-    parts = {"ldapserver": found["host"], "ldapbasedn": dn if found["slash"] else ""}
+    dn, *more = _parts(found)
+    implied = {"ldapserver": _host(found)}
+    if found["slash"]:
+        implied["ldapbasedn"] = dn  # an empty one is one, too
     if more and more[0]:
-        parts["ldapsearchattribute"] = more[0].split(",")[0]
+        implied["ldapsearchattribute"] = more[0].split(",")[0]
     if len(more) > 2 and more[2]:
-        parts["ldapsearchfilter"] = more[2]
-    return {key: text for key, text in parts.items() if text}
+        implied["ldapsearchfilter"] = more[2]
+    return implied
+
+
+def _host(url: re.Match[str]) -> str:
+    return url["host"].removesuffix(">") if url["enclosed"] and not url["slash"] else url["host"]
+
+
+def _parts(url: re.Match[str]) -> list[str]:
+    """Name, attributes, scope, filter and extensions of an LDAP URL."""
+    return (url["tail"].removesuffix(">") if url["enclosed"] else url["tail"]).split("?")
 
 
 def _require_ldap(seen: dict[str, str], server_major: int) -> str | None:

@@ -19,14 +19,31 @@ _CLASSES = {
 }  # fmt: skip
 _ESCAPES = {
     "d": r"\d", "D": r"\D", "s": r"\s", "S": r"\S", "w": r"\w", "W": r"\W", "a": r"\x07", "b": r"\x08", "B": r"\\",
-    "e": r"\x1b", "f": r"\f", "n": r"\n", "r": r"\r", "t": r"\t", "v": r"\v", "0": r"\x00",
+    "e": r"\x1b", "f": r"\f", "n": r"\n", "r": r"\r", "t": r"\t", "v": r"\v",
 }  # fmt: skip
 _CONSTRAINTS = {
-    "A": r"\A", "Z": r"\Z", "m": r"\b(?=\w)", "M": r"\b(?<=\w)", "y": r"\b", "Y": r"\B",
+    "A": r"\A", "Z": r"\Z", "m": r"\b(?=\w)", "M": r"\b(?<=\w)", "y": r"\b", "Y": r"(?!\b)",
+}  # fmt: skip
+_COLLATING = {
+    "alert": "\a", "backspace": "\b", "tab": "\t", "newline": "\n", "vertical-tab": "\v", "form-feed": "\f",
+    "carriage-return": "\r", "space": " ", "exclamation-mark": "!", "quotation-mark": '"', "number-sign": "#",
+    "dollar-sign": "$", "percent-sign": "%", "ampersand": "&", "apostrophe": "'", "left-parenthesis": "(",
+    "right-parenthesis": ")", "asterisk": "*", "plus-sign": "+", "comma": ",", "hyphen": "-", "hyphen-minus": "-",
+    "period": ".", "full-stop": ".", "slash": "/", "solidus": "/", "colon": ":", "semicolon": ";",
+    "less-than-sign": "<", "equals-sign": "=", "greater-than-sign": ">", "question-mark": "?", "commercial-at": "@",
+    "left-square-bracket": "[", "backslash": "\\", "reverse-solidus": "\\", "right-square-bracket": "]",
+    "circumflex": "^", "circumflex-accent": "^", "underscore": "_", "low-line": "_", "grave-accent": "`",
+    "left-brace": "{", "left-curly-bracket": "{", "vertical-line": "|", "right-brace": "}",
+    "right-curly-bracket": "}", "tilde": "~",
+    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+    "eight": "8", "nine": "9",
 }  # fmt: skip
 _HEX_LENGTH = {"u": 4, "U": 8}
+_SYMBOLS = {"^": "^", "$": r"\Z", "|": "|", ".": "."}
 _BOUND = re.compile(r"\{([0-9]+)(,([0-9]*))?\}")
 _BOUND_BEGUN = re.compile(r"\{[0-9]+(,[0-9]*)?")
+_BACK_REFERENCE = re.compile("[1-9][0-9]*")
+_OCTAL = re.compile("[0-7]{1,3}")
 _OPTIONS = re.compile(r"\(\?([a-z]+)\)")
 _MAX_REPEAT = 255
 _GROUPS = ("(?:", "(?=", "(?!", "(?<=", "(?<!")
@@ -34,6 +51,7 @@ _GROUPS = ("(?:", "(?=", "(?!", "(?<=", "(?<!")
 _OPERAND = "quantifier operand invalid"
 _REPETITION = "invalid repetition count(s)"
 _ESCAPE = "invalid escape \\ sequence"
+_RANGE = "invalid character range"
 _BRACKETS = "brackets [] not balanced"
 _PARENTHESES = "parentheses () not balanced"
 
@@ -81,6 +99,8 @@ class _Translator:
         self._closed: set[int] = set()
         self._expanded = False
         self._operand = False
+        self._symbols = _SYMBOLS
+        self._spared = ""  # what a negated bracket does not match besides
 
     def run(self) -> tuple[str, int]:
         """Python's pattern and flags; raises _RefusedError."""
@@ -112,7 +132,15 @@ class _Translator:
         if "q" in found[1]:
             return None
         self._expanded = "x" in found[1]
+        self._lines([letter for letter in found[1] if letter in "mnpsw"][-1:])
         return int(re.IGNORECASE) if "i" in found[1] else 0
+
+    def _lines(self, last: list[str]) -> None:
+        """What `.`, `[^...]`, `^` and `$` make of line feeds; the last such option counts."""
+        if last and last[0] in "mnp":
+            self._symbols, self._spared = {**self._symbols, ".": r"[^\n]"}, r"\n"
+        if last and last[0] in "mnw":
+            self._symbols = {**self._symbols, "^": "(?m:^)", "$": "(?m:$)"}
 
     def _emit(self, text: str, *, operand: bool) -> None:
         self._out.append(text)
@@ -139,9 +167,11 @@ class _Translator:
             self._quantifier(c)
         else:
             self._i += 1
-            self._emit({"^": "^", "$": r"\Z", "|": "|", ".": "."}.get(c) or re.escape(c), operand=c not in "^$|")
+            self._emit(self._symbols.get(c) or re.escape(c), operand=c not in "^$|")
 
     def _quantifier(self, c: str) -> None:
+        if not self._operand:
+            raise _RefusedError(_OPERAND)
         if c == "{":
             found = _BOUND.match(self._p, self._i)
             if found is None:
@@ -154,8 +184,6 @@ class _Translator:
             c = found[0]
         else:
             self._i += 1
-        if not self._operand:
-            raise _RefusedError(_OPERAND)
         if self._p[self._i : self._i + 1] == "?":
             self._i += 1
             c += "?"
@@ -182,9 +210,7 @@ class _Translator:
         if c in _CONSTRAINTS:
             self._i += 2
             self._emit(_CONSTRAINTS[c], operand=False)
-        elif c in "123456789":
-            digits = re.compile("[0-9]+").match(self._p, self._i + 1)
-            number = int(digits[0][:4]) if digits else 0
+        elif (number := self._back_reference()) is not None:
             if number not in self._closed:
                 raise _RefusedError("invalid backreference number")
             self._i += 1 + len(str(number))
@@ -192,12 +218,31 @@ class _Translator:
         else:
             self._emit(self._escaped_character(), operand=True)
 
+    def _back_reference(self) -> int | None:
+        """Number behind the backslash; one of several digits that counts no group is an octal character instead."""
+        digits = _BACK_REFERENCE.match(self._p, self._i + 1)
+        if digits is None:
+            return None
+        number = int(digits[0][:4])
+        return number if len(digits[0]) == 1 or number <= self._groups else None
+
+    def _octal(self) -> str:
+        """`\\0` and up to two more digits, which end before they pass one byte."""
+        digits = _OCTAL.match(self._p, self._i - 1)
+        if digits is None:
+            raise _RefusedError(_ESCAPE)
+        text = digits[0] if int(digits[0], 8) <= 0xFF else digits[0][:2]
+        self._i += len(text) - 1
+        return re.escape(chr(int(text, 8)))
+
     def _escaped_character(self) -> str:
         """Escape that stands for one character or a class, at `_i`; moves behind it."""
         c = self._p[self._i + 1 : self._i + 2]
         self._i += 2
         if c in _ESCAPES:
             return _ESCAPES[c]
+        if c and c in "0123456789":
+            return self._octal()
         if c == "c" and self._i < len(self._p):
             self._i += 1
             return re.escape(chr(ord(self._p[self._i - 1]) & 0x1F))
@@ -222,17 +267,23 @@ class _Translator:
         out = "["
         if self._p[self._i : self._i + 1] == "^":
             self._i += 1
-            out += "^"
+            out += "^" + self._spared
         first = True
         while first or self._p[self._i : self._i + 1] != "]":
+            if not first and self._p[self._i : self._i + 1] == "-" and self._p[self._i + 1 : self._i + 2] != "]":
+                raise _RefusedError(_RANGE)  # one range behind another, as in [a-c-e]
             low, plain = self._bracket_item()
             out += low
             first = False
-            if self._p[self._i : self._i + 1] == "-" and self._p[self._i + 1 : self._i + 2] not in ("]", ""):
+            if self._p[self._i : self._i + 1] == "-" and self._p[self._i + 1 : self._i + 2] != "]":
                 self._i += 1
+                if not plain or self._p.startswith(("[:", "[="), self._i):
+                    raise _RefusedError(_RANGE)
                 high, high_plain = self._bracket_item()
-                if not plain or not high_plain or _character(high) < _character(low):
-                    raise _RefusedError("invalid character range")
+                if self._i == len(self._p):
+                    raise _RefusedError(_BRACKETS)
+                if not high_plain or _character(high) < _character(low):
+                    raise _RefusedError(_RANGE)
                 out += "-" + high
         self._i += 1
         self._emit(out + "]", operand=True)
@@ -243,6 +294,8 @@ class _Translator:
         if not c:
             raise _RefusedError(_BRACKETS)
         if c == "\\":
+            if self._back_reference() is not None:
+                raise _RefusedError(_ESCAPE)
             text = self._escaped_character()
             return text, not re.fullmatch(r"\\[dDsSwW]", text)
         kind = self._p[self._i + 1 : self._i + 2]
@@ -256,6 +309,7 @@ class _Translator:
                 if name not in _CLASSES:
                     raise _RefusedError("invalid character class")
                 return _CLASSES[name], False
+            name = _COLLATING.get(name, name)
             if len(name) != 1:
                 raise _RefusedError("invalid collating element")
             return re.escape(name), kind == "."

@@ -71,8 +71,8 @@ def join_continued(lines: list[str], index: int, server_major: int) -> tuple[str
         while len(text) > kept and text[-1] == "\\":
             text = text[:-1]
             kept = len(text)
-            if index == len(lines):
-                break
+            if index == len(lines) or (index == len(lines) - 1 and not lines[index]):
+                break  # nothing follows but the end of the file
             text = (text + lines[index]).rstrip("\r")
             index += 1
     return text, index
