@@ -79,8 +79,9 @@ def running(settings: Path, mode: str = "takes", port: int = 0, host: str = "127
                 return
             form = {key: values[0] for key, values in parse_qs(body, keep_blank_values=True).items()}
             if mode == "takes" and self.path == "/settings/save":
-                # The save itself is left to another thread, which the answer does not wait for.
-                threading.Timer(twc.delay_s, twc.save, kwargs={**form, "carApiTokenExpireTime": 1}).start()
+                # Applied at once; the save is left to another thread, which the answer does not wait for.
+                twc.memory.update(form, carApiTokenExpireTime=1)
+                threading.Timer(twc.delay_s, twc.save).start()
             self.send_response(302)
             self.send_header("Location", twc.redirect_to if mode == "redirects" else "/")
             self.send_header("Content-Length", "0")
