@@ -11,8 +11,6 @@ from typing import Final, NamedTuple
 from tmsync.core.postgres.session import QueryFailed, Session
 
 NO_VIN: Final = "__legacy_null_vin__"
-JUST_STARTED_S: Final = 60
-"""After a restart of PostgreSQL TeslaMate needs a moment to come back; its absence then proves nothing."""
 ECTO_ALIAS: Final = '0."'
 """Ecto, TeslaMate's database library, names tables c0, p0, ... and quotes every column."""
 
@@ -46,9 +44,11 @@ _NEWEST: Final = {
 _SESSIONS: Final = """
 select coalesce(application_name, ''), coalesce(query, '')
 from pg_catalog.pg_stat_activity
-where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+where datname = current_database() and pid <> pg_backend_pid() and usesysid is not null
+  and coalesce(backend_type, 'client backend') = 'client backend'
 """
-_UPTIME: Final = "select extract(epoch from now() - pg_postmaster_start_time())"
+"""Of another role's sessions a plain role sees the database and the user, and nulls for the rest."""
+_STARTED: Final = "select pg_postmaster_start_time()"
 
 
 class CarRecord(NamedTuple):
@@ -109,8 +109,7 @@ class Sessions(NamedTuple):
 
     number: int
     surely: bool
-    just_started: bool
-    """Whether PostgreSQL itself has been up for less than a minute."""
+    server_started_at: datetime
 
 
 def read_sessions(session: Session) -> Sessions:
@@ -120,8 +119,8 @@ def read_sessions(session: Session) -> Sessions:
     can be seen (same role, or more rights) Ecto's are recognised.
     Raises: QueryFailed.
     """
-    uptime = float(session.query(_UPTIME)[0][0])
+    started_at = session.query(_STARTED)[0][0]
     rows = session.query(_SESSIONS)
     nameless = [str(query) for name, query in rows if not name or "teslamate" in name.lower()]
     ecto = [query for query in nameless if ECTO_ALIAS in query]
-    return Sessions(len(ecto) or len(nameless), bool(ecto), uptime < JUST_STARTED_S)
+    return Sessions(len(ecto) or len(nameless), bool(ecto), started_at)

@@ -9,6 +9,7 @@ Source: TeslaMate config/runtime.exs (a pool of 10 database sessions), lib/tesla
 import http.client
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -58,6 +59,7 @@ class Witnesses:
         self._clock = clock
         self._known_sessions = False
         """Whether sessions were once recognised as TeslaMate's own; from then on only those count."""
+        self._server_started_at: datetime | None = None
         self._last = Hearing()
 
     def __bool__(self) -> bool:
@@ -100,11 +102,14 @@ class Witnesses:
             trace.say(f"TeslaMate's database cannot be asked: {type(error).__name__}")
             return Word(None, "TeslaMate's database cannot be asked"), None
         self._known_sessions |= sessions.surely
+        restarted = self._server_started_at not in (None, sessions.server_started_at)
+        self._server_started_at = sessions.server_started_at
         count = sessions.number if sessions.surely or not self._known_sessions else 0
         if count:
             return Word(True, "TeslaMate's database sessions are there"), cars
-        if sessions.just_started:
-            return Word(None, "PostgreSQL has just started"), cars
+        if restarted:
+            # TeslaMate needs a moment to come back; at the next look it must be there.
+            return Word(None, "PostgreSQL has been restarted"), cars
         return Word(False, "TeslaMate's database sessions are gone"), cars
 
 

@@ -96,7 +96,9 @@ def parse(path: Path, raw: bytes, backup: Path) -> dict[str, Any]:
 
     Raises: Unparsable (settings-unreadable).
     """
-    hint = f"Mend it, or copy {backup.name} over it while TWCManager is stopped. It was not touched."
+    hint = "Mend the file. It was not touched."
+    if backup.exists():
+        hint = f"Mend it, or copy {backup.name} over it while TWCManager is stopped. It was not touched."
     if not raw.strip():
         raise _unparsable(path, "it is empty", f"{hint} If there is nothing to keep, delete it.")
     try:

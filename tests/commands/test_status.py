@@ -1,0 +1,273 @@
+"""status on real servers: every part by itself, together, in every format."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.standin import running
+from tests.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
+from tmsync.demo.server import free_port
+from tmsync.demo.teslamate import access_token
+
+pytestmark = needs_mosquitto
+CARS = """
+delete from public.cars; delete from public.car_settings;
+insert into public.car_settings (id, enabled) values (1, true), (2, false), (3, true);
+insert into public.cars (id, eid, vid, vin, name, settings_id)
+  values (1, 1, 1, 'VIN1', 'Blue', 1), (2, 2, 2, 'VIN2', 'Red', 2), (3, 3, 3, 'VIN3', 'Green', 3);
+"""
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[Broker]:
+    with broker() as running_broker:
+        yield running_broker
+
+
+@pytest.fixture
+def cars(teslamate: TeslaMate) -> Iterator[None]:
+    teslamate.sql(f"set role teslamate; {CARS}")
+    yield
+    teslamate.sql("delete from public.cars; delete from public.car_settings")
+
+
+def status(
+    *arguments: str, teslamate: TeslaMate | None = None, mosquitto: Broker | None = None, twc: TwcFolder | None = None,
+    **changes: str,
+) -> Run:  # fmt: skip
+    environ = {**(teslamate.environ() if teslamate else {}), **(mosquitto.environ() if mosquitto else {})}
+    if twc is not None:
+        environ["TMSYNC_TWCMANAGER_CONFIG_FILE"] = str(twc.config)
+    return tmsync("status", "--wait", "2", *arguments, environ={**environ, **changes})
+
+
+def problems(run: Run) -> list[tuple[str, str]]:
+    return [(problem["severity"], problem["cause"]) for problem in run.json["problems"]]
+
+
+@contextmanager
+def teslamate_is_logged_in(teslamate: TeslaMate) -> Iterator[None]:
+    login = {"host": "127.0.0.1", "port": teslamate.postgres.port, "dbname": "teslamate", "user": "teslamate"}
+    connection = psycopg2.connect(**login, password=PASSWORD)
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def test_all_is_well(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder, cars: None) -> None:
+    twc.write({"carApiBearerToken": teslamate.access, "carApiRefreshToken": ""})
+    teslamate.sql("update public.car_settings set enabled = true; delete from public.cars where id > 1")
+    mosquitto.publisher.car(**BLUE)
+    run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert run.code == 0, run.out + run.err
+    found = run.json
+    assert (found["command"], found["ok"], found["problems"]) == ("status", True, [])
+    assert found["database"] == {"ok": True, "cause": None, "message": None, "cars": 1}
+    assert found["broker"] == {"ok": True, "cause": None, "message": None, "namespace": ""}
+    tokens = found["tokens"]
+    assert tokens["in_sync"] is True
+    assert tokens["fingerprint"] == tokens["held_by_twcmanager"]
+    assert tokens["fingerprint"].startswith("sha256:")
+    assert 0 < tokens["expires_in_s"] <= 7 * 3600
+    twcmanager = found["twcmanager"]
+    assert (twcmanager["state"], twcmanager["sync_enabled"], twcmanager["holds_refresh_token"]) == (
+        "stopped",
+        False,
+        False,
+    )
+    assert twcmanager["settings_file"] == str(twc.settings)
+    (vehicle,) = found["vehicles"]
+    assert (vehicle["name"], vehicle["vin"], vehicle["enabled"], vehicle["verdict"]) == (
+        "Blue",
+        "VIN1",
+        True,
+        "waiting",
+    )
+    assert vehicle["last_record_at"] is None
+    table = status(teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert table.code == 0
+    assert "No problem found." in table.out
+    assert "TWCManager holds it since" in table.out
+    assert tmsync("-q", "status", environ={**teslamate.environ(), **mosquitto.environ()}).code == 0
+
+
+def test_heartbeats_within_the_wait_are_seen(mosquitto: Broker) -> None:
+    mosquitto.publisher.car(**BLUE)
+    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **mosquitto.environ()}
+    import sys
+
+    command = [sys.executable, "-m", "tmsync", "status", "--wait", "30", "--json"]
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, cwd="/")
+    while process.poll() is None:
+        mosquitto.publisher.healthy()
+    assert process.stdout is not None
+    found = json.loads(process.stdout.read())
+    process.stdout.close()
+    assert found["vehicles"][0]["verdict"] == "fresh"
+    assert found["ok"] is True
+
+
+def test_tokens_alone_and_telemetry_alone_are_normal(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": teslamate.access})
+    run = status("--json", teslamate=teslamate, twc=twc)
+    assert (run.code, run.json["broker"]["ok"], run.json["vehicles"], problems(run)) == (0, None, [], [])
+    mosquitto.publisher.car(**BLUE)
+    run = status("--json", mosquitto=mosquitto)
+    assert (run.code, run.json["database"]["ok"], run.json["tokens"]["fingerprint"]) == (0, None, None)
+    assert problems(run) == []
+    assert run.json["vehicles"][0]["name"] == "Blue"
+
+
+def test_nothing_configured_is_an_error_of_configuration() -> None:
+    run = tmsync("status", "--json")
+    assert (run.code, run.json["error"]["cause"]) == (2, "missing-setting")
+    run = tmsync("status", "--format", "nagios")
+    assert (run.code, run.out) == (3, "TMSYNC UNKNOWN - neither database.host nor mqtt.host is set\n")
+
+
+def test_one_part_that_fails_hides_no_other(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": teslamate.access})
+    mosquitto.publisher.car(**BLUE)
+    run = status(
+        "--json", teslamate=teslamate, twc=twc, TMSYNC_MQTT_HOST="127.0.0.1", TMSYNC_MQTT_PORT=str(free_port())
+    )
+    assert (run.code, run.json["broker"]["cause"], run.json["tokens"]["in_sync"]) == (1, "refused", True)
+    assert problems(run) == [("critical", "refused")]
+    teslamate.hba(LOCAL)
+    run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert (run.code, run.json["database"]["cause"]) == (1, "no-entry")
+    assert run.json["vehicles"][0]["name"] == "Blue"
+    assert problems(run)[0] == ("critical", "no-entry")
+    assert "TWCManager holds" not in json.dumps(run.json["problems"])
+
+
+def test_tokens_in_all_their_troubles(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": "older", "carApiRefreshToken": "mine-SECRET"})
+    run = status("--json", teslamate=teslamate, twc=twc)
+    assert (run.code, run.json["tokens"]["in_sync"]) == (0, False)
+    assert problems(run) == [("warning", "holds-refresh-token"), ("warning", "out-of-sync")]
+    assert "mine-SECRET" not in run.out
+    twc.write({"carApiBearerToken": access_token(datetime.now(UTC) - timedelta(hours=1))})
+    run = status("--json", teslamate=teslamate, twc=twc)
+    assert (run.code, problems(run)) == (1, [("critical", "out-of-sync")])
+    twc.configure(syncTokens=True)
+    twc.write({"carApiBearerToken": teslamate.access})
+    run = status("--json", teslamate=teslamate, twc=twc)
+    assert (run.code, problems(run)) == (1, [("critical", "sync-enabled-in-twcmanager")])
+    twc.configure()
+    teslamate.store(access_token(datetime.now(UTC) + timedelta(minutes=20)))
+    twc.write({"carApiBearerToken": teslamate.access})
+    run = status("--json", teslamate=teslamate, twc=twc)
+    assert (run.code, problems(run)) == (0, [("warning", "expires-soon")])
+    teslamate.store(access_token(datetime.now(UTC) - timedelta(minutes=20)))
+    run = status("--json", teslamate=teslamate, twc=twc)
+    assert ("critical", "expired") in problems(run)
+    run = status("--json", teslamate=teslamate, twc=twc, TMSYNC_TESLAMATE_ENCRYPTION_KEY="other")
+    assert (run.code, problems(run)) == (1, [("critical", "wrong-key")])
+
+
+def test_a_running_twcmanager_is_seen(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": teslamate.access})
+    with running(twc.settings, "takes", twc.port):
+        run = status("--json", teslamate=teslamate, twc=twc)
+    assert (run.code, run.json["twcmanager"]["state"]) == (0, "running")
+    assert "web control answers" in run.json["twcmanager"]["reason"]
+
+
+def test_vehicles_in_all_their_troubles(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder, cars: None) -> None:
+    twc.write({"carApiBearerToken": teslamate.access})
+    mosquitto.publisher.car(1, display_name="Twin", state="suspended")
+    mosquitto.publisher.car(2, display_name="Red", state="asleep")
+    mosquitto.publisher.car(4, display_name="Twin", state="updating", healthy="false")
+    run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert run.code == 1
+    assert problems(run) == [
+        ("critical", "stale"),  # 1: suspended, and TeslaMate's sessions are gone
+        ("warning", "logging-disabled"),  # 2
+        ("critical", "stale"),  # 4: likewise
+        ("warning", "duplicate-name"),
+        ("warning", "renamed"),  # 1 is Blue in the database
+        ("warning", "not-published"),  # 3
+    ]
+    with teslamate_is_logged_in(teslamate):
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    verdicts = {vehicle["car_id"]: vehicle["verdict"] for vehicle in run.json["vehicles"]}
+    assert verdicts == {1: "quiet", 2: "waiting", 4: "unhealthy"}
+    assert ("warning", "unhealthy") in problems(run)
+    assert run.code == 0
+
+
+def test_no_vehicles_is_a_problem_of_its_own(mosquitto: Broker) -> None:
+    mosquitto.publisher.car(1, namespace="garage", **BLUE)
+    run = status("--json", mosquitto=mosquitto)
+    assert (run.code, run.json["broker"]["ok"], problems(run)) == (1, True, [("critical", "no-vehicles")])
+    assert '"garage"' in run.json["problems"][0]["hint"]
+
+
+NASTY = 'Bl"ue|\\ [red]\x1b[31m\n{}'
+
+
+def test_nagios_in_one_line_with_performance_data(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": teslamate.access})
+    mosquitto.publisher.car(**BLUE)
+    run = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert run.code == 0
+    line = r"TMSYNC OK - token expires in 6 h 59 min; in sync; 0 of 1 vehicles by TeslaMate "
+    assert re.fullmatch(line + r"\| token_expires_s=25\d\d\d vehicles=1 problems=0\n", run.out)
+    mosquitto.publisher.car(2, display_name=NASTY, state="asleep", healthy="false")
+    with teslamate_is_logged_in(teslamate):
+        run = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert run.code == 1
+    first, second = run.out.splitlines()
+    assert first.startswith(r'TMSYNC WARNING - Bl"ue/\ [red]\x1b[31m\n{}: TeslaMate reports healthy=false | ')
+    assert first.count("|") == 1
+    assert second.startswith("warning unhealthy: ")
+    run = status("--format", "nagios", mosquitto=mosquitto, TMSYNC_MQTT_PORT=str(free_port()))
+    assert run.code == 2
+    assert run.out.startswith("TMSYNC CRITICAL - nothing listens at 127.0.0.1")
+
+
+def test_prometheus_text_for_the_textfile_collector(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": teslamate.access})
+    mosquitto.publisher.car(**{**BLUE, "display_name": NASTY})
+    run = status("--format", "prometheus", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert run.code == 0
+    samples = {}
+    for line in run.out.splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            samples[name] = float(value)
+    label = '{car_id="1",name="Bl\\"ue|\\\\ [red]\\\\x1b[31m\\\\n{}"}'
+    expiry = samples.pop("tmsync_token_expiry_timestamp_seconds")
+    assert expiry > datetime.now(UTC).timestamp()
+    assert samples == {
+        "tmsync_database_up": 1,
+        "tmsync_broker_up": 1,
+        "tmsync_tokens_in_sync": 1,
+        f"tmsync_vehicle_battery_level_percent{label}": 63,
+    }
+    helped = re.findall(r"^# (HELP|TYPE) (\S+)", run.out, re.MULTILINE)
+    assert len(helped) == 2 * len({name for _, name in helped})
+    if shutil.which("promtool"):
+        assert subprocess.run(["promtool", "check", "metrics"], input=run.out, text=True).returncode == 0
+
+
+def test_no_secret_is_told(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": "held-SECRET", "carApiRefreshToken": "refresh-SECRET"}, 0o600)
+    mosquitto.publisher.car(**BLUE)
+    secrets = [*teslamate.secrets, "held-SECRET", "refresh-SECRET", KEY, PASSWORD]
+    for form in ("table", "json", "nagios", "prometheus"):
+        environ = {**teslamate.environ(), **mosquitto.environ(), "TMSYNC_MQTT_PASSWORD": PASSWORD}
+        run = tmsync("-v", "status", "--wait", "1", "--format", form, environ=environ)
+        told: Any = run.out + run.err
+        assert not [secret for secret in secrets if secret in told]
