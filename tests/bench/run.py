@@ -16,7 +16,10 @@ from typing import NamedTuple
 
 import tmsync
 from tests.bench.measure import Figure, side_by_side
+from tests.bench.telemetry import readings
+from tests.bench.telemetry import show as show_readings
 from tests.standin import running
+from tmsync.demo.broker import find_mosquitto
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
 from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
 
@@ -40,12 +43,16 @@ GOALS = (
     Goal("sync-tokens, a push", "sync-tokens, a file", 1.6),
     Goal("check-db, all green", "typer + query + decrypt", 1.7),
     Goal("the same without Typer (floor)", "typer + query + decrypt"),
+    Goal("settings.json of 100 kB", "settings.json of 1 kB"),
+    Goal("settings.json of 1 MB", "settings.json of 1 kB"),
+    Goal("settings.json of 10 MB", "settings.json of 1 kB"),
     Goal("pg_hba.conf, 10 rules", "pg_hba.conf, 1 rule"),
     Goal("pg_hba.conf, 100 rules", "pg_hba.conf, 1 rule"),
     Goal("pg_hba.conf, 1,000 rules", "pg_hba.conf, 1 rule"),
     Goal("pg_hba.conf, 10,000 rules", "pg_hba.conf, 1 rule", limit_ms=50),
 )
 STALE = '{"carApiBearerToken": "stale", "chargeNowAmps": 32}'
+SIZES = {"1 kB": 1000, "100 kB": 100_000, "1 MB": 1_000_000, "10 MB": 10_000_000}
 RULES = {"1 rule": 1, "10 rules": 10, "100 rules": 100, "1,000 rules": 1000, "10,000 rules": 10_000}
 
 
@@ -70,10 +77,16 @@ def main() -> int:
     )
     rows = [row(goal, figures) for goal in GOALS]
     show(rows)
+    telemetry = readings(min(rounds, 15)) if find_mosquitto() is not None else []
+    if telemetry:
+        show_readings(telemetry)
+    else:
+        print("\nwatch-mqtt is not measured: no Mosquitto at hand (sudo apt-get install mosquitto)")
+    document = {"rounds": rounds, "rows": rows, "telemetry": [reading.as_json() for reading in telemetry]}
     results = Path("bench-results")
     results.mkdir(exist_ok=True)
-    (results / "figures.json").write_text(json.dumps({"rounds": rounds, "rows": rows}, indent=2) + "\n")
-    return 0 if all(line["ok"] for line in rows) else 1
+    (results / "figures.json").write_text(json.dumps(document, indent=2) + "\n")
+    return 0 if all(line["ok"] for line in rows) and all(reading.ok for reading in telemetry) else 1
 
 
 def fill(postgres: PrivatePostgres) -> None:
@@ -109,6 +122,10 @@ def commands(folder: Path, port: int) -> dict[str, Sequence[str]]:
         "the same without Typer (floor)": [sys.executable, str(HERE / "baseline_bare.py")],
         "sync-tokens, nothing to do": [*tmsync, "sync-tokens", "--via", "file"],
         "check-db, all green": [*tmsync, "check-db"],
+        **{
+            f"settings.json of {name}": [*tmsync, "sync-tokens", "--via", "file", "--twc-settings", settings]
+            for name, settings in sized_settings(folder).items()
+        },
         **{f"pg_hba.conf, {name}": [*judge, str(hba_file(folder, count))] for name, count in RULES.items()},
     }
 
@@ -135,6 +152,18 @@ def deliveries(folder: Path, port: int) -> dict[str, Sequence[str]]:
         "sync-tokens, a file": command(folder / "twcmanager" / "stale.json", 9),
         "sync-tokens, a push": command(folder / "live" / "settings.json", port),
     }
+
+
+def sized_settings(folder: Path) -> dict[str, str]:
+    """Settings of many vehicles, one file for each size; they are found up to date after the first run."""
+    found = {}
+    for name, size in SIZES.items():
+        place = folder / f"settings-{size}"
+        place.mkdir()
+        vehicles = {f"VIN{number:08d}": {"chargeNowAmps": 16, "name": f"Car {number}"} for number in range(size // 60)}
+        (place / "settings.json").write_text(json.dumps({"chargeNowAmps": 32, "Vehicles": vehicles}))
+        found[name] = str(place / "settings.json")
+    return found
 
 
 def hba_file(folder: Path, count: int) -> Path:
