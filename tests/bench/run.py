@@ -36,6 +36,7 @@ class Goal(NamedTuple):
 
 GOALS = (
     Goal("tmsync --version", "typer --version", 1.15),
+    Goal("TAB, answered by tmsync itself", "TAB, bare typer", 1.3),
     Goal("sync-tokens, nothing to do", "typer + query + decrypt", 1.25),
     Goal("sync-tokens, a push", "sync-tokens, a file", 1.6),
     Goal("check-db, all green", "typer + query + decrypt", 1.7),
@@ -105,6 +106,8 @@ def commands(folder: Path, port: int) -> dict[str, Sequence[str]]:
     return {
         "typer --version": [sys.executable, str(HERE / "baseline_version.py"), "--version"],
         "tmsync --version": [str(BIN / "tmsync"), "--version"],
+        "TAB, bare typer": ["env", *tab("bare"), sys.executable, str(HERE / "baseline_version.py")],
+        "TAB, answered by tmsync itself": ["env", *tab("tmsync"), str(BIN / "tmsync")],
         "typer + query + decrypt": [sys.executable, str(HERE / "baseline_typer.py")],
         "the same without Typer (floor)": [sys.executable, str(HERE / "baseline_bare.py")],
         "sync-tokens, nothing to do": [*tmsync, "sync-tokens", "--via", "file"],
@@ -135,6 +138,11 @@ def deliveries(folder: Path, port: int) -> dict[str, Sequence[str]]:
         "sync-tokens, a file": command(folder / "twcmanager" / "stale.json", 9),
         "sync-tokens, a push": command(folder / "live" / "settings.json", port),
     }
+
+
+def tab(program: str) -> list[str]:
+    """The environment in which a shell asks the program for completions, as --install-completion sets it up."""
+    return [f"_{program.upper()}_COMPLETE=complete_bash", f"COMP_WORDS={program} --ver", "COMP_CWORD=1"]
 
 
 def hba_file(folder: Path, count: int) -> Path:

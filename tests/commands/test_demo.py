@@ -70,8 +70,8 @@ def test_kept_demo_answers_to_the_printed_environment_until_interrupted(temporar
     tried = [line.split()[1:] for line in told.splitlines() if line.startswith("  tmsync ")]
     assert ["status"] in tried
     for arguments in tried:
-        arguments += ["--duration", "2"] if arguments == ["watch-mqtt"] else []
-        run = tmsync(*arguments, environ={"TMSYNC_CONFIG": config})
+        end = ["--duration", "2"] if arguments == ["watch-mqtt"] else []
+        run = tmsync(*arguments, *end, environ={"TMSYNC_CONFIG": config})
         assert run.code == 0, run.out + run.err
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

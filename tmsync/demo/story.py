@@ -54,41 +54,39 @@ class Story:
         return ExitCode.GOOD
 
     def _token(self, stage: Stage) -> None:
-        self._tell("\nTeslaMate runs, and TWCManager knows nothing of it. Can this host read TeslaMate's database?")
+        self._tell("\nTeslaMate runs, and TWCManager knows nothing of it.\nCan this host read TeslaMate's database?")
         self._command(stage, ["check-db"], expected=1)
         told = json.loads(self._output(stage, ["check-db", "--json"]))
         line = next(check["hba_line"] for check in told["checks"] if check["id"] == "pg-hba")
-        self._tell("\nThe line it prints is added to the server's pg_hba.conf, and the server reloads it.")
+        self._tell("\nThe line it prints goes into the server's pg_hba.conf, and the server reloads it.")
         stage.let_in(line)
         self._command(stage, ["check-db"], expected=0)
         self._tell("\nNow the token can go over to TWCManager, which runs and takes it at once.")
         self._command(stage, ["sync-tokens", "--check"], expected=3)
         self._command(stage, ["sync-tokens"], expected=0)
         settings = stage.twcmanager.settings_file
-        self._tell(f"\n{settings.name} afterwards: the refresh token stayed with TeslaMate, all else is as it was.")
+        self._tell(f"\n{settings.name} afterwards: the refresh token stayed with TeslaMate.")
         self._tell(_shown(settings))
-        self._tell("\nThe next run, five minutes later, finds nothing to do; in cron it would say nothing.")
+        self._tell("\nThe next run, five minutes later, finds nothing to do; cron hears nothing of it.")
         self._command(stage, ["sync-tokens"], expected=0)
 
     def _telemetry(self, stage: Stage) -> None:
         live = LIVE_S if self._duration is None or self._keep else self._duration
         self._tell(
-            "\nThe cars, live: one charges, one drives, one is asleep, one suspended. Silver falls silent for a while,"
-            f"\nand Green's API calls fail. All this {SPEED} times as fast as life, and the demo's health.*"
-            "\nthresholds are as much shorter: what takes seconds here takes minutes at home."
+            "\nThe cars, live: one charges, one drives, one is asleep, one suspended. Silver falls"
+            f"\nsilent for a while, and Green's API calls fail. All this {SPEED} times as fast as"
+            "\nlife, and the demo's health.* thresholds are as much shorter: what takes"
+            "\nseconds here takes minutes at home."
         )
         stage.begin_troubles()
         self._command(stage, ["watch-mqtt", "--duration", f"{live:g}"], expected=0)
         stage.end_troubles()
-        self._tell("\nAnd everything in one look, for people; there are forms for Nagios, Prometheus and scripts, too.")
+        self._tell("\nAnd everything in one look; also for Nagios, Prometheus and scripts.")
         self._command(stage, ["status"], expected=0)
 
     def _leave_running(self, stage: Stage) -> None:
         stage.slow_down()
-        self._tell(
-            "\nEverything goes on, at the pace of life, with the usual thresholds, and all cars well. In another"
-            "\nterminal:\n"
-        )
+        self._tell("\nEverything goes on, at the pace of life and with the usual thresholds.\nIn another terminal:\n")
         self._tell(f"  export TMSYNC_CONFIG={stage.config}")
         for line in TRY:
             self._tell(f"  {line}")
