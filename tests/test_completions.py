@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.completion_scripts import commands
+from tests.conversation import Conversation
 from tests.generate import ROOT
-from tests.terminal import Terminal
 
 FOLDER = ROOT / "completions"
 CASES = [
@@ -90,7 +90,7 @@ def test_tab_completes_what_is_typed(shell: str, typed: str, completed: str, fol
         "zsh": f"autoload -U compinit; compinit -D; source {FOLDER}/_tmsync; unsetopt LIST_BEEP",
     }[shell]
     quiet = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"]}[shell]
-    with Terminal(*quiet, environ={"PS1": "ready> ", "HISTFILE": ""}, cwd=str(folder), program=program) as screen:
+    with Conversation(*quiet, environ={"PS1": "ready> ", "HISTFILE": ""}, cwd=str(folder), program=program) as screen:
         screen.wait_for("ready> ")
         screen.type(f"{begin}; tmsync() {{ printf 'got %s. ' \"$@\"; }}; echo lo''aded\n")
         screen.wait_for("loaded")
