@@ -6,26 +6,18 @@
 import re
 from pathlib import Path
 
+from tests.completion_scripts import SCRIPTS
 from tests.surroundings import tmsync
 from tmsync.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-COMPLETIONS = {"bash": "tmsync.bash", "zsh": "_tmsync", "fish": "tmsync.fish"}
 HELP = re.compile(r"(?s)(<!-- help: ([a-z-]*) -->\n```text\n)(?:(?!<!-- ).)*?(\n```\n<!-- end of help -->)")
 
 
 def completions() -> dict[Path, str]:
     """File -> content."""
-    from typer.completion import get_completion_script
-
-    return {
-        ROOT / "completions" / name: get_completion_script(
-            prog_name="tmsync", complete_var="_TMSYNC_COMPLETE", shell=shell
-        )
-        + "\n"
-        for shell, name in COMPLETIONS.items()
-    }
+    return {ROOT / "completions" / name: make() for name, make in SCRIPTS.items()}
 
 
 def readme() -> str:
@@ -49,7 +41,7 @@ def main() -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
     README.write_text(readme(), "utf-8")
-    print(f"written: {', '.join(COMPLETIONS.values())}, and the help of {len(COMMANDS) + 1} commands in README.md")
+    print(f"written: {', '.join(SCRIPTS)}, and the help of {len(COMMANDS) + 1} commands in README.md")
 
 
 if __name__ == "__main__":

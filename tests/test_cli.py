@@ -12,6 +12,7 @@ import pytest
 
 from tests.surroundings import TeslaMate, tmsync
 from tmsync import __version__
+from tmsync.cli import COMMANDS
 
 ASCII_ONLY = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 TMSYNC = [sys.executable, "-m", "tmsync"]
@@ -56,7 +57,7 @@ def test_version() -> None:
     assert (tmsync("--version").out, tmsync("--version").code) == (f"tmsync {__version__}\n", 0)
 
 
-@pytest.mark.parametrize("command", ["", "check-db", "sync-tokens", "demo"])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_of_every_command_has_an_example(command: str) -> None:
     run = tmsync(*([command] if command else []), "--help", environ={"COLUMNS": "200"})
     assert run.code == 0

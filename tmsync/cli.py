@@ -13,6 +13,8 @@ from tmsync.commands import output
 from tmsync.core.errors import Cause, ExitCode, Problem, TmsyncError
 
 COMMANDS: Final = {
+    "init": "tmsync.commands.init:init",
+    "config": "tmsync.commands.config:config",
     "check-db": "tmsync.commands.check_db:check_db",
     "sync-tokens": "tmsync.commands.sync_tokens:sync_tokens",
     "watch-mqtt": "tmsync.commands.watch_mqtt:watch_mqtt",

@@ -16,4 +16,4 @@ def main(version: bool = typer.Option(False, "--version", callback=show, is_eage
     print(version)
 
 
-app()
+app(prog_name="bare")

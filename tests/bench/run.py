@@ -39,6 +39,7 @@ class Goal(NamedTuple):
 
 GOALS = (
     Goal("tmsync --version", "typer --version", 1.15),
+    Goal("TAB, answered by tmsync itself", "TAB, bare typer", 1.3),
     Goal("sync-tokens, nothing to do", "typer + query + decrypt", 1.25),
     Goal("sync-tokens, a push", "sync-tokens, a file", 1.6),
     Goal("check-db, all green", "typer + query + decrypt", 1.7),
@@ -118,6 +119,8 @@ def commands(folder: Path, port: int) -> dict[str, Sequence[str]]:
     return {
         "typer --version": [sys.executable, str(HERE / "baseline_version.py"), "--version"],
         "tmsync --version": [str(BIN / "tmsync"), "--version"],
+        "TAB, bare typer": ["env", *tab("bare"), sys.executable, str(HERE / "baseline_version.py")],
+        "TAB, answered by tmsync itself": ["env", *tab("tmsync"), str(BIN / "tmsync")],
         "typer + query + decrypt": [sys.executable, str(HERE / "baseline_typer.py")],
         "the same without Typer (floor)": [sys.executable, str(HERE / "baseline_bare.py")],
         "sync-tokens, nothing to do": [*tmsync, "sync-tokens", "--via", "file"],
@@ -164,6 +167,11 @@ def sized_settings(folder: Path) -> dict[str, str]:
         (place / "settings.json").write_text(json.dumps({"chargeNowAmps": 32, "Vehicles": vehicles}))
         found[name] = str(place / "settings.json")
     return found
+
+
+def tab(program: str) -> list[str]:
+    """The environment in which a shell asks the program for completions, as --install-completion sets it up."""
+    return [f"_{program.upper()}_COMPLETE=complete_bash", f"COMP_WORDS={program} --ver", "COMP_CWORD=1"]
 
 
 def hba_file(folder: Path, count: int) -> Path:

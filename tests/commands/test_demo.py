@@ -24,17 +24,62 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+PLOT = [
+    "PostgreSQL",
+    "MQTT broker: ",
+    "fail  pg-hba",
+    "host teslamate teslamate 127.0.0.1/32 scram-sha-256",
+    "can read TeslaMate's tokens",
+    "out of sync: TWCManager holds no token",
+    "pushed to TWCManager at http://127.0.0.1:",
+    '"carApiRefreshToken": ""',
+    "$ tmsync watch-mqtt",
+    "Vehicle Blue telemetry being provided by TeslaMate",
+]
+
+
 def test_demo_tells_its_story_and_leaves_no_trace(temporary: Path) -> None:
-    run = tmsync("demo", environ={"TMPDIR": str(temporary), "TMSYNC_DATABASE_HOST": "never.asked.invalid"})
-    assert run.code == 0, run.err
-    plot = ["fail  pg-hba", "host teslamate teslamate 127.0.0.1/32 scram-sha-256", "can read TeslaMate's tokens"]
-    plot += ["out of sync: TWCManager holds no token", "written to", "unchanged:"]
+    environ = {"TMPDIR": str(temporary), "TMSYNC_DATABASE_HOST": "never.asked.invalid", "TMSYNC_CONFIG": "/nonexistent"}
+    run = tmsync("demo", environ=environ, timeout=120)
+    assert run.code == 0, run.out[-2000:] + run.err
+    assert run.err == ""
+    plot = [*PLOT, "TeslaMate reports Green unhealthy. Switching back to TeslaAPI"]
+    plot += [
+        "Data from TeslaMate for Silver is stale. Switching back to TeslaAPI",
+        "$ tmsync status",
+        "No problem found",
+    ]
     at = [run.out.index(event) for event in plot]
     assert at == sorted(at)
+    for name in ("Green", "Silver"):
+        assert f"Vehicle {name} telemetry has resumed being provided by TeslaMate" in run.out
     assert leftovers(temporary) == []
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.15, 0.4, 0.8, 1.5])
+def test_kept_demo_answers_to_the_printed_environment_until_interrupted(temporary: Path) -> None:
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", "tmsync", "demo", "--keep"]
+    process = subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    told = ""
+    for line in process.stdout:
+        told += line
+        if "Ctrl-C ends it" in line:
+            break
+    config = next(line.partition("=")[2] for line in told.splitlines() if "export TMSYNC_CONFIG=" in line)
+    tried = [line.split()[1:] for line in told.splitlines() if line.startswith("  tmsync ")]
+    assert ["status"] in tried
+    for arguments in tried:
+        end = ["--duration", "2"] if arguments == ["watch-mqtt"] else []
+        run = tmsync(*arguments, *end, environ={"TMSYNC_CONFIG": config})
+        assert run.code == 0, run.out + run.err
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in err) == (130, False)
+    assert leftovers(temporary) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.15, 0.4, 0.8, 1.5, 4.0, 9.0])
 def test_interrupted_demo_stops_its_server(temporary: Path, seconds: float) -> None:
     clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TMPDIR": str(temporary)}
     process = subprocess.Popen(

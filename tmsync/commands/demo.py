@@ -2,6 +2,7 @@
 
 import signal
 from types import FrameType
+from typing import Annotated
 
 import typer
 
@@ -9,17 +10,36 @@ from tmsync.commands import output
 from tmsync.system import SystemClock
 
 
-def demo() -> None:
-    """Run everything on private servers: a TeslaMate database, a TWCManager folder. Takes seconds, leaves no trace.
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave it running afterwards, to try commands by hand, until Ctrl-C.")
+    ] = False,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            "--duration",
+            metavar="S",
+            min=1,
+            max=86400,
+            help="Seconds to watch the cars live (default 27); with --keep, seconds to leave it running.",
+        ),
+    ] = None,
+) -> None:
+    """Run everything on private servers, in less than a minute, and leave no trace.
+
+    A TeslaMate database, an MQTT broker, a simulated TeslaMate with six cars, a stand-in for TWCManager: nothing of
+    yours is touched, nothing is installed, and nothing goes over the network.
 
     Example: tmsync demo
+
+    Example: tmsync demo --keep
     """
     from tmsync.demo.story import Story
 
     stop = _Stop()
     # SIGTERM ends the demo like Ctrl-C does: the servers are stopped and the folder is removed on the way out.
     signal.signal(signal.SIGTERM, stop)
-    code = Story(stop.tell, SystemClock().now()).run()
+    code = Story(stop.tell, SystemClock().now(), keep=keep, duration=duration).run()
     raise typer.Exit(code)
 
 

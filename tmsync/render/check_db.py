@@ -1,5 +1,6 @@
 """check-db for people: a line per check, the fix under the first failure."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -32,6 +33,25 @@ def render(found: Diagnosis, screen: Console, *, quiet: bool = False) -> str:
     with screen.capture() as capture:
         for part in parts:
             screen.print(part, soft_wrap=isinstance(part, _Paste))
+    return trimmed(screen, capture.get())
+
+
+def explain(check: Check, screen: Console) -> str:
+    """One failed check with its fix, as text for `screen`."""
+    with screen.capture() as capture:
+        screen.print(_table([check]))
+        for part in _fix(check):
+            screen.print(part, soft_wrap=isinstance(part, _Paste))
+    return trimmed(screen, capture.get())
+
+
+def steps(these: Sequence[Step], screen: Console) -> str:
+    """Things to do or to know, with the lines to paste."""
+    with screen.capture() as capture:
+        for step in these:
+            screen.print(Text(f"- {printable(step.say)}"))
+            for line in step.paste:
+                screen.print(_Paste(f"       {printable(line)}", style="cyan"), soft_wrap=True)
     return trimmed(screen, capture.get())
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,9 +47,10 @@ class _Loader:
     def put(self, setting: Setting, value: Any, layer: Layer, origin: str) -> None:
         self.values[setting.name] = Value(value, layer, origin)
 
-    def load(self, config_file: str | None) -> Settings:
-        toml_path = self._toml_path(config_file)
+    def load(self, config_file: str | None, found: Sequence[tuple[Setting, str, str]] | None) -> Settings:
+        toml_path = self._toml_path(config_file) if found is None else None
         toml_values = list(self._toml(toml_path)) if toml_path else []
+        toml_values += [(setting, self._text(setting, text, origin), origin) for setting, text, origin in found or ()]
         env_values = list(self._environment())
         flag_values = [
             (BY_NAME[name], self._flag(BY_NAME[name], value), BY_NAME[name].flag) for name, value in self.flags.items()
@@ -58,8 +59,8 @@ class _Loader:
         later = ((Layer.TOML, toml_values), (Layer.ENVIRONMENT, env_values), (Layer.FLAG, flag_values))
         named = [value for _, layer in later for setting, value, _ in layer if setting.name == "twcmanager.config_file"]
         twc = self._twc(named[-1] if named else None)
-        for layer, found in later:
-            for setting, value, origin in found:
+        for layer, values in later:
+            for setting, value, origin in values:
                 self.put(setting, value, layer, origin)
         self.values.update(derived_defaults(self.values, twc))
         for name, value in self.values.items():
@@ -213,14 +214,19 @@ class _Loader:
 
 
 def load_settings(
-    *, environ: Mapping[str, str], flags: Mapping[str, object] | None = None, config_file: str | None = None
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+    config_file: str | None = None,
+    found: Sequence[tuple[Setting, str, str]] | None = None,
 ) -> Settings:
     """Merge all layers.
 
     flags: `section.key` -> value, None where the flag was not given.
+    found: (setting, text, origin) in place of a TOML file, which is not looked for then.
     Raises: ConfigError naming file, key and what is allowed.
     """
-    return _Loader(environ, flags or {}).load(config_file)
+    return _Loader(environ, flags or {}).load(config_file, found)
 
 
 def _read(path: Path, limit: int, what: str) -> tuple[bytes, int]:

@@ -1,0 +1,308 @@
+"""init: asked on a terminal with wrong answers first, and told everything by flags, files and variables."""
+
+import json
+import signal
+import stat
+import tomllib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import server_folder
+from tests.conversation import Conversation
+from tests.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, tmsync
+from tmsync.demo.broker import private_broker
+from tmsync.demo.pacer import Pacer
+from tmsync.demo.server import free_port
+from tmsync.demo.simulator import SimulatedCar, SimulatedTeslaMate
+
+COMPOSE = """
+services:
+  teslamate:
+    image: teslamate/teslamate:latest
+    environment:
+      - ENCRYPTION_KEY=${KEY}
+      - DATABASE_USER=teslamate
+      - DATABASE_PASS=${PASS:-wrong-SECRET}
+      - DATABASE_NAME=teslamate
+      - DATABASE_HOST=database
+      - MQTT_HOST=mosquitto
+  database:
+    image: postgres:18-trixie
+  mosquitto:
+    image: eclipse-mosquitto:2
+    ports: ["${MQTT_PORT}:1883"]
+"""
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[int]:
+    """A broker with a car in the namespace `home`."""
+    with server_folder() as folder:
+        folder.chmod(0o711)
+        car = SimulatedCar(1, "Blue")
+        with private_broker(folder) as server:
+            teslamate = SimulatedTeslaMate([car], datetime.now(UTC), namespace="home")
+            with Pacer(teslamate, server.port):
+                yield server.port
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def init(home: Path, *arguments: str, **environ: str) -> Run:
+    return tmsync("init", *arguments, environ={"HOME": str(home), "TMSYNC_DATABASE_CONNECT_TIMEOUT": "2", **environ})
+
+
+def written(home: Path) -> dict[str, Any]:
+    path = home / ".config" / "tmsync" / "config.toml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [one.name for one in path.parent.iterdir() if one.suffix != ".backup"] == ["config.toml"]
+    return tomllib.loads(path.read_text())
+
+
+# -- on a terminal
+
+
+def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, broker: int, home: Path) -> None:
+    dead = free_port()
+    with Conversation("init", environ={"HOME": str(home), "TMSYNC_DATABASE_CONNECT_TIMEOUT": "2"}) as screen:
+        screen.answer("A copy of it here", "/nonexistent/docker-compose.yml")
+        assert "/nonexistent/docker-compose.yml cannot be read" in screen.answer("A copy of it here", "")
+        screen.answer("Its config.json on this machine", "")
+        screen.answer("Its web control", "twc:8080")
+        assert "It takes: http:// or https:// address" in screen.answer("Its web control", "-")
+        screen.answer("TeslaMate's database", "127.0.0.1")
+        screen.answer("Its port [5432]", "seventy")
+        assert "It takes: whole number" in screen.answer("Its port [5432]", str(dead))
+        refused = screen.answer("What now?", "c")
+        assert f"127.0.0.1 port {dead} refuses the connection" in refused
+        assert '- "' + str(dead) + ':5432"' in refused
+        screen.answer("TeslaMate's database (- for none) [127.0.0.1]", "")
+        screen.answer(f"Its port [{dead}]", str(teslamate.postgres.port))
+        assert "ok: connected to 127.0.0.1" in screen.answer("Role [teslamate]", "")
+        screen.answer("Database [teslamate]", "")
+        screen.answer("Password", "wrong-SECRET")
+        assert "bad-credentials" in screen.answer("What now?", "c")
+        screen.answer("Role [teslamate]", "")
+        screen.answer("Database [teslamate]", "")
+        screen.answer("Password", PASSWORD)
+        assert "ok: teslamate logs in" in screen.answer("ENCRYPTION_KEY", f"'{KEY}'")
+        assert "without the quotes around it" in screen.answer("What now?", "c")
+        screen.answer("ENCRYPTION_KEY", KEY)
+        assert "ok: the encryption key opens the tokens" in screen.answer("broker (- for none) [127.0.0.1]", "")
+        screen.answer("Its port [1883]", str(broker))
+        screen.answer("User (- for none)", "-")
+        namespace = screen.answer("What now?", "c")
+        assert 'Cars were seen in namespace "home"' in namespace
+        screen.answer("MQTT_NAMESPACE", "home")
+        assert "ok: TeslaMate's cars are there" in screen.answer("Write ", "")
+        assert screen.end() == 0
+        assert "This host can read TeslaMate's tokens" in screen.told
+        for secret in (PASSWORD, KEY, "wrong-SECRET"):
+            assert secret not in screen.told
+    assert written(home) == {
+        "database": {
+            "connect_timeout": 2.0,
+            "host": "127.0.0.1",
+            "name": "teslamate",
+            "password": PASSWORD,
+            "port": teslamate.postgres.port,
+            "user": "teslamate",
+        },
+        "teslamate": {"encryption_key": KEY},
+        "mqtt": {"host": "127.0.0.1", "port": broker, "namespace": "home"},
+    }
+    assert tmsync("watch-mqtt", "--once", environ={"HOME": str(home)}).code == 0
+
+
+def test_a_fix_applied_meanwhile_is_tried_again_and_a_wrong_answer_can_be_kept(
+    teslamate: TeslaMate, home: Path
+) -> None:
+    teslamate.hba(LOCAL)
+    environ = {
+        "HOME": str(home),
+        "TMSYNC_DATABASE_HOST": "127.0.0.1",
+        "TMSYNC_DATABASE_PORT": str(teslamate.postgres.port),
+        "TMSYNC_DATABASE_PASSWORD": PASSWORD,
+        "TMSYNC_DATABASE_USER": "teslamate",
+        "TMSYNC_DATABASE_NAME": "teslamate",
+        "TMSYNC_TWCMANAGER_URL": "http://127.0.0.1:9",
+    }
+    with Conversation("init", environ=environ) as screen:
+        screen.answer("A copy of it here", "")
+        screen.answer("Its config.json", "")
+        line = "host teslamate teslamate 127.0.0.1/32 scram-sha-256"
+        assert line in screen.wait_for("What now?")
+        teslamate.hba(f"{LOCAL}{line}\n")
+        screen.type("\n")
+        assert "ok: teslamate logs in" in screen.answer("ENCRYPTION_KEY", "wrong-SECRET")
+        assert "wrong-key" in screen.answer("What now?", "k")
+        screen.answer("broker (- for none)", "-")
+        assert "Kept although it does not work yet:\n  decrypt" in screen.answer("Write ", "")
+        assert screen.end() == 1
+    assert written(home)["teslamate"] == {"encryption_key": "wrong-SECRET"}
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "ctrl-d", "sigterm", "hidden ctrl-c"])
+def test_leaving_in_the_middle_writes_nothing(home: Path, how: str) -> None:
+    import os
+
+    environ = {"HOME": str(home), "TMSYNC_TWCMANAGER_URL": "http://127.0.0.1:9"}
+    with Conversation("init", environ=environ) as screen:
+        screen.wait_for("A copy of it here")
+        if how == "sigterm":
+            os.kill(screen.pid, signal.SIGTERM)
+        elif how == "hidden ctrl-c":
+            screen.type("\n\n127.0.0.1\n9\n")
+            screen.answer("What now?", "k")
+            screen.type("\n\n")
+            screen.wait_for("Password")
+            screen.type("\x03")
+        else:
+            screen.type({"ctrl-c": "\x03", "ctrl-d": "\x04"}[how])
+        code = screen.end()
+        assert code == (1 if how == "ctrl-d" else 130)
+        assert "nothing was written" in screen.told
+        assert "Traceback" not in screen.told
+    assert not home.exists()
+
+
+# -- without anybody to answer
+
+
+def test_no_terminal_is_a_clear_error(home: Path) -> None:
+    run = init(home)
+    assert (run.code, run.out) == (2, "")
+    assert "nobody is there to answer" in run.err
+    assert "--non-interactive" in run.err
+    assert not home.exists()
+
+
+def test_nothing_known_writes_nothing(home: Path) -> None:
+    run = init(home, "--non-interactive")
+    assert run.code == 2
+    assert "neither database.host nor mqtt.host is known" in run.err
+    assert not home.exists()
+
+
+def test_flags_variables_and_secret_files(teslamate: TeslaMate, broker: int, home: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text(f"{KEY}\n")
+    secret.chmod(0o600)
+    port = str(teslamate.postgres.port)
+    run = init(
+        home, "--non-interactive", "--db-host", "127.0.0.1", "--db-port", port, "--mqtt-host", "127.0.0.1",
+        "--mqtt-port", str(broker), "--namespace", "home", "--twc-url", "http://127.0.0.1:9",
+        TMSYNC_DATABASE_PASSWORD=PASSWORD, TMSYNC_TESLAMATE_ENCRYPTION_KEY_FILE=str(secret),
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert "This host can read TeslaMate's tokens" in run.out
+    assert written(home) == {
+        "database": {"host": "127.0.0.1", "port": int(port), "password": PASSWORD, "connect_timeout": 2.0},
+        "teslamate": {"encryption_key_file": str(secret)},
+        "mqtt": {"host": "127.0.0.1", "port": broker, "namespace": "home"},
+        "twcmanager": {"url": "http://127.0.0.1:9"},
+    }
+    assert "SECRET" not in run.out + run.err
+
+
+def test_compose_and_twcmanager_are_taken_over(teslamate: TeslaMate, broker: int, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").write_text(COMPOSE)
+    (tmp_path / ".env").write_text(f"KEY={KEY}\nPASS='{PASSWORD}'\nMQTT_PORT={broker}\n")
+    twc = tmp_path / "config.json"
+    link = {"db_host": "127.0.0.1", "mqtt_host": "127.0.0.1", "mqtt_prefix": "teslamate", "db_pass": "old-SECRET"}
+    twc.write_text(json.dumps({"config": {"settingsPath": str(tmp_path)}, "vehicle": {"TeslaMate": link}}))
+    twc.chmod(0o600)
+    run = init(
+        home, "--non-interactive", "--from-compose", str(tmp_path / "docker-compose.yml"), "--from-twcmanager",
+        str(twc), "--db-port", str(teslamate.postgres.port), "--namespace", "home",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert '"database" is what containers call the database' in run.err
+    assert "docker compose up -d database" in run.err
+    assert "docker compose up -d mosquitto" not in run.err
+    assert written(home) == {
+        "database": {
+            "host": "127.0.0.1", "port": teslamate.postgres.port, "name": "teslamate", "user": "teslamate",
+            "password": PASSWORD, "connect_timeout": 2.0,
+        },
+        "teslamate": {"encryption_key": KEY},
+        "mqtt": {"host": "127.0.0.1", "port": broker, "namespace": "home"},
+        "twcmanager": {"config_file": str(twc)},
+    }  # fmt: skip
+    assert "SECRET" not in run.out + run.err
+
+
+def test_namespace_that_twcmanager_has_wrong_is_told(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").write_text(COMPOSE)
+    twc = tmp_path / "config.json"
+    twc.write_text('{"vehicle": {"TeslaMate": {"mqtt_host": "127.0.0.1", "mqtt_prefix": "teslamate"}}}')
+    run = init(
+        home, "--non-interactive", "--from-compose", str(tmp_path), "--from-twcmanager", str(twc), "--mqtt-port",
+        str(free_port()),
+    )  # fmt: skip
+    assert run.code == 1
+    assert 'TWCManager has mqtt_prefix "teslamate"; TeslaMate itself has none' in run.err
+    assert written(home)["mqtt"]["namespace"] == ""
+
+
+def test_what_does_not_work_yet_is_written_and_exit_code_1(home: Path) -> None:
+    run = init(home, "--non-interactive", "--db-host", "127.0.0.1", "--db-port", str(free_port()))
+    assert run.code == 1
+    assert "What to do about connect (refused)" in run.out
+    assert written(home)["database"]["host"] == "127.0.0.1"
+
+
+# -- the file
+
+
+def test_existing_file_is_left_alone_without_force(home: Path) -> None:
+    path = home / ".config" / "tmsync" / "config.toml"
+    path.parent.mkdir(parents=True, mode=0o700)
+    path.write_text("# mine\n")
+    path.chmod(0o644)
+    arguments = ("--non-interactive", "--mqtt-host", "127.0.0.1", "--mqtt-port", str(free_port()))
+    run = init(home, *arguments)
+    assert run.code == 2
+    assert f"{path} exists already" in run.err
+    assert path.read_text() == "# mine\n"
+    assert init(home, *arguments, "--force").code == 1
+    assert written(home)["mqtt"]["host"] == "127.0.0.1"
+    backup = path.with_name("config.toml.backup")
+    assert (backup.read_text(), stat.S_IMODE(backup.stat().st_mode)) == ("# mine\n", 0o600)
+
+
+def test_other_place_and_a_folder_that_is_none(home: Path, tmp_path: Path) -> None:
+    arguments = ("--non-interactive", "--mqtt-host", "127.0.0.1", "--mqtt-port", str(free_port()))
+    path = tmp_path / "elsewhere" / "t.toml"
+    assert init(home, *arguments, "--output", str(path)).code == 1
+    assert tomllib.loads(path.read_text())["mqtt"]["host"] == "127.0.0.1"
+    (tmp_path / "file").write_text("")
+    run = init(home, *arguments, "--output", str(tmp_path / "file" / "t.toml"))
+    assert run.code == 2
+    assert "cannot be written" in run.err
+    assert not home.exists()
+
+
+def test_key_that_no_toml_can_hold(home: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    environ = {
+        b"PATH": os.environb[b"PATH"],
+        b"HOME": str(home).encode(),
+        b"TMSYNC_TESLAMATE_ENCRYPTION_KEY": b"\xff\xfe",
+    }
+    command = [sys.executable, "-m", "tmsync", "init", "--non-interactive", "--db-host", "127.0.0.1"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "TMSYNC_TESLAMATE_ENCRYPTION_KEY_FILE" in done.stderr
+    assert not home.exists()

@@ -1,0 +1,66 @@
+"""Questions and answers on a terminal: on standard error, so that standard output keeps to results."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tmsync.commands import output
+from tmsync.render.text import printable
+
+
+class EndOfAnswers(Exception):
+    """Standard input has ended: nobody is there to answer."""
+
+
+def say(text: str = "") -> None:
+    """Tell something."""
+    output.message(text)
+
+
+def is_possible() -> bool:
+    """Whether somebody sits there."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str, default: str = "", *, shown: str = "") -> str:
+    """A line of text, without the blanks around it; Enter alone takes the default. shown: the default in words."""
+    offered = shown or default
+    _prompt(f"  {question} [{printable(offered)}]: " if offered else f"  {question}: ")
+    line = sys.stdin.readline()
+    if not line:
+        _ended()
+    return line.strip() or default
+
+
+def ask_secret(question: str, *, known: bool = False) -> str:
+    """A line that is not shown while it is typed; empty where Enter alone keeps what is known. Not trimmed."""
+    import getpass
+
+    prompt = f"  {question} (not shown{'; Enter keeps it' if known else ''}): "
+    try:
+        # The stream also takes the line break that ends the hidden line.
+        return getpass.getpass(prompt, sys.stderr)
+    except EOFError:
+        _ended()
+
+
+def choose(question: str, choices: Sequence[tuple[str, str]]) -> str:
+    """One of `choices`, (letter, words); Enter alone takes the first."""
+    words = ", ".join(f"{letter} {what}" for letter, what in choices[1:])
+    while True:
+        answer = ask(f"{question} Enter {choices[0][1]}, {words}").lower()
+        if not answer:
+            return choices[0][0]
+        for letter, _ in choices:
+            if answer == letter:
+                return letter
+
+
+def _prompt(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _ended() -> NoReturn:
+    say()
+    raise EndOfAnswers

@@ -1,0 +1,215 @@
+"""`tmsync init`."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from tmsync.commands import asking, output
+from tmsync.commands.globals import Globals
+from tmsync.commands.options import (
+    DbHost,
+    DbName,
+    DbPort,
+    DbUser,
+    MqttHost,
+    MqttPort,
+    MqttTls,
+    MqttUser,
+    Namespace,
+    Ssl,
+    Timeout,
+    TwcConfigFile,
+    TwcSettingsFile,
+    TwcUrl,
+    database_flags,
+    mqtt_flags,
+    twc_flags,
+)
+from tmsync.core.config.settings import Settings
+from tmsync.core.errors import Cause, ConfigError, ExitCode
+from tmsync.core.paths import expanded
+from tmsync.render.text import printable
+from tmsync.system import SystemClock
+
+
+def init(
+    ctx: typer.Context,
+    from_twcmanager: Annotated[
+        str | None,
+        typer.Option(
+            "--from-twcmanager",
+            metavar="FILE",
+            help="Take over TWCManager's config.json (default /etc/twcmanager/config.json, if it exists).",
+        ),
+    ] = None,
+    from_compose: Annotated[
+        str | None,
+        typer.Option(
+            "--from-compose", metavar="FILE", help="Take over TeslaMate's docker-compose.yml, and the .env beside it."
+        ),
+    ] = None,
+    output_file: Annotated[
+        str | None,
+        typer.Option("--output", metavar="FILE", help="Write here (default ~/.config/tmsync/config.toml)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file; keep it as a backup.")] = False,
+    non_interactive: Annotated[
+        bool,
+        typer.Option(
+            "--non-interactive", help="Ask nothing: flags, files and TMSYNC_... variables say it all (secrets, too)."
+        ),
+    ] = False,
+    host: DbHost = None,
+    port: DbPort = None,
+    name: DbName = None,
+    user: DbUser = None,
+    sslmode: Ssl = None,
+    timeout: Timeout = None,
+    mqtt_host: MqttHost = None,
+    mqtt_port: MqttPort = None,
+    mqtt_user: MqttUser = None,
+    mqtt_tls: MqttTls = None,
+    namespace: Namespace = None,
+    twc_config: TwcConfigFile = None,
+    twc_settings: TwcSettingsFile = None,
+    twc_url: TwcUrl = None,
+) -> None:
+    """Set tmsync up: take over what TWCManager's and TeslaMate's files say, ask for the rest, try every answer.
+
+    Writes a private TOML file (mode 0600), then runs check-db. Secrets are asked for, or come from the environment.
+
+    Example: tmsync init
+
+    Example: tmsync init --from-compose docker-compose.yml
+
+    Example: TMSYNC_DATABASE_PASSWORD_FILE=/run/secrets/db tmsync init --non-interactive --db-host 192.168.1.5
+    """
+    from tmsync.commands.interview import Interview, Sources, read_taken
+    from tmsync.core.setup.takeover import Taken
+    from tmsync.core.setup.write import default_output, refuse_existing
+
+    options: Globals = ctx.obj
+    path = expanded(output_file or options.config_file or default_output(os.environ)).absolute()
+    if not force:
+        refuse_existing(path)
+    if not (non_interactive or asking.is_possible()):
+        raise ConfigError(
+            Cause.USAGE,
+            "init asks questions, and nobody is there to answer: standard input is no terminal",
+            "Run it in a terminal, or with --non-interactive and flags; tmsync init --help tells which.",
+        )
+    if from_twcmanager and twc_config:
+        raise typer.BadParameter("--from-twcmanager and --twc-config name the same file: give one")
+    flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
+    flags |= mqtt_flags(host=mqtt_host, port=mqtt_port, user=mqtt_user, tls=mqtt_tls, namespace=namespace)
+    flags |= twc_flags(_absolute(from_twcmanager or twc_config), _absolute(twc_settings), twc_url)
+    taken = read_taken(expanded(from_compose)) if from_compose else Taken()
+    interview = Interview(Sources(os.environ, flags, taken), SystemClock())
+    if non_interactive:
+        if not options.quiet:
+            interview.tell_taken(bool(from_compose))
+        code = _write(interview.settings, interview.sources.environ, path, force=force)
+        raise typer.Exit(code)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if not from_compose:
+            interview.compose()
+        interview.tell_taken(bool(interview.sources.taken.found))
+        interview.twcmanager()
+        interview.database()
+        interview.broker()
+        _confirm(interview.kept, path)
+    except (KeyboardInterrupt, asking.EndOfAnswers) as ended:
+        asking.say("\ntmsync: nothing was written")
+        if isinstance(ended, KeyboardInterrupt):
+            raise
+        raise typer.Exit(ExitCode.PROBLEM) from None
+    raise typer.Exit(_write(interview.settings, interview.sources.environ, path, force=force))
+
+
+def _confirm(kept: list[str], path: Path) -> None:
+    asking.say()
+    if kept:
+        asking.say("Kept although it does not work yet:")
+        asking.say("\n".join(f"  {printable(line)}" for line in kept))
+    if asking.choose(f"Write {printable(str(path))}?", (("", "writes it"), ("n", "leaves it"))) == "n":
+        raise asking.EndOfAnswers
+
+
+def _write(settings: Settings, environ: Mapping[str, str], path: Path, *, force: bool) -> ExitCode:
+    """Write the file and try what it says; 1 when that does not work yet."""
+    from tmsync.core.config.load import load_settings
+    from tmsync.core.setup.write import as_toml, write_private
+
+    has_database, has_broker = (settings.get(f"{section}.host") is not None for section in ("database", "mqtt"))
+    if not (has_database or has_broker):
+        raise ConfigError(
+            Cause.MISSING_SETTING,
+            "neither database.host nor mqtt.host is known; nothing was written",
+            "Name one: --db-host for the tokens, --mqtt-host for the telemetry.",
+        )
+    backup = write_private(path, as_toml(settings, environ), force=force)
+    asking.say(f"Written: {printable(str(path))}" + (f" (before: {printable(str(backup))})" if backup else ""))
+    _tell_owner(settings, path)
+    # What stands in the file now, and nothing else, is what is tried; only libpq's own variables are looked at besides.
+    written = load_settings(environ={}, config_file=str(path))
+    code = _check_database(written) if has_database else ExitCode.GOOD
+    if has_broker and not _check_broker(written):
+        code = max(code, ExitCode.PROBLEM)
+    _tell_next(path, environ, has_database=has_database, has_broker=has_broker)
+    return code
+
+
+def _check_database(settings: Settings) -> ExitCode:
+    from tmsync.core.postgres.examine import examine
+    from tmsync.render.check_db import render
+    from tmsync.render.console import console
+
+    asking.say("\n$ tmsync check-db")
+    found = examine(settings, None, clock=SystemClock(), environ=os.environ)
+    output.result(render(found, console(sys.stdout)))
+    return found.exit_code
+
+
+def _check_broker(settings: Settings) -> bool:
+    from tmsync.core.setup.trial import try_broker
+
+    problem = try_broker(settings, SystemClock())
+    if problem is None:
+        asking.say(f"\nMQTT: TeslaMate's cars are on the broker at {printable(str(settings.get('mqtt.host')))}.")
+    else:
+        output.problem(problem)
+    return problem is None
+
+
+def _tell_owner(settings: Settings, path: Path) -> None:
+    """Root writes a file that nobody else can read; tell where TWCManager's user is the one to run tmsync."""
+    folder = settings.twcmanager().settings_file.parent
+    if os.geteuid() != 0 or not folder.exists() or not folder.stat().st_uid:
+        return
+    asking.say("TWCManager has a user of its own, who should run tmsync, too. Let that user read the file:")
+    asking.say(f"  chown --reference={printable(str(folder))} {printable(str(path))}")
+
+
+def _tell_next(path: Path, environ: Mapping[str, str], *, has_database: bool, has_broker: bool) -> None:
+    from tmsync.core.setup.write import default_output
+
+    usual = {default_output(environ).absolute(), Path("/etc/tmsync/config.toml")}
+    program = "tmsync" if path in usual else f"tmsync --config {path}"
+    lines = [f"{program} sync-tokens --dry-run"] * has_database + [f"{program} watch-mqtt"] * has_broker
+    asking.say("\nNext:\n" + "\n".join(f"  {printable(line)}" for line in [*lines, f"{program} status"]))
+
+
+def _absolute(text: str | None) -> str | None:
+    """The file as it will be found from any folder."""
+    return str(expanded(text).absolute()) if text else None
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

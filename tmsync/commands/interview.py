@@ -1,0 +1,310 @@
+"""What init asks, in which order, and what is tried after each answer."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tmsync.commands import asking
+from tmsync.core.clock import Clock
+from tmsync.core.config.load import load_settings
+from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
+from tmsync.core.config.settings import Layer, Settings
+from tmsync.core.errors import ConfigError, Problem
+from tmsync.core.postgres.checks import Check, CheckId, Step
+from tmsync.core.setup.compose import find_compose, read_compose
+from tmsync.core.setup.takeover import Taken, differences, take_over
+from tmsync.core.setup.trial import ENTER, OPEN, REACH, Verdict, is_about_namespace, try_broker, try_database
+from tmsync.render.check_db import explain, steps
+from tmsync.render.console import console
+from tmsync.render.text import printable
+
+NONE: Final = "-"
+"""As an answer: there is none."""
+QUESTIONS: Final = {
+    "database.host": "Name or address of the machine with TeslaMate's database (- for none)",
+    "database.port": "Its port",
+    "database.user": "Role",
+    "database.name": "Database",
+    "database.password": "Password (DATABASE_PASS of TeslaMate)",
+    "teslamate.encryption_key": "ENCRYPTION_KEY of TeslaMate",
+    "mqtt.host": "Name or address of the machine with the broker (- for none)",
+    "mqtt.port": "Its port",
+    "mqtt.username": "User (- for none)",
+    "mqtt.password": "Password",
+    "mqtt.namespace": "MQTT_NAMESPACE of TeslaMate (- for none)",
+}
+OPTIONAL: Final = frozenset({"database.host", "mqtt.host", "mqtt.username", "mqtt.namespace"})
+AFTER_FAILURE: Final = (("", "tries again"), ("c", "changes an answer"), ("k", "keeps it and goes on"))
+
+
+class Sources(NamedTuple):
+    """Where values come from besides answers. flags: setting -> value."""
+
+    environ: Mapping[str, str]
+    flags: Mapping[str, object]
+    taken: Taken
+
+
+class Interview:
+    """Everything that is known, and what is asked for the rest. `settings` grows with every answer."""
+
+    settings: Settings
+
+    def __init__(self, sources: Sources, clock: Clock) -> None:
+        self.sources = sources
+        self.clock = clock
+        self.answers: dict[str, object] = {}
+        self.kept: list[str] = []
+        """What was kept although its trial failed."""
+        self.screen = console(sys.stderr)
+        self.merge()
+
+    def merge(self) -> None:
+        """Raises: ConfigError."""
+        sources = self.sources
+        flags = {**sources.flags, **self.answers}
+        self.settings = load_settings(environ=sources.environ, flags=flags, found=sources.taken.found)
+
+    # -- what is at hand
+
+    def compose(self) -> None:
+        """Ask for TeslaMate's docker-compose.yml, where none was named."""
+        found = find_compose(Path.cwd())
+        asking.say("TeslaMate's docker-compose.yml, with its .env beside it, answers most of what follows.")
+        while True:
+            default = found.name if found else ""
+            text = asking.ask("A copy of it here (- for none)", default, shown=default or "none")
+            if text in ("", NONE):
+                return
+            try:
+                self.sources = self.sources._replace(taken=read_taken(Path(text).expanduser()))
+                self.merge()
+            except ConfigError as error:
+                _tell(error.problem)
+            else:
+                return
+
+    def tell_taken(self, compose: bool) -> None:
+        """What was taken over, without asking."""
+        twc = {name: str(value.value) for name, value in self.twcmanagers().items()}
+        if self.settings.twc_config is not None:
+            asking.say(
+                f"TWCManager's {printable(str(self.settings.twc_config.path))}: {_named(twc) or 'nothing in it'}"
+            )
+        if compose:
+            asking.say(
+                f"TeslaMate's docker-compose.yml: {_named([one.name for one, _, _ in self.sources.taken.found])}"
+            )
+        notes = [*self.sources.taken.notes, *differences(self.sources.taken, twc)]
+        if notes:
+            asking.say(steps(notes, self.screen).rstrip("\n"))
+        for warning in self.settings.warnings:
+            _tell(warning)
+
+    def twcmanagers(self) -> dict[str, Any]:
+        """Settings that TWCManager's config.json gives, whatever wins in the end."""
+        alone = load_settings(environ={}, flags={"twcmanager.config_file": self._twc_file()}, found=())
+        return {name: value for name, value in alone.values.items() if value.layer is Layer.TWCMANAGER}
+
+    def _twc_file(self) -> str | None:
+        return str(self.settings.twc_config.path) if self.settings.twc_config else None
+
+    # -- the questions
+
+    def twcmanager(self) -> None:
+        """Where TWCManager is."""
+        _title("TWCManager")
+        if self.settings.twc_config is None and self._is_open("twcmanager.config_file"):
+            self._ask_twc_file()
+        if self.settings.twc_config is None and self._is_open("twcmanager.url"):
+            self._ask_twc_url()
+        self._look_at_twcmanager()
+
+    def _ask_twc_file(self) -> None:
+        while True:
+            text = asking.ask("Its config.json on this machine (- for none)", shown="none")
+            if text in ("", NONE):
+                return
+            self.answers["twcmanager.config_file"] = str(Path(text).expanduser().absolute())
+            try:
+                self.merge()
+            except ConfigError as error:
+                del self.answers["twcmanager.config_file"]
+                self.merge()
+                _tell(error.problem)
+            else:
+                asking.say(f"  Taken over from it: {_named(self.twcmanagers()) or 'nothing'}")
+                return
+
+    def _ask_twc_url(self) -> None:
+        while True:
+            text = asking.ask("Its web control, where it runs on another machine (http://HOST:8080)", shown="none")
+            if text in ("", NONE):
+                return
+            if self._accept(BY_NAME["twcmanager.url"], text):
+                return
+
+    def _look_at_twcmanager(self) -> None:
+        from tmsync.core.twcmanager.presence import Presence, look
+
+        twc = self.settings.twcmanager()
+        sighting = look(twc.settings_file, twc.config.path if twc.config else None, twc.url, timeout=2.0)
+        if twc.config is not None or sighting.presence is Presence.RUNNING:
+            asking.say(f"  TWCManager: {sighting.presence} ({sighting.reason})")
+        if twc.config is not None and twc.config.sync_tokens:
+            asking.say("  Its own syncTokens is on, and it then refuses every other token: set it to false there.")
+
+    def database(self) -> None:
+        """TeslaMate's database: reach it, get in, open the tokens."""
+        _title("TeslaMate's database")
+        if not self._stage(("database.host", "database.port"), lambda: self._climb(REACH)):
+            return
+        self._stage(("database.user", "database.name", "database.password"), lambda: self._climb(ENTER))
+        self._stage(("teslamate.encryption_key",), lambda: self._climb(OPEN))
+
+    def broker(self) -> None:
+        """The broker, and whether cars are there."""
+        _title("MQTT broker, for watch-mqtt and status")
+        names = ("mqtt.host", "mqtt.port", "mqtt.username", "mqtt.password")
+        if self._stage(names, lambda: self._listen(namespace=False)):
+            self._stage(("mqtt.namespace",), lambda: self._listen(namespace=True))
+
+    def _climb(self, rungs: tuple[CheckId, ...]) -> Verdict:
+        return try_database(self.settings, rungs, self.clock, self.sources.environ)
+
+    def _listen(self, *, namespace: bool) -> Verdict:
+        found = try_broker(self.settings, self.clock)
+        if found is not None and is_about_namespace(found) is namespace:
+            return Verdict(failure=as_check(found))
+        if found is not None and namespace:
+            return Verdict(reached=False)
+        return Verdict("TeslaMate's cars are there" if namespace else "the broker lets this host in")
+
+    # -- asking, trying, correcting
+
+    def _stage(self, names: Sequence[str], trial: Callable[[], Verdict]) -> bool:
+        """Ask what is not known, then try; False where the first of `names` was answered with none."""
+        for name in names:
+            if self._is_open(name) and not self._ask(name):
+                return False
+        while True:
+            verdict = trial()
+            if verdict.failure is None:
+                asking.say(f"  ok: {printable(verdict.good)}" if verdict.reached else "  not tried: see above")
+                return True
+            asking.say(explain(verdict.failure, self.screen).rstrip("\n"))
+            answer = asking.choose("What now?", AFTER_FAILURE)
+            if answer == "k":
+                self.kept.append(f"{verdict.failure.id}: {verdict.failure.summary}")
+                return True
+            if answer == "c":
+                for name in names:
+                    if not self._ask(name):
+                        return False
+
+    def _is_open(self, name: str) -> bool:
+        """Whether the question is to be asked: not where something but the default has answered it."""
+        if name == "mqtt.password" and self.settings.get("mqtt.username") is None:
+            return False
+        if name == "database.password" and self._libpq_has_one():
+            return False
+        if name == "mqtt.namespace":
+            # What most have is nothing; a trial that sees no cars brings the question up.
+            return False
+        return self.settings.values[name].layer is Layer.DEFAULT and name not in self.answers
+
+    def _libpq_has_one(self) -> bool:
+        from tmsync.core.postgres.pgpass import find_password
+
+        return find_password(self.settings.database(), self.sources.environ).password is not None
+
+    def _ask(self, name: str) -> bool:
+        """Ask for one setting until its answer is allowed; False when there is to be none of the kind."""
+        setting = BY_NAME[name]
+        if name == "mqtt.password" and self.settings.get("mqtt.username") is None:
+            return True
+        while True:
+            value = self.settings.get(name)
+            if setting.secret:
+                text = asking.ask_secret(QUESTIONS[name], known=value is not None)
+                if not text and value is not None:
+                    return True
+            else:
+                text = asking.ask(QUESTIONS[name], self._offered(name, value))
+            if (text == NONE or not text) and name in OPTIONAL:
+                return self._none(name)
+            if self._accept(setting, text):
+                return True
+
+    def _offered(self, name: str, value: object) -> str:
+        """What Enter alone takes."""
+        if value is None and name == "mqtt.host":
+            # Both run on one machine, most of the time.
+            value = self.settings.get("database.host")
+        return "" if value is None else str(value)
+
+    def _none(self, name: str) -> bool:
+        """The answer was: none."""
+        if name == "mqtt.namespace":
+            self.answers[name] = ""
+        else:
+            self._forget(name)
+        self.merge()
+        value = self.settings.values[name]
+        if value.value:
+            asking.say(f"  {printable(value.origin)} gives it all the same: take it out there.")
+        return not name.endswith(".host")
+
+    def _forget(self, name: str) -> None:
+        sources = self.sources
+        variable = BY_NAME[name].env
+        self.answers.pop(name, None)
+        self.sources = sources._replace(
+            taken=sources.taken._replace(found=tuple(one for one in sources.taken.found if one[0].name != name)),
+            environ={key: text for key, text in sources.environ.items() if key != variable},
+            flags={key: value for key, value in sources.flags.items() if key != name},
+        )
+
+    def _accept(self, setting: Setting, text: str) -> bool:
+        if setting.name in ("database.host", "mqtt.host") and text in self.sources.taken.container_names:
+            asking.say(f"  {printable(text)} is a container's name: it means nothing outside Docker.")
+            return False
+        try:
+            from_text(setting, text)
+        except BadValue as error:
+            asking.say(f"  That is not allowed. It takes: {error}.")
+            return False
+        self.answers[setting.name] = text
+        self.merge()
+        return True
+
+
+def read_taken(path: Path) -> Taken:
+    """What TeslaMate's docker-compose.yml says.
+
+    Raises: ConfigError.
+    """
+    compose = read_compose(path)
+    taken = take_over(compose)
+    told = tuple(Step(f"{warning.message}. {warning.hint}") for warning in compose.warnings)
+    return taken._replace(notes=taken.notes + told)
+
+
+def as_check(found: Problem) -> Check:
+    """A broker's problem in the form of a check, so that it is shown alike."""
+    from tmsync.core.postgres.checks import Status
+
+    return Check(CheckId.CONNECT, Status.FAIL, found.message, found.cause, "", (Step(found.hint),))
+
+
+def _title(text: str) -> None:
+    asking.say(f"\n{text}")
+
+
+def _tell(found: Problem) -> None:
+    asking.say(f"  {printable(found.message)}\n  {printable(found.hint)}")
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,124 @@
+"""What is configured: every setting with its value and origin, and what each command still lacks."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tmsync.core.config.schema import SETTINGS, Setting
+from tmsync.core.config.settings import Layer, Settings
+from tmsync.core.errors import Problem
+from tmsync.core.secret import MASK, Secret
+
+LAYER_WORDS: Final = {
+    Layer.DEFAULT: "default",
+    Layer.TWCMANAGER: "TWCManager's config.json",
+    Layer.TOML: "configuration file",
+    Layer.ENVIRONMENT: "environment",
+    Layer.FLAG: "flag",
+}
+LAYER_NAMES: Final = {
+    Layer.DEFAULT: "default",
+    Layer.TWCMANAGER: "twcmanager",
+    Layer.TOML: "toml",
+    Layer.ENVIRONMENT: "environment",
+    Layer.FLAG: "flag",
+}
+DATABASE: Final = ("database.host", "database.password", "teslamate.encryption_key")
+NEEDS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "check-db": (DATABASE,),
+    "sync-tokens": (DATABASE,),
+    "watch-mqtt": (("mqtt.host",),),
+    "status": (DATABASE, ("mqtt.host",)),
+}
+"""Command -> its parts, each with the settings it needs, the indispensable one first: a server that trusts this host
+wants no password, and the first checks want no key. A command can run when one of its parts can."""
+
+
+class Row(NamedTuple):
+    """One setting. A secret's `value` is a mask, None where it is not set."""
+
+    setting: Setting
+    value: Any
+    layer: Layer
+    origin: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's entry."""
+        return {
+            "name": self.setting.name,
+            "value": list(self.value) if isinstance(self.value, tuple) else self.value,
+            "set": self.value is not None,
+            "secret": self.setting.secret,
+            "layer": LAYER_NAMES[self.layer],
+            "origin": self.origin,
+        }
+
+
+class Readiness(NamedTuple):
+    """Whether a command can run, and which of the settings it is usually given are not there."""
+
+    ready: bool
+    missing: tuple[str, ...]
+
+
+class Survey(NamedTuple):
+    """The whole configuration."""
+
+    config_path: Path | None
+    twc_path: Path | None
+    rows: tuple[Row, ...]
+    commands: Mapping[str, Readiness]
+    warnings: tuple[Problem, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's fields, without command and version."""
+        return {
+            "ok": True,
+            "config_file": str(self.config_path) if self.config_path else None,
+            "twcmanager_config_file": str(self.twc_path) if self.twc_path else None,
+            "settings": [row.as_json() for row in self.rows],
+            "commands": {
+                name: {"ready": found.ready, "missing": list(found.missing)} for name, found in self.commands.items()
+            },
+            "warnings": [warning.as_json() for warning in self.warnings],
+            "error": None,
+        }
+
+
+def survey(settings: Settings, environ: Mapping[str, str]) -> Survey:
+    """Look at everything; contacts nothing. environ: for libpq's own password, which counts as one."""
+    rows = tuple(_row(setting, settings, environ) for setting in SETTINGS)
+    given = {row.setting.name for row in rows if row.value is not None}
+    commands = {name: _readiness(parts, given) for name, parts in NEEDS.items()}
+    twc_path = settings.twc_config.path if settings.twc_config else None
+    return Survey(_absolute(settings.config_path), twc_path, rows, commands, settings.warnings)
+
+
+def _row(setting: Setting, settings: Settings, environ: Mapping[str, str]) -> Row:
+    value, layer, origin = settings.values[setting.name]
+    if setting.name == "database.password" and value is None:
+        found = _libpq_password(settings, environ)
+        if found:
+            return Row(setting, MASK, Layer.ENVIRONMENT, found)
+    return Row(setting, MASK if isinstance(value, Secret) else value, layer, origin)
+
+
+def _libpq_password(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Where libpq finds a password by itself; empty where it does not."""
+    from tmsync.core.postgres.pgpass import find_password
+
+    if environ.get("PGPASSWORD"):
+        return "PGPASSWORD"
+    if settings.get("database.host") is None or find_password(settings.database(), environ).password is None:
+        return ""
+    return environ.get("PGPASSFILE") or "~/.pgpass"
+
+
+def _readiness(parts: tuple[tuple[str, ...], ...], given: set[str]) -> Readiness:
+    missing = tuple(name for part in parts for name in part if name not in given)
+    return Readiness(any(part[0] in given for part in parts), missing)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return Path(os.path.abspath(path)) if path else None  # noqa: PTH100 - a symbolic link stays what it is

@@ -1,0 +1,64 @@
+"""Trials of what was answered: does the database let us in, does the broker, and are cars there?"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from tmsync.core.clock import Clock
+from tmsync.core.config.settings import Settings
+from tmsync.core.errors import BrokerError, Cause, Problem
+from tmsync.core.postgres.checks import Check, CheckId, Diagnosis, Status
+
+REACH: Final = (CheckId.CONFIG, CheckId.RESOLVE, CheckId.CONNECT, CheckId.PROTOCOL, CheckId.TLS)
+ENTER: Final = (CheckId.PG_HBA, CheckId.LOGIN, CheckId.SCHEMA, CheckId.TOKENS)
+OPEN: Final = (CheckId.DECRYPT,)
+
+
+class Verdict(NamedTuple):
+    """A trial's outcome. failure: what is to blame; reached: whether the trial came as far as this question."""
+
+    good: str = ""
+    failure: Check | None = None
+    reached: bool = True
+
+
+def try_database(settings: Settings, rungs: tuple[CheckId, ...], clock: Clock, environ: Mapping[str, str]) -> Verdict:
+    """Climb check-db's ladder; only `rungs` are judged, since what comes after them has not been asked for yet."""
+    from tmsync.core.postgres.doctor import diagnose
+
+    found = diagnose(settings, clock=clock, environ=environ)
+    failure = found.failure
+    if failure is not None and failure.id in rungs:
+        return Verdict(failure=failure)
+    order = [check.id for check in found.checks]
+    if failure is not None and order.index(failure.id) < order.index(rungs[0]):
+        return Verdict(reached=False)
+    return Verdict(good="; ".join(_good(found, rungs)))
+
+
+def _good(found: Diagnosis, rungs: tuple[CheckId, ...]) -> list[str]:
+    """What the rungs said, without those that only repeat."""
+    telling = {CheckId.CONNECT, CheckId.PROTOCOL, CheckId.LOGIN, CheckId.DECRYPT}
+    passed = (Status.PASS, Status.WARN)
+    return [check.summary for check in found.checks if check.id in rungs and check.id in telling
+            and check.status in passed]  # fmt: skip
+
+
+def try_broker(settings: Settings, clock: Clock) -> Problem | None:
+    """Connect and look for cars; None when there are some.
+
+    The causes are watch-mqtt's; with no-vehicles the broker itself is all right.
+    """
+    from tmsync.core.telemetry.live import Live, rules_of
+
+    try:
+        with Live(settings.mqtt(), rules_of(settings), clock) as live:
+            live.wait_connected()
+            live.wait_settled()
+            return None if len(live.watch) else live.explore()
+    except BrokerError as error:
+        return error.problem
+
+
+def is_about_namespace(found: Problem) -> bool:
+    """Whether the broker lets us in, and shows no cars where we look."""
+    return found.cause is Cause.NO_VEHICLES

@@ -1,0 +1,141 @@
+"""The configuration file: private from its first byte, whole or not at all, never over another unasked."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tmsync.core.config.schema import BY_NAME, FILE_SUFFIX, SECTIONS, SETTINGS
+from tmsync.core.config.settings import Layer, Settings
+from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.paths import expanded
+from tmsync.core.replace import sync_folder, write_beside
+from tmsync.core.secret import Secret
+
+MARKER: Final = ".tmsync-config-"
+HEAD: Final = "# tmsync's configuration, written by tmsync init. tmsync config shows what comes of it.\n"
+PRIVATE: Final = 0o600
+
+
+def default_output(environ: Mapping[str, str]) -> Path:
+    """Where tmsync will look for it: $TMSYNC_CONFIG, else the user's own place."""
+    if environ.get("TMSYNC_CONFIG"):
+        return expanded(environ["TMSYNC_CONFIG"])
+    home = environ.get("HOME") or str(expanded("~"))
+    return Path(environ.get("XDG_CONFIG_HOME") or f"{home}/.config") / "tmsync" / "config.toml"
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises: ConfigError when there is something at `path` already."""
+    if os.path.lexists(path):
+        raise ConfigError(
+            Cause.BAD_VALUE,
+            f"{path} exists already; nothing was written",
+            "--force replaces it (the old one stays as a backup); --output FILE writes elsewhere.",
+        )
+
+
+def as_toml(settings: Settings, environ: Mapping[str, str]) -> str:
+    """The text of a file that says what `settings` say beyond the defaults.
+
+    A secret that came from a file stays there: the file is named, by its absolute path.
+    Raises: ConfigError for a secret that no TOML can hold.
+    """
+    import tomli_w
+
+    tables: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for setting in SETTINGS:
+        value, layer, origin = settings.values[setting.name]
+        # What hangs on TWCManager's config.json is worked out anew at every run.
+        derived = layer is Layer.TWCMANAGER and setting.section == "twcmanager"
+        if value is None or layer is Layer.DEFAULT or derived:
+            continue
+        table, key = tables[setting.section], setting.key
+        if setting.section == "health" and "." in key:
+            group, _, key = key.partition(".")
+            table = table.setdefault(group, {})
+        if setting.secret and origin == setting.env + FILE_SUFFIX.upper():
+            key, value = key + FILE_SUFFIX, str(expanded(environ[origin]).absolute())
+        table[key] = _plain(setting.name, value)
+    return HEAD + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    text = value.reveal() if isinstance(value, Secret) else value
+    if isinstance(text, str):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ConfigError(
+                Cause.BAD_VALUE,
+                f"{name} holds bytes that are no UTF-8, which a TOML file cannot hold",
+                f"Put it into a file of its own and name that with {BY_NAME[name].env}_FILE.",
+            ) from None
+    return text
+
+
+def write_private(path: Path, text: str, *, force: bool) -> Path | None:
+    """Write the file with mode 0600; folders that are missing are made with 0700. The backup of a replaced one.
+
+    Raises: ConfigError when it exists and `force` is not given, or cannot be written.
+    """
+    if not force:
+        refuse_existing(path)
+    try:
+        path = path.resolve() if path.is_symlink() else path
+        _make_folder(path.parent)
+        like = _private(path.stat()) if path.exists() else None
+        temporary = write_beside(path, text.encode("utf-8"), like, MARKER)
+        try:
+            backup = _put_in_place(temporary, path, force=force)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        sync_folder(path.parent)
+    except OSError as error:
+        raise ConfigError(
+            Cause.UNREADABLE_FILE,
+            f"{path} cannot be written: {error.strerror or error}",
+            "Name another place with --output, or run tmsync init as a user who may write there.",
+        ) from None
+    return backup
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700)
+
+
+def _private(found: os.stat_result) -> os.stat_result:
+    """The same owner and group, for nobody else to read."""
+    return os.stat_result((0o100000 | PRIVATE, *tuple(found)[1:10]))
+
+
+def _put_in_place(temporary: Path, path: Path, *, force: bool) -> Path | None:
+    if not force:
+        try:
+            # Fails where somebody else has made the file meanwhile, which a rename would not.
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            refuse_existing(path)
+        except OSError:
+            # A file system without links.
+            refuse_existing(path)
+            temporary.rename(path)
+        return None
+    backup = None
+    if path.exists():
+        backup = path.with_name(f"{path.name}.backup")
+        backup.unlink(missing_ok=True)
+        try:
+            # A second name, so that there is a whole file at `path` at every moment.
+            backup.hardlink_to(path)
+        except OSError:
+            path.rename(backup)
+        backup.chmod(PRIVATE)
+    temporary.rename(path)
+    return backup

