@@ -1,0 +1,1 @@
+"""Hours of simulated traffic through real servers: `python -m tests.soak.run` (`make soak`)."""

@@ -1,0 +1,193 @@
+"""What watch-mqtt may say of a car at a moment, worked out from what TeslaMate sent and from what was done to it.
+
+It knows nothing of tmsync's own judgement: only the contract's table of thresholds and verdicts. Delays are unknown, so
+it answers with every verdict that may be right; `SLACK_S` is how long a message or an answer may be under way.
+"""
+
+import bisect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+SLACK_S = 2.0
+WITNESS_S = 60.0
+"""watch-mqtt asks the second witnesses once a minute."""
+STALE_AFTER = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
+LATE_AFTER = {"online": 140, "charging": 100, "driving": 95, "asleep": 110, "offline": 110}
+RECOVER_AFTER = 120
+SOURCES = {
+    "waiting": "undecided",
+    "fresh": "TeslaMate",
+    "late": "TeslaMate",
+    "quiet": "TeslaMate",
+    "stale": "TeslaAPI",
+    "unhealthy": "TeslaAPI",
+}
+Entry = tuple[float, Any]
+"""When, in seconds of running time, and what."""
+TRUSTED = {"waiting", "fresh", "late", "quiet"}
+
+
+def thresholds(speed: float) -> dict[str, str]:
+    """The settings that fit a TeslaMate that lives `speed` times as fast."""
+    scaled = {f"TMSYNC_HEALTH_LATE_AFTER_{state.upper()}": LATE_AFTER[state] / speed for state in LATE_AFTER}
+    scaled |= {f"TMSYNC_HEALTH_STALE_AFTER_{state.upper()}": STALE_AFTER[state] / speed for state in STALE_AFTER}
+    scaled["TMSYNC_HEALTH_RECOVER_AFTER"] = RECOVER_AFTER / speed
+    return {name: str(round(seconds, 3)) for name, seconds in scaled.items()}
+
+
+@dataclass
+class Span:
+    """From `begin` to `end`, seconds of running time; None while it lasts."""
+
+    begin: float
+    end: float | None = None
+
+    def holds(self, moment: float) -> bool:
+        return self.begin <= moment and (self.end is None or moment <= self.end)
+
+
+@dataclass
+class CarDiary:
+    """What TeslaMate sent of one car, and when; moments in order."""
+
+    states: list[Entry] = field(default_factory=list)
+    beats: list[Entry] = field(default_factory=list)
+
+
+class Diary:
+    """All that happened. Written by several threads; entries are only ever appended."""
+
+    def __init__(self, speed: float, *, witness: bool) -> None:
+        self.speed = speed
+        self.witness = witness
+        self.cars: dict[int, CarDiary] = {}
+        self.cuts: list[Span] = []
+        """When messages may have been lost or late: broker restarts, cut connections, stalls of this machine."""
+        self.deaths: list[Span] = []
+        self.messages = 0
+
+    def note(self, topic: str, payload: bytes, retained: bool, at: float) -> None:
+        """TeslaMate sends a message."""
+        self.messages += 1
+        *_, car_id, key = topic.split("/")
+        car = self.cars.setdefault(int(car_id), CarDiary())
+        if key == "state":
+            if not car.states or car.states[-1][1] != payload.decode():
+                car.states.append((at, payload.decode()))
+        elif key == "healthy" and payload and not retained:
+            car.beats.append((at, payload == b"true"))
+
+    def allowed(self, car_id: int, at: float) -> set[str]:
+        """Every verdict that may be right at `at`, or was within the slack before."""
+        car = self.cars[car_id]
+        beats = _before(car.beats, at)
+        sure_beats = [moment for moment, _ in _sure(beats, at - 2 * SLACK_S, self._cut)]
+        newest_sure = next(iter(sure_beats), None)
+        least, most = self._silence(car, at, newest_sure)
+        found: set[str] = set()
+        states = list(self._states(car, at))
+        for state in states:
+            found |= self._by_state(state, least, most, at, newest_sure)
+        if newest_sure is None:
+            found.add("waiting")
+        if self._may_be_unhealthy(car, at):
+            found.add("unhealthy")
+        if self._must_be_unhealthy(car, at):
+            found -= TRUSTED
+        if all(state not in STALE_AFTER for state in states) and self._surely_gone(at):
+            found = {"stale"}
+        return found
+
+    # -- inside
+
+    def _cut(self, moment: float) -> Span | None:
+        """The interruption in which a message sent at `moment` may have been lost or kept back."""
+        for span in reversed(self.cuts):
+            if span.end is not None and span.end + SLACK_S < moment:
+                return None
+            if Span(span.begin - SLACK_S, None if span.end is None else span.end + SLACK_S).holds(moment):
+                return span
+        return None
+
+    def _latest_arrival(self, moment: float) -> float:
+        span = self._cut(moment)
+        if span is None:
+            return moment + SLACK_S
+        return float("inf") if span.end is None else span.end + 2 * SLACK_S
+
+    def _silence(self, car: CarDiary, at: float, newest_sure: float | None) -> tuple[float, float]:
+        """The least and the most that it may have been, in seconds."""
+        anchors = [moment for moment, _ in (*_before(car.beats, at)[-40:], *_before(car.states, at)[-8:])]
+        newest = max((min(self._latest_arrival(moment), at) for moment in anchors), default=at)
+        sure_state = next((moment for moment, _ in _sure(_before(car.states, at), at - 2 * SLACK_S, self._cut)), 0.0)
+        return max(0.0, at - SLACK_S - newest), at - max(newest_sure or 0.0, sure_state)
+
+    def _states(self, car: CarDiary, at: float) -> Iterator[str]:
+        """The states that watch-mqtt may believe in, newest first: all back to the newest it surely knows."""
+        for moment, state in reversed(_before(car.states, at)):
+            yield state
+            if self._latest_arrival(moment) + SLACK_S <= at:
+                return
+
+    def _by_state(self, state: str, least: float, most: float, at: float, newest_sure: float | None) -> set[str]:
+        gone = self._may_be_gone(at, newest_sure)
+        if state not in STALE_AFTER:
+            return {"quiet", "stale"} if gone else {"quiet"}
+        late, stale = LATE_AFTER[state] / self.speed, STALE_AFTER[state] / self.speed
+        found = set()
+        if least < late:
+            found.add("fresh")
+        if most >= late and least < stale:
+            found.add("late")
+        if most >= (late if gone else stale):
+            found.add("stale")
+        return found
+
+    def _may_be_gone(self, at: float, newest_sure: float | None) -> bool:
+        for span in self.deaths:
+            over = span.end is not None and (
+                at > span.end + WITNESS_S + 2 * SLACK_S or (newest_sure or 0.0) > span.end + SLACK_S
+            )
+            if self.witness and span.begin <= at and not over:
+                return True
+        return False
+
+    def _surely_gone(self, at: float) -> bool:
+        """Two rounds of questions: a restart of the database in between excuses TeslaMate once."""
+        ripe = [span for span in self.deaths if span.begin + 2 * WITNESS_S + 2 * SLACK_S <= at]
+        return self.witness and any(span.holds(at) for span in ripe)
+
+    def _may_be_unhealthy(self, car: CarDiary, at: float) -> bool:
+        last = next((moment for moment, healthy in reversed(_before(car.beats, at)) if not healthy), None)
+        if last is None:
+            return False
+        better = next((m for m, healthy in car.beats[_index(car.beats, last) :] if healthy and not self._cut(m)), None)
+        return better is None or at <= better + RECOVER_AFTER / self.speed + 2 * SLACK_S
+
+    def _must_be_unhealthy(self, car: CarDiary, at: float) -> bool:
+        sure = _sure(_before(car.beats, at), at - 2 * SLACK_S, self._cut)
+        last = next((moment for moment, healthy in sure if not healthy), None)
+        if last is None:
+            return False
+        better = next((moment for moment, healthy in car.beats[_index(car.beats, last) :] if healthy), None)
+        return better is None or at < better + RECOVER_AFTER / self.speed - SLACK_S
+
+
+def _index(entries: list[Entry], moment: float) -> int:
+    return bisect.bisect_left(entries, moment, key=_moment)
+
+
+def _before(entries: list[Entry], at: float) -> list[Entry]:
+    """The entries up to `at`, as many as matter."""
+    end = bisect.bisect_right(entries, at, key=_moment)
+    return entries[max(0, end - 200) : end]
+
+
+def _moment(entry: Entry) -> float:
+    return entry[0]
+
+
+def _sure(entries: list[Entry], until: float, cut: Callable[[float], Span | None]) -> Iterator[Entry]:
+    """Newest first: those that were sent by `until` and surely arrived."""
+    return (entry for entry in reversed(entries) if entry[0] <= until and cut(entry[0]) is None)
