@@ -47,7 +47,7 @@ def lease(path: Path) -> Iterator[Lease]:
 
     Raises: OSError when the file cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         taken = _take(descriptor)
         try:

@@ -76,6 +76,22 @@ def write_beside(path: Path, data: bytes, like: os.stat_result | None, marker: s
     return temporary
 
 
+def is_ours(path: Path, beside: Path) -> bool:
+    """Whether one we trust made the file: this user, root, or the owner of the folder or of the file `beside`, whom
+    `write_beside` gives its files to. In a folder that others may write to, somebody else could have planted a file, or
+    a link to one, under a name that looks like ours.
+    """
+    trusted = {os.geteuid(), 0}
+    for owned in (path.parent, beside):
+        with suppress(OSError):
+            trusted.add(owned.lstat().st_uid)
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid in trusted
+
+
 def _give_to_folder_owner(folder: Path, descriptor: int) -> None:
     if os.geteuid() == 0:
         owner = folder.stat()

@@ -29,10 +29,13 @@ from tmsync.core.paths import expanded
 from tmsync.core.secret import Secret
 from tmsync.core.twcmanager.config_file import TwcConfig, read_twc_config
 
+HUGE: Final = 10**18
+"""Integers beyond are not spelt out: Python refuses to, from 4300 digits on."""
 MANY_NAMES: Final = 25
 """More allowed names than this are told by their sections."""
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
-MAX_TOML_BYTES: Final = 1 << 20
+MAX_TOML_BYTES: Final = 32 * 1024
+"""Ten times what all settings need; what a dotted key costs grows with the square of its length, and faster."""
 # No settings: TMSYNC_CONFIG and other names without a section, and what Kubernetes sets for a service named tmsync.
 _LEFT_ALONE: Final = re.compile(r"TMSYNC_(?:[^_]*|SERVICE_.*|PORT_.*)")
 
@@ -127,7 +130,8 @@ class _Loader:
             data = tomllib.loads(raw.decode("utf-8"))
         except UnicodeDecodeError:
             raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", "TOML files are UTF-8.") from None
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            # Beyond its own error: of int(), whose limit is 4300 digits, and of too deep a nesting.
             raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not valid TOML: {error}", "Mend that line.") from None
         trace.say(f"configuration file {path}")
         holds_secret = False
@@ -301,7 +305,8 @@ def _wrong_type(name: str, where: str, what: str) -> ConfigError:
 
 
 def _bad_value(setting: Setting, where: str, value: object, what: str) -> ConfigError:
-    shown = "the value (not shown)" if setting.secret else _shown(str(value))
+    huge = isinstance(value, int) and abs(value) > HUGE
+    shown = "the value (not shown)" if setting.secret else "a huge number" if huge else _shown(str(value))
     named = where if where in (setting.flag, setting.env) else f"{where}: {setting.name}"
     return ConfigError(Cause.BAD_VALUE, f"{named}: {shown} is not allowed", f"It takes: {what}.")
 

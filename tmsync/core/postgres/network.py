@@ -7,9 +7,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from tmsync.core.errors import Cause
+
+T = TypeVar("T")
 
 TIMEOUT: Final = frozenset({errno.ETIMEDOUT})
 REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT})
@@ -53,7 +55,7 @@ def resolve(host: str, port: int, timeout: float) -> list[Address]:
         path = f"{host}/.s.PGSQL.{port}"
         return [Address(socket.AF_UNIX, "\0" + path[1:] if host.startswith("@") else path, path)]
     found: dict[str, Address] = {}
-    rows = _within(timeout, lambda: _lookup(host, port)) if is_name(host) else _lookup(host, port)
+    rows = _ask_within(timeout, host, port) if is_name(host) else _lookup(host, port)
     for family, _, _, _, sockaddr in rows:
         found.setdefault(str(sockaddr[0]), Address(family, sockaddr, str(sockaddr[0])))
     return list(found.values())
@@ -63,23 +65,39 @@ def _lookup(host: str, port: int) -> list[Any]:
     return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
 
-def _within(timeout: float, work: Callable[[], list[Any]]) -> list[Any]:
-    outcome: list[list[Any] | OSError | UnicodeError] = []
+def _ask_within(timeout: float, host: str, port: int) -> list[Any]:
+    try:
+        return within(timeout, lambda: _lookup(host, port))
+    except Overdue:
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer from the name service within {timeout:g} s") from None
+
+
+class Overdue(Exception):
+    """Nothing came of it in time."""
+
+
+def within(timeout: float, work: Callable[[], T]) -> T:
+    """The result of `work`, which knows no limit of its own; it is left to itself after `timeout` seconds.
+
+    Raises: Overdue, and whatever `work` raises.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
 
     def run() -> None:
         try:
-            outcome.append(work())
-        except (OSError, UnicodeError) as error:
-            outcome.append(error)
+            results.append(work())
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(timeout)
-    if not outcome:
-        raise TimeoutError(errno.ETIMEDOUT, f"no answer from the name service within {timeout:g} s")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
+    if errors:
+        raise errors[0]
+    if not results:
+        raise Overdue
+    return results[0]
 
 
 def dial(addresses: list[Address], timeout: float, monotonic: Callable[[], float] = time.monotonic) -> list[Dialled]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, StoreError
-from tmsync.core.postgres.network import is_name, resolve
+from tmsync.core.postgres.network import Overdue, is_name, resolve, within
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -106,10 +106,11 @@ def connect(target: DatabaseSettings) -> Session:
     """
     import psycopg2
 
+    addresses = 1
     try:
         # libpq would wait for the name service without any limit.
         if is_name(target.host):
-            resolve(target.host, target.port, target.connect_timeout)
+            addresses = len(resolve(target.host, target.port, target.connect_timeout))
     except (OSError, UnicodeError):
         raise psycopg2.OperationalError(f"could not resolve {target.host}") from None
     arguments: dict[str, Any] = {
@@ -125,6 +126,11 @@ def connect(target: DatabaseSettings) -> Session:
         arguments["password"] = target.password.reveal()
     if target.sslrootcert is not None:
         arguments["sslrootcert"] = target.sslrootcert
-    conn = psycopg2.connect(**arguments)
+    # libpq's limit is for each address, and ends with the login; psycopg2 may still ask the server for something then.
+    limit = arguments["connect_timeout"] * (addresses + 1)
+    try:
+        conn = within(limit, lambda: psycopg2.connect(**arguments))
+    except Overdue:
+        raise psycopg2.OperationalError(f"the server does not finish the login within {limit} s") from None
     conn.autocommit = True
     return Session(conn, target.connect_timeout)

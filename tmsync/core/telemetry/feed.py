@@ -30,6 +30,8 @@ RETRY_MOST_S: Final = 30.0
 WAIT_S: Final = 0.25
 BATCH: Final = 64
 """Packets read per look at the socket."""
+MAX_PACKET_BYTES: Final = 1 << 20
+"""TeslaMate's largest message is far below; the protocol would allow a broker to send 256 MiB in one."""
 QOS: Final = 0
 """What comes live is repeated with the next summary; acknowledging it would only make the broker keep queues."""
 
@@ -111,6 +113,8 @@ class Feed:
             return diagnosis.of_exception(error, self.target)
         try:
             self._listen(client)
+        except Exception as error:  # noqa: BLE001 - paho takes packets apart unchecked; nothing may end this thread
+            trace.say(f"the broker sent what is no MQTT ({type(error).__name__})")
         finally:
             self._close(client)
         if self._refusal is not None:
@@ -145,7 +149,7 @@ class Feed:
     def _read(self, client: "Client") -> bool:
         for _ in range(BATCH):
             before = self._received
-            if client.loop_read() != 0:
+            if client.loop_read() != 0 or self._refusal is not None or _announced(client) > MAX_PACKET_BYTES:
                 return False
             if self._received == before:
                 return True
@@ -168,6 +172,8 @@ class Feed:
             client_id=f"tmsync-{os.urandom(8).hex()}",
             clean_session=True,
             protocol=MQTTv311,
+            # Else paho opens a second connection by itself to a broker that wants another version.
+            reconnect_on_failure=False,
         )
         client.connect_timeout = ANSWER_S
         if target.username is not None or target.password is not None:
@@ -179,6 +185,8 @@ class Feed:
         return client
 
     def _connected(self, client: "Client", _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if self._accepted:
+            raise _Nonsense
         if reason.is_failure:
             self._refusal = diagnosis.of_refusal(reason.value, str(reason), self.target)
             return
@@ -194,6 +202,16 @@ class Feed:
         except UnicodeDecodeError:
             return
         self._on_message(topic, message.payload, message.retain)
+
+
+class _Nonsense(Exception):
+    """The broker does what no broker may: it accepts a connection twice."""
+
+
+def _announced(client: "Client") -> int:
+    """How many bytes the packet that is under way shall have; paho itself knows no limit, and no public name for it."""
+    under_way: dict[str, int] = getattr(client, "_in_packet", {})
+    return under_way.get("remaining_length", 0)
 
 
 def _pending(sock: Any) -> bool:

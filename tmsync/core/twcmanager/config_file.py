@@ -5,13 +5,21 @@ dropped, tabs become spaces, and everything after a `#` is cut, inside quotes to
 """
 
 import json
+import os
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, ConfigError, Problem
 
+if TYPE_CHECKING:
+    import yaml
+
 MAX_BYTES: Final = 256 * 1024
 """A config.json beyond this is not one; bounds what a hostile file can cost."""
+MAX_ALIASES: Final = 100
+MAX_MERGED: Final = 1000
+"""Keys of one YAML mapping once others are merged into it. Both bound what a file can grow to in memory."""
+MAX_INTEGER_CHARS: Final = 64
 
 
 class TwcConfig(NamedTuple):
@@ -47,7 +55,7 @@ def read_twc_config(path: Path) -> TwcConfig:
     """
     try:
         with path.open("rb") as file:
-            mode = path.stat().st_mode
+            mode = os.fstat(file.fileno()).st_mode
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(
@@ -107,15 +115,42 @@ def _yaml_float(literal: str) -> float:
     return float(literal)
 
 
+def _bounded_loader() -> "type[yaml.SafeLoader]":
+    """YAML's safe loader, for a file that may want to fill the memory: see the limits above."""
+    import yaml
+
+    class Bounded(yaml.SafeLoader):
+        aliases = 0
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            self.aliases += self.check_event(yaml.AliasEvent)
+            if self.aliases > MAX_ALIASES:
+                raise yaml.YAMLError
+            return super().compose_node(parent, index)
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            super().flatten_mapping(node)
+            if len(node.value) > MAX_MERGED:
+                raise yaml.YAMLError
+
+        def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+            if len(node.value) > MAX_INTEGER_CHARS:
+                raise yaml.YAMLError
+            return super().construct_yaml_int(node)
+
+    Bounded.add_constructor("tag:yaml.org,2002:int", Bounded.construct_yaml_int)
+    return Bounded
+
+
 def _parse_yaml(path: Path, text: str, cuts: list[int]) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _bounded_loader())  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         what = error.problem or "syntax error"
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - PyYAML lets through what int(), a look-up or a failed match raise
         line, what = 1, "not readable as YAML"
     hint = "Mend the file; TWCManager cannot read it either."
     if cuts:

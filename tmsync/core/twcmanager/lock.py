@@ -63,7 +63,12 @@ def _acquire(path: Path, clock: Clock) -> int:
 
 
 def _open(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        # Not made by us: it stays whose it is, since it may be another name of any file of root's.
+        return os.open(path, flags, 0o600)
     if os.geteuid() == 0:
         # A lock that root left behind must not shut out the user TWCManager runs as.
         folder = path.parent.stat()
@@ -74,7 +79,7 @@ def _open(path: Path) -> int:
 
 def _still_there(path: Path, descriptor: int) -> bool:
     try:
-        there, held = path.stat(), os.fstat(descriptor)
+        there, held = path.lstat(), os.fstat(descriptor)
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)

@@ -3,6 +3,7 @@
 Source: TWCManager lib/TWCManager/TWCMaster.py (loadSettings, saveSettings), lib/TWCManager/Vehicle/TeslaAPI.py.
 """
 
+import errno
 import json
 import os
 import stat
@@ -17,6 +18,7 @@ EXPIRY: Final = "carApiTokenExpireTime"
 OUR_NANOSECONDS: Final = 515_273_849
 """Fraction of a second in the time of a file that tmsync wrote. While it stands, TWCManager has saved nothing since."""
 MAX_BYTES: Final = 64 << 20
+NO_FILE: Final = ("it is no regular file", "Name TWCManager's settings.json with --twc-settings.")
 RUN_AS: Final = "Run tmsync as the user TWCManager runs as (sudo -u twcmanager tmsync sync-tokens), or as root."
 
 
@@ -70,20 +72,22 @@ class Snapshot(NamedTuple):
 
 
 def read_raw(path: Path) -> tuple[bytes, os.stat_result | None]:
-    """Content and status; without a file nothing and None.
+    """Content and status; without a file nothing and None. path: no symbolic link, which could lead anywhere.
 
     Raises: DeliveryError (settings-unreadable).
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return b"", None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _unreadable(path, *NO_FILE) from None
         raise _unreadable(path, error.strerror or "unknown error", RUN_AS) from None
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise _unreadable(path, "it is no regular file", "Name TWCManager's settings.json with --twc-settings.")
+        raise _unreadable(path, *NO_FILE)
     with os.fdopen(descriptor, "rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
@@ -123,7 +127,10 @@ def _unreadable(path: Path, what: str, hint: str) -> DeliveryError:
 
 
 def dump(data: dict[str, Any], like: bytes) -> bytes:
-    """`data` in the layout of the text it came from: indented or on one line, plain or escaped characters."""
+    """`data` in the layout of the text it came from: indented or on one line, plain or escaped characters.
+
+    Raises: RecursionError when it is nested so deep that it can be read, but not written.
+    """
     lines = like.split(b"\n")
     indent = len(lines[1]) - len(lines[1].lstrip(b" ")) if len(lines) > 1 and lines[0].strip() == b"{" else None
     end = b"\n" if like.endswith(b"\n") else b""

@@ -37,6 +37,7 @@ from tmsync.core.lease import Lease, lease
 from tmsync.core.replace import (
     ExchangeUnsupported,
     exchange,
+    is_ours,
     overwrite_in_place,
     sync_folder,
     write_beside,
@@ -122,7 +123,7 @@ class SettingsFile:
                 return Written(changed=False, backup=None)
             if check is not None:
                 check(snapshot)
-            merged = dump({**snapshot.data, **fields.as_settings()}, snapshot.raw)
+            merged = self._merge(snapshot, fields)
             temporary = write_beside(self.real, merged, snapshot.stat, self._marker)
             _sign(temporary)
             try:
@@ -139,6 +140,16 @@ class SettingsFile:
             f"{self.path} is saved by another program all the time",
             "Find the program that does, or deliver with --via http.",
         )
+
+    def _merge(self, snapshot: Snapshot, fields: TokenFields) -> bytes:
+        try:
+            return dump({**snapshot.data, **fields.as_settings()}, snapshot.raw)
+        except RecursionError:
+            raise DeliveryError(
+                Cause.SETTINGS_UNREADABLE,
+                f"{self.path} cannot be used: it is nested too deep to be written again",
+                "Mend the file. It was not touched.",
+            ) from None
 
     def _put(self, temporary: Path, snapshot: Snapshot, merged: bytes, clock: Clock) -> Written | None:
         """Put `temporary` into place; None when another program was faster and the merge is out of date."""
@@ -273,9 +284,10 @@ class SettingsFile:
 
     def _left_behind(self) -> list[Path]:
         try:
-            return [path for path in self.real.parent.iterdir() if path.name.startswith(self._marker)]
+            left = [path for path in self.real.parent.iterdir() if path.name.startswith(self._marker)]
         except OSError:
             return []
+        return [path for path in left if is_ours(path, self.real)]
 
     def _recover(self) -> None:
         """Finish what a killed run left: only a run that holds the lock makes such files, and we hold it now."""
