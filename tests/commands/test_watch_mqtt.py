@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from tests.brokers import BLUE, Broker, broker, needs_mosquitto, watching
 from tests.certificates import Authority
 from tests.listeners import listener, silence, web_server
-from tests.surroundings import tmsync
+from tests.surroundings import PASSWORD as DATABASE_PASSWORD
+from tests.surroundings import TeslaMate, tmsync
 from tmsync.demo.server import free_port
 
 pytestmark = needs_mosquitto
@@ -337,10 +339,14 @@ def test_wait_waits_for_a_broker_that_comes_later() -> None:
     environ = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(port)}
     with watching(["--json", "--wait"], environ) as watch:
         assert watch.broker("disconnected")["cause"] == "refused"
-        with broker(port=port) as running:
-            watch.broker("connected", 40)
+        with (
+            watching(["--json", "--wait", "--once"], environ) as once,
+            broker(port=port) as running,
+        ):
             running.publisher.car(**BLUE)
+            watch.broker("connected", 40)
             watch.event(lambda e: e["event"] == "vehicle")
+            assert once.event(lambda e: e["event"] == "vehicle", 40)["name"] == "Blue"
 
 
 Trouble = Callable[[pytest.FixtureRequest], Any]
@@ -349,6 +355,7 @@ Trouble = Callable[[pytest.FixtureRequest], Any]
 def refused(cause: str, environ: dict[str, str], *words: str) -> None:
     """watch-mqtt ends with this cause, in every format, without a traceback or a secret."""
     run = tmsync("watch-mqtt", "--json", environ=environ)
+    assert run.out.count("\n") == 1
     error = run.json["error"]
     assert (run.code, error["cause"]) == (1, cause), run.out + run.err
     for word in words:
@@ -440,3 +447,43 @@ def test_bad_usage_is_one_clear_line() -> None:
         assert run.out == ""
         assert "Traceback" not in run.err
         assert run.err.startswith("tmsync: error: ")
+
+
+# -- with TeslaMate's database as a witness
+
+
+def test_with_db_death_is_told_where_silence_proves_nothing(mosquitto: Broker, teslamate: TeslaMate) -> None:
+    """Suspended: alive while TeslaMate's sessions are there; once they are gone, stale within two minutes."""
+    mosquitto.publisher.car(1, display_name="Blue", state="suspended")
+    login = {"host": "127.0.0.1", "port": teslamate.postgres.port, "dbname": "teslamate", "user": "teslamate"}
+    session = psycopg2.connect(**login, password=DATABASE_PASSWORD)
+    environ = {**mosquitto.environ(), **teslamate.environ()}
+    try:
+        once = tmsync("watch-mqtt", "--once", "--json", "--with-db", environ=environ).json
+        assert (once["verdict"], once["source"]) == ("quiet", "TeslaMate")
+        assert once["reason"] == "suspended: silence proves nothing; TeslaMate's database sessions are there"
+        with watching(["--json", "--with-db"], environ) as watch:
+            assert watch.source()["to"] == "TeslaMate"
+            session.close()
+            told = watch.source(125)
+            assert (told["to"], told["verdict"]) == ("TeslaAPI", "stale")
+            mosquitto.publisher.healthy()
+            assert watch.source()["message"] == "Vehicle Blue telemetry has resumed being provided by TeslaMate"
+    finally:
+        session.close()
+    once = tmsync("watch-mqtt", "--once", "--json", "--with-db", environ=environ).json
+    assert (once["verdict"], once["source"]) == ("stale", "TeslaAPI")
+    assert once["reason"] == "TeslaMate's database sessions are gone"
+
+
+def test_a_broken_witness_holds_nobody_up(mosquitto: Broker, teslamate: TeslaMate) -> None:
+    mosquitto.publisher.car(**BLUE)
+    with listener(silence) as port:
+        environ = {**mosquitto.environ(), **teslamate.environ(TMSYNC_DATABASE_PORT=str(port))}
+        with watching(["--json", "--with-db"], environ) as watch:
+            watch.verdict("waiting", seconds=4)
+            mosquitto.publisher.healthy()
+            watch.verdict("fresh", seconds=4)
+            assert watch.end()[0] == 0
+    run = tmsync("watch-mqtt", "--once", "--with-db", environ=mosquitto.environ())
+    assert (run.code, "database.host is not set" in run.err) == (2, True)

@@ -102,6 +102,16 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(mosquitto: Broker) -> None:
         assert b"Traceback" not in screen.raw
 
 
+def test_a_command_that_fails_is_told_below_the_table(mosquitto: Broker) -> None:
+    arguments = ["watch-mqtt", "--exec", "/bin/sh -c 'echo broken >&2; exit 3'"]
+    with terminal(arguments, mosquitto.environ(**QUICK), 100, 24) as screen:
+        lines = screen.wait_for(lambda lines: any("exit code 3: broken" in line for line in lines))
+        assert lines[0].startswith("tmsync broker")
+        assert any(line.startswith("Blue") for line in lines)
+        assert b"tmsync: warning" not in screen.raw
+        assert screen.end() == 0
+
+
 def test_a_dumb_terminal_gets_log_lines(mosquitto: Broker) -> None:
     with terminal(["watch-mqtt", "--duration", "2"], mosquitto.environ(TERM="dumb")) as screen:
         assert screen.process.wait(30) == 0

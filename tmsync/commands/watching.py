@@ -1,6 +1,7 @@
 """What watch-mqtt does once it knows what is wanted: events in, lines or pictures out."""
 
 import signal
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple, Self
@@ -16,6 +17,7 @@ from tmsync.render.watch import WatchScreen, json_line, log_line, once_table, ve
 from tmsync.system import SystemClock
 
 REDRAW_S = 1.0
+WAIT_S = 0.2
 
 
 class Options(NamedTuple):
@@ -41,6 +43,8 @@ class Watcher:
         self._target = settings.mqtt()
         self._rules = rules_of(settings)
         self._clock = SystemClock()
+        self._later: deque[Problem] = deque()
+        """Problems told by other threads, for the screen."""
         database = settings.database() if options.with_db else None
         self._witnesses = Witnesses(database, settings.get("teslamate.url"), self._clock)
         self.warnings = [*settings.warnings]
@@ -63,7 +67,8 @@ class Watcher:
         with ExitStack() as stack:
             hook = None
             if options.command:
-                hook = Hook(options.command, self._warn)
+                # On the live screen a line on standard error would stand in the middle of the table.
+                hook = Hook(options.command, self._later.append if options.form == "table" else self._warn)
                 stack.callback(hook.close)
             live = stack.enter_context(
                 Live(self._target, self._rules, self._clock, cars=options.cars, witnesses=self._witnesses)
@@ -78,7 +83,7 @@ class Watcher:
                 if screen is None:
                     self._print(batch)
                 else:
-                    screen.take(batch)
+                    screen.take(batch, [self._later.popleft() for _ in range(len(self._later))])
                 for change in batch.sources:
                     if hook is not None:
                         hook.run({"event": "source", **change.as_json()})
@@ -98,9 +103,11 @@ class Watcher:
             raise KeyboardInterrupt
 
     def _once(self, live: Live) -> ExitCode:
+        while not live.connected:
+            self._clock.sleep(WAIT_S)
         live.wait_settled()
-        if not live.connected:
-            live.wait_connected()
+        if self._witnesses:
+            live.wait_heard()
         if not len(live.watch):
             found = live.explore()
             raise BrokerError(found.cause, found.message, found.hint)
@@ -141,16 +148,16 @@ class _Screen:
         self._rich.__exit__(None, None, None)
         signal.signal(signal.SIGWINCH, self._before)
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: Batch, problems: list[Problem]) -> None:
         """Show what is new; without news the counters go up once a second."""
         for change in batch.broker:
             self._picture.add_broker(change)
         for source in batch.sources:
             self._picture.add_source(source)
-        for note in batch.notes:
-            self._picture.add_problem(batch.now.wall, note)
+        for problem in (*batch.notes, *problems):
+            self._picture.add_problem(batch.now.wall, problem)
         rate = self._picture.rate(batch.now.running, self._live.watch.messages)
-        news = batch.broker or batch.sources or batch.notes or self._live.was_nudged()
+        news = batch.broker or batch.sources or batch.notes or problems or self._live.was_nudged()
         if not news and batch.now.running - self._drawn_at < REDRAW_S - 0.05:
             return
         self._drawn_at = batch.now.running

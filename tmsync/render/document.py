@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tmsync import __version__
+
+STREAMING: Final = frozenset({"watch-mqtt"})
+"""Commands that print a document per line, an error too."""
 
 
 def document(command: str, fields: Mapping[str, Any]) -> str:
     """One document, headed by command and version, ending in a newline."""
-    return json.dumps({"command": command, "version": __version__, **fields}, indent=2, ensure_ascii=True) + "\n"
+    indent = None if command in STREAMING else 2
+    return json.dumps({"command": command, "version": __version__, **fields}, indent=indent, ensure_ascii=True) + "\n"

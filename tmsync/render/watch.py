@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from tmsync.core.clock import iso
-from tmsync.core.errors import Problem
+from tmsync.core.errors import Cause, Problem
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.live import BrokerChange
 from tmsync.core.telemetry.watch import SourceChange, VehicleView, source_message
@@ -73,7 +73,8 @@ class WatchScreen:
 
     def add_problem(self, at: datetime, found: Problem) -> None:
         """Something is wrong, and what to do."""
-        self._note = found
+        if found.cause is Cause.NO_VEHICLES:
+            self._note = found
         self._add(at, Text(printable(found.message), style="yellow"))
 
     def _add(self, at: datetime, text: Text) -> None:

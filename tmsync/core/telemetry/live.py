@@ -22,6 +22,7 @@ SETTLED_S: Final = 1.0
 """Retained values have all come when none has come for so long."""
 SETTLE_MOST_S: Final = 5.0
 EXPLORE_S: Final = 1.0
+HEARING_S: Final = 15.0
 TICK_S: Final = 1.0
 REST_S: Final = 0.05
 """Between two looks at what came, so that a flood is judged in batches."""
@@ -88,8 +89,7 @@ class Live:
         self.target = target
         self.clock = clock
         self.connected = False
-        self.cars_in_database: Hearing | None = None
-        """What the witnesses last said; None before they have spoken."""
+        self._hearing = threading.Event()
         self._wake = threading.Event()
         self.watch = Watch(target.namespace, rules, cars, self._wake.set)
         self._links: deque[BrokerChange] = deque()
@@ -147,8 +147,8 @@ class Live:
         self._wake.set()
 
     def _heard(self, hearing: Hearing) -> None:
-        self.cars_in_database = hearing
         self.watch.hear(hearing.evidence, hearing.polling)
+        self._hearing.set()
         self._wake.set()
 
     # -- called by whoever watches
@@ -184,6 +184,10 @@ class Live:
     def all_heard(self, now: Instant) -> bool:
         """Whether there are vehicles, and nothing more is to be learned of any by waiting a little longer."""
         return bool(len(self.watch)) and not any(view.retained_only for view in self.watch.views(now))
+
+    def wait_heard(self) -> None:
+        """Wait until the second witnesses have spoken, or the slowest of them has had its time."""
+        self._hearing.wait(HEARING_S)
 
     def explore(self) -> Problem:
         """Why no car was seen: look in which namespaces there are some."""
