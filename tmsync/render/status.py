@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +35,9 @@ def render(status: Status, screen: Console, *, quiet: bool = False) -> str:
             if status.broker.vehicles:
                 screen.print()
                 print_vehicles(status.broker.vehicles, screen, status.at)
-        for finding in status.findings:
+        for number, finding in enumerate(status.findings):
+            if number or not quiet:
+                screen.print()
             screen.print(_finding(finding))
         if not quiet and not status.findings:
             screen.print(Text("\nNo problem found.", style="green"))
@@ -87,14 +90,13 @@ def _token(status: Status) -> Text:
     return text.append(f"TWCManager holds {twc.fingerprint or 'none'}", style="bold red")
 
 
-def _finding(finding: Finding) -> Text:
+def _finding(finding: Finding) -> RenderableType:
     style = SEVERITY_STYLES[finding.severity]
-    text = Text.assemble(f"\n{finding.severity} ", style=style)
-    text.append(f"{finding.problem.cause}: ", style=style)
-    text.append(printable(finding.problem.message), style="")
-    if finding.problem.hint:
-        text.append(f"\n  {printable(finding.problem.hint)}", style="dim")
-    return text
+    message = Text.assemble(
+        (f"{finding.severity} {finding.problem.cause}: ", style), printable(finding.problem.message)
+    )
+    hint = Text(printable(finding.problem.hint), style="dim")
+    return Group(message, Padding(hint, (0, 0, 0, 2))) if hint else message
 
 
 # -- Nagios
