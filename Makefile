@@ -43,6 +43,20 @@ soak: .venv/installed
 completions: .venv/installed
 	$(BIN)/python -m tests.generate
 
+picture: .venv/installed
+	$(BIN)/python -m tests.picture
+
+# A wheel and an sdist, each installed into an empty environment, and the demo run there. PYTHONS: with which ones.
+PYTHONS ?= $(PYTHON)
+dist-check: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	rm -rf dist && $(BIN)/python -m build --quiet
+	@for python in $(PYTHONS); do for file in dist/*.whl dist/*.tar.gz; do \
+		place=$$(mktemp -d) && "$$python" -m venv "$$place/venv" && echo "== $$python, $$file" \
+		&& "$$place/venv/bin/pip" install --quiet --disable-pip-version-check "$$file[demo]" \
+		&& (cd / && "$$place/venv/bin/tmsync" --version && "$$place/venv/bin/tmsync" demo --duration 5 >"$$place/told" \
+			|| { cat "$$place/told"; exit 1; }) && tail -1 "$$place/told" || exit 1; rm -rf "$$place"; done; done
+
 clean:
 	rm -rf .venv $(TWCMANAGER) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
 	find tmsync tests -name __pycache__ -type d -prune -exec rm -rf {} +

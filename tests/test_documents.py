@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -76,3 +77,18 @@ def test_systemd_units_in_the_readme_are_whole(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     told = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "tmsync" in line]
     assert told == [], done.stderr
+
+
+def test_picture_in_the_readme_is_there_and_asks_nobody_for_anything() -> None:
+    (name,) = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", README.read_text("utf-8"))
+    root = ET.fromstring((ROOT / name).read_text("utf-8"))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    text = (ROOT / name).read_text("utf-8")
+    assert not re.findall(r"(?:href|url\()[=\"']*https?:", text)
+    assert "scram-sha-256" in text
+
+
+def test_links_within_the_readme_lead_somewhere() -> None:
+    text = README.read_text("utf-8")
+    heads = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"(?m)^#+ (.*)$", text)}
+    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= heads

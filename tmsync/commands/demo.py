@@ -27,8 +27,7 @@ def demo(
 ) -> None:
     """Run everything on private servers, in less than a minute, and leave no trace.
 
-    A TeslaMate database, an MQTT broker, a simulated TeslaMate with six cars, a stand-in for TWCManager: nothing of
-    yours is touched, nothing is installed, and nothing goes over the network.
+    PostgreSQL, an MQTT broker, six simulated cars, a stand-in for TWCManager: nothing of yours is touched.
 
     Example: tmsync demo
 
