@@ -1,5 +1,6 @@
 # The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make clean`; and for hours
-# of patience: `make hammer`, `make soak`, `make test-twcmanager` (the released TWCManager itself, which wants Python 3.11).
+# of patience: `make hammer`, `make soak`, `make faults`, `make test-twcmanager` (the released TWCManager itself, which
+# wants Python 3.11).
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -9,7 +10,7 @@ PYTHON311 ?= $(shell for p in python3.11 python3 python; do \
 BIN := .venv/bin
 TWCMANAGER := .venv-twcmanager
 
-.PHONY: demo test test-twcmanager lint bench hammer soak completions clean install
+.PHONY: demo test test-twcmanager lint bench hammer soak faults completions clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -39,6 +40,9 @@ hammer: .venv/installed
 # Two hours; SOAK takes what python -m tests.soak.run --help lists, such as SOAK="--duration 600 --cars 50".
 soak: .venv/installed
 	$(BIN)/python -m tests.soak.run $(SOAK)
+
+faults: .venv/installed
+	$(BIN)/python -m tests.faults.handshakes
 
 completions: .venv/installed
 	$(BIN)/python -m tests.generate

@@ -36,8 +36,10 @@ def demo(
     from tmsync.demo.story import Story
 
     stop = _Stop()
-    # SIGTERM ends the demo like Ctrl-C does: the servers are stopped and the folder is removed on the way out.
-    signal.signal(signal.SIGTERM, stop)
+    # Either way of ending it stops the servers and removes the folder on the way out.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     code = Story(stop.tell, SystemClock().now(), keep=keep, duration=duration).run()
     raise typer.Exit(code)
 

@@ -63,6 +63,15 @@ def result(text: str) -> bool:
         raise Unwritable(found.cause, found.message, found.hint) from None
 
 
+def abandoned() -> bool:
+    """Whether whoever read standard output has gone (`| head`), for those who have nothing to write at the moment."""
+    import select
+
+    poller = select.poll()
+    poller.register(sys.stdout, 0)
+    return bool(poller.poll(0))
+
+
 def message(text: str) -> None:
     """Write a line for people to standard error; where that takes none, nobody can be told."""
     try:

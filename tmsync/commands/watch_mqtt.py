@@ -1,10 +1,8 @@
 """`tmsync watch-mqtt`."""
 
 import shlex
-import signal
 import sys
 from enum import StrEnum
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -103,7 +101,6 @@ def watch_mqtt(
         command=_words(command),
         quiet=options.quiet,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
     watcher = Watcher(settings, wanted, _warn)
     for warning in watcher.warnings:
         _warn(warning)
@@ -134,10 +131,6 @@ def _words(command: str | None) -> tuple[str, ...]:
     if not words:
         raise typer.BadParameter("--exec takes a command, quoted as in a shell", param_hint="--exec")
     return words
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _warn(found: Problem) -> None:

@@ -99,7 +99,7 @@ class Watcher:
         else:
             lines = [log_line(change.at, change.message) for change in batch.broker]
             lines += [log_line(change.at, change.message) for change in batch.sources]
-        if lines and not output.result("".join(lines)):
+        if (lines and not output.result("".join(lines))) or output.abandoned():
             raise KeyboardInterrupt
 
     def _once(self, live: Live) -> ExitCode:
@@ -122,6 +122,8 @@ class Watcher:
             output.result(once_table(views, console(), batch.now.wall))
         for car_id in sorted(missing):
             self._warn(Problem(Cause.NO_VEHICLES, f"car {car_id} is not known to the broker", "Check --car."))
+        if live.lost is not None:
+            self._warn(Problem(live.lost.cause, f"{live.lost.message}; values may be missing", "Try again."))
         return ExitCode.GOOD
 
 

@@ -152,27 +152,28 @@ class Prober:
         raise _Stopped(Failure(Cause.NO_ANSWER, f"no answer within {self.target.connect_timeout:g} s"))
 
     def _start(self, wire: Wire) -> Answer:
-        answer = self._guard(lambda: wire.start(self.target.user, self.target.name))
+        # A port that has answered SSLRequest as PostgreSQL does is no other program.
+        answer = self._guard(lambda: wire.start(self.target.user, self.target.name), broken=Cause.CONNECTION_LOST)
         if isinstance(answer, ServerError) and answer.sqlstate in SQLSTATE_CAUSES:
             raise _Stopped(_refusal(answer))
         words = answer.method if isinstance(answer, Demand) else f"SQLSTATE {answer.sqlstate} ({answer.routine})"
         trace.say(f"{self.address.text}: StartupMessage answered with {words}")
         return answer
 
-    def _guard(self, call: Callable[[], T], *, silent_ok: bool = False) -> T:
+    def _guard(self, call: Callable[[], T], *, silent_ok: bool = False, broken: Cause = Cause.NOT_POSTGRESQL) -> T:
         try:
             return call()
         except Garbage:
             raise _Stopped(_not_postgresql(b"")) from None
         except Closed:
-            raise _Stopped(Failure(Cause.NOT_POSTGRESQL, "it closed the connection without an answer")) from None
+            raise _Stopped(Failure(broken, "it closed the connection without an answer")) from None
         except TimeoutError:
             if silent_ok:
                 raise
             words = f"no answer within {self.target.connect_timeout:g} s"
             raise _Stopped(Failure(Cause.NO_ANSWER, words)) from None
         except OSError as error:
-            raise _Stopped(Failure(Cause.NOT_POSTGRESQL, f"it broke the connection: {error.strerror}")) from None
+            raise _Stopped(Failure(broken, f"it broke the connection: {error.strerror}")) from None
 
     def _wire(self, sock: socket.socket) -> Wire:
         return Wire(sock, self.monotonic() + self.target.connect_timeout, self.monotonic)

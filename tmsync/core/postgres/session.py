@@ -77,7 +77,10 @@ class Session:
                 cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
         except psycopg2.Error as error:
-            message = (str(error).strip().splitlines() or ["the connection broke"])[0]
+            message = str(error).strip().split("\n", maxsplit=1)[0]
+            if not error.pgcode:
+                # libpq tells why the first time, and later only that the connection is closed.
+                message = f"the connection broke, or no answer came within {self.timeout:g} s"
             raise QueryFailed(error.pgcode or "", message) from None
 
     @contextmanager

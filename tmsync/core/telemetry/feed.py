@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ANSWER_S: Final = 5.0
 """How long the broker may take for each of: the TCP connection, the TLS handshake, CONNACK."""
 KEEPALIVE_S: Final = 30
+STOP_S: Final = 1.0
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 30.0
 WAIT_S: Final = 0.25
@@ -68,6 +69,8 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._received = 0
         self._accepted = False
+        self.subscribed = False
+        """Whether the broker has acknowledged the newest subscription."""
         self._refusal: Problem | None = None
         self._client: Client | None = None
 
@@ -76,16 +79,17 @@ class Feed:
         self._thread.start()
 
     def stop(self) -> None:
-        """Disconnect and wait for the thread to end, unless it hangs in the operating system's name service."""
+        """Disconnect and wait for the thread to end, unless it waits for a name service or a broker that is silent."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(ANSWER_S)
+            self._thread.join(STOP_S)
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribe to more, now and after every reconnect."""
         self._topics += topics
         client = self._client
         if client is not None and self._accepted:
+            self.subscribed = False
             client.subscribe([(topic, QOS) for topic in topics])
 
     # -- the thread
@@ -104,7 +108,7 @@ class Feed:
 
     def _connect_and_listen(self) -> Problem:
         """One connection, from its beginning to its end; why it ended."""
-        self._accepted, self._refusal = False, None
+        self._accepted, self.subscribed, self._refusal = False, False, None
         try:
             self._client = client = self._make_client()
             diagnosis.resolve_name(self.target, ANSWER_S)
@@ -181,6 +185,7 @@ class Feed:
         if target.tls:
             client.tls_set_context(diagnosis.tls_context(target))
         client.on_connect = self._connected
+        client.on_subscribe = self._subscribed
         client.on_message = self._message
         return client
 
@@ -194,6 +199,9 @@ class Feed:
         trace.say(f"connected to the broker at {self.target.host} port {self.target.port}")
         self._on_link(Link(connected=True))
         client.subscribe([(topic, QOS) for topic in self._topics])
+
+    def _subscribed(self, *_: Any) -> None:
+        self.subscribed = True
 
     def _message(self, _client: "Client", _userdata: Any, message: Any) -> None:
         self._received += 1

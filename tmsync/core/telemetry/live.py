@@ -90,6 +90,8 @@ class Live:
         self.clock = clock
         self.connected = False
         self._hearing = threading.Event()
+        self.lost: Problem | None = None
+        """Why the connection was lost the last time, if it ever stood."""
         self._wake = threading.Event()
         self.watch = Watch(target.namespace, rules, cars, self._wake.set)
         self._links: deque[BrokerChange] = deque()
@@ -141,6 +143,8 @@ class Live:
             self._retained_at = now.running
         else:
             self.watch.lost(now.running)
+        if self.connected and not link.connected:
+            self.lost = link.problem
         self.connected = link.connected
         self._links.append(BrokerChange(now.wall, link.connected, link.problem, self.where))
         self._first_link.set()
@@ -190,10 +194,15 @@ class Live:
         self._hearing.wait(HEARING_S)
 
     def explore(self) -> Problem:
-        """Why no car was seen: look in which namespaces there are some."""
+        """Why no car was seen: the connection, or look in which namespaces there are some."""
         self._exploring = True
         self._feed.subscribe([f"{ROOT}/{CARS}/+/state", f"{ROOT}/+/{CARS}/+/state"])
         self.clock.sleep(EXPLORE_S)
+        if self.lost is not None and not self._namespaces:
+            return self.lost
+        if not self._feed.subscribed:
+            hint = "Try again; a broker or a network that hangs looks like this."
+            return Problem(Cause.TIMEOUT, f"the broker at {self.where} does not answer the subscription", hint)
         return no_vehicles(self.target, self.where, self._namespaces)
 
     def batches(self, interval_s: float, until: float | None = None) -> Iterator[Batch]:

@@ -1,0 +1,47 @@
+"""tmsync in worker processes that have everything imported: hundreds of runs in the time that a few would take."""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from tests.surroundings import Run
+
+WORKERS = 16
+"""Most of the time they wait for a server that says nothing."""
+PRELOADED = ["tmsync.cli", "tmsync.commands.check_db", "tmsync.commands.sync_tokens", "tmsync.commands.watching"]
+
+
+@dataclass
+class Timed(Run):
+    """A run and how long it took, in seconds."""
+
+    seconds: float
+
+
+@contextlib.contextmanager
+def workers() -> Iterator[Callable[[Sequence[str], Mapping[str, str]], Timed]]:
+    """A function that runs tmsync; may be called from several threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, "psycopg2", "paho.mqtt.client"])
+    with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+
+        def swiftly(arguments: Sequence[str], environ: Mapping[str, str]) -> Timed:
+            return pool.submit(_run, list(arguments), dict(environ)).result(120)
+
+        yield swiftly
+
+
+def _run(arguments: list[str], environ: dict[str, str]) -> Timed:
+    from tmsync.cli import run
+
+    os.environ.clear()
+    os.environ.update({"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", **environ})
+    begun = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = run(arguments)
+    return Timed(code, out.getvalue(), err.getvalue(), time.monotonic() - begun)
