@@ -1,5 +1,6 @@
 # The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make clean`; and for hours
-# of patience: `make hammer`, `make test-twcmanager` (the released TWCManager itself, which wants Python 3.11).
+# of patience: `make hammer`, `make fuzz` (SECONDS=600), `make test-twcmanager` (the released TWCManager itself, which
+# wants Python 3.11), `make test-versions` (the oldest and the newest dependencies allowed); and `make lock`, `make audit`.
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -8,8 +9,10 @@ PYTHON311 ?= $(shell for p in python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 TWCMANAGER := .venv-twcmanager
+SECONDS ?= 60
+LOCK := tests/requirements-dev.lock
 
-.PHONY: demo test test-twcmanager lint bench hammer completions clean install
+.PHONY: demo test test-twcmanager test-versions lint bench hammer fuzz lock audit completions clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -36,11 +39,24 @@ bench: .venv/installed
 hammer: .venv/installed
 	$(BIN)/python -m tests.core.twcmanager.hammer
 
+fuzz: .venv/installed
+	$(BIN)/python -m tests.hostile.effort $(SECONDS)
+
+# Both ends whatever the first one says; without PYTEST=... the whole suite.
+test-versions: .venv/installed
+	@failed=0; for end in oldest newest; do $(BIN)/python -m tests.versions $$end $(PYTEST) || failed=1; done; exit $$failed
+
+lock: .venv/installed
+	$(BIN)/python -m tests.supply lock
+
+audit: .venv/installed
+	@$(BIN)/python -m tests.supply audit
+
 completions: .venv/installed
 	$(BIN)/python -m tests.generate
 
 clean:
-	rm -rf .venv $(TWCMANAGER) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
+	rm -rf .venv $(TWCMANAGER) .venv-oldest .venv-newest .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
 	find tmsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
