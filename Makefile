@@ -1,6 +1,7 @@
 # The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make clean`; and for hours
-# of patience: `make hammer`, `make soak`, `make faults`, `make test-twcmanager` (the released TWCManager itself, which
-# wants Python 3.11).
+# of patience: `make hammer`, `make soak`, `make faults`, `make fuzz` (SECONDS=600), `make test-twcmanager` (the released
+# TWCManager itself, which wants Python 3.11), `make test-versions` (the oldest and the newest dependencies allowed); and
+# `make lock`, `make audit`.
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -9,8 +10,10 @@ PYTHON311 ?= $(shell for p in python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 TWCMANAGER := .venv-twcmanager
+SECONDS ?= 60
+LOCK := tests/requirements-dev.lock
 
-.PHONY: demo test test-twcmanager lint bench hammer soak faults completions clean install
+.PHONY: demo test test-twcmanager test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -44,6 +47,19 @@ soak: .venv/installed
 faults: .venv/installed
 	$(BIN)/python -m tests.faults.handshakes
 
+fuzz: .venv/installed
+	$(BIN)/python -m tests.hostile.effort $(SECONDS)
+
+# Both ends whatever the first one says; without PYTEST=... the whole suite.
+test-versions: .venv/installed
+	@failed=0; for end in oldest newest; do $(BIN)/python -m tests.versions $$end $(PYTEST) || failed=1; done; exit $$failed
+
+lock: .venv/installed
+	$(BIN)/python -m tests.supply lock
+
+audit: .venv/installed
+	@$(BIN)/python -m tests.supply audit
+
 completions: .venv/installed
 	$(BIN)/python -m tests.generate
 
@@ -62,7 +78,7 @@ dist-check: .venv/installed
 			|| { cat "$$place/told"; exit 1; }) && tail -1 "$$place/told" || exit 1; rm -rf "$$place"; done; done
 
 clean:
-	rm -rf .venv $(TWCMANAGER) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
+	rm -rf .venv $(TWCMANAGER) .venv-oldest .venv-newest .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
 	find tmsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

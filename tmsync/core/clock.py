@@ -22,7 +22,8 @@ class Clock(Protocol):
 
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with `Z`, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime: it gives years before 1000, which anybody may publish, fewer than four digits.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 class Instant(NamedTuple):

@@ -225,6 +225,10 @@ def _is_url(value: str) -> bool:
     return scheme in ("http", "https") and bool(separator and rest.strip("/")) and not any(map(str.isspace, value))
 
 
+MAX_SECONDS: Final = 10**9
+"""Thirty years; sums of times and much larger integers are more than a number can hold."""
+
+
 def _is_finite(value: float) -> bool:
     return value == value and abs(value) != float("inf")  # noqa: PLR0124 - NaN is the one value unlike itself
 
@@ -244,7 +248,7 @@ _CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     Kind.NAMESPACE: _is_namespace,
     Kind.PORT: lambda value: 1 <= value <= 65535,
     Kind.TIMEOUT: lambda value: _is_finite(value) and 0 < value <= 3600,
-    Kind.SECONDS: lambda value: _is_finite(value) and value >= 0,
+    Kind.SECONDS: lambda value: _is_finite(value) and 0 <= value <= MAX_SECONDS,
     Kind.URL: _is_url,
     Kind.ARGUMENTS: bool,
 }

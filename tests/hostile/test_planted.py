@@ -1,0 +1,172 @@
+"""What somebody else may have put into a folder that is shared: links, files and locks under the names tmsync uses."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.lease import lease
+from tmsync.core.postgres.hba import Cure
+from tmsync.core.postgres.hba_apply import write_cure
+from tmsync.core.replace import write_beside
+from tmsync.core.twcmanager.lock import exclusive, lock_path
+from tmsync.core.twcmanager.settings_content import TokenFields
+from tmsync.core.twcmanager.settings_file import SettingsFile
+from tmsync.system import SystemClock
+
+FIELDS = TokenFields("new-token", "", 1_800_000_000)
+NOBODY = 65534
+SECRET = '{"root-SECRET": 1}'
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file that is none of tmsync's business."""
+    path = tmp_path / "victim"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder everybody may write to."""
+    folder = Path(tempfile.mkdtemp(prefix="tmsync-test-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def untouched(victim: Path) -> bool:
+    found = victim.stat()
+    return victim.read_text() == SECRET and (found.st_mode & 0o777, found.st_uid) == (0o600, os.geteuid())
+
+
+def test_a_planted_backup_is_replaced_and_not_written_through(shared: Path, victim: Path) -> None:
+    settings = shared / "settings.json"
+    settings.write_text('{"keep": 1}')
+    backup = shared / "settings.json.backup"
+    backup.symlink_to(victim)
+    SettingsFile(settings).write(FIELDS, SystemClock())
+    assert untouched(victim)
+    assert not backup.is_symlink()
+    assert json.loads(backup.read_text()) == {"keep": 1}
+
+
+def test_a_planted_backup_is_not_read_either(shared: Path, victim: Path) -> None:
+    (shared / "settings.json.backup").symlink_to(victim)
+    settings = shared / "settings.json"
+    SettingsFile(settings).write(FIELDS, SystemClock())
+    assert json.loads(settings.read_text()) == FIELDS.as_settings()
+    assert untouched(victim)
+
+
+def test_settings_that_become_a_link_are_not_followed(shared: Path, victim: Path) -> None:
+    settings = shared / "settings.json"
+    settings.write_text("{}")
+    file = SettingsFile(settings)
+    settings.unlink()
+    settings.symlink_to(victim)
+    with pytest.raises(DeliveryError) as caught:
+        file.write(FIELDS, SystemClock())
+    assert caught.value.cause is Cause.SETTINGS_UNREADABLE
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(OSError, match="symbolic links"), lease(settings):
+        pass
+    assert untouched(victim)
+
+
+def test_a_planted_lock_is_not_followed(shared: Path, victim: Path) -> None:
+    settings = shared / "settings.json"
+    settings.write_text("{}")
+    lock_path(settings).symlink_to(victim)
+    with pytest.raises(DeliveryError) as caught:
+        SettingsFile(settings).write(FIELDS, SystemClock())
+    assert caught.value.cause is Cause.SETTINGS_UNWRITABLE
+    assert untouched(victim)
+    assert settings.read_text() == "{}"
+
+
+@as_root
+def test_a_lock_that_is_another_name_of_roots_file_is_not_given_away(shared: Path) -> None:
+    os.chown(shared, NOBODY, NOBODY)
+    victim = shared / "victim"
+    victim.write_text(SECRET)
+    victim.chmod(0o600)
+    settings = shared / "settings.json"
+    lock_path(settings).hardlink_to(victim)
+    with exclusive(settings, SystemClock()):
+        pass
+    assert untouched(victim)
+
+
+@as_root
+def test_a_lock_of_our_own_goes_to_the_folders_owner(shared: Path) -> None:
+    os.chown(shared, NOBODY, NOBODY)
+    settings = shared / "settings.json"
+    with exclusive(settings, SystemClock()):
+        assert lock_path(settings).stat().st_uid == NOBODY
+    assert not lock_path(settings).exists()
+
+
+def planted_leftover(settings: Path, content: str) -> Path:
+    """A file whose name claims that it was taken away for the one in place: a run that believes it swaps them."""
+    there = settings.stat()
+    name = f".{settings.name}.tmsync-swap-{there.st_ino}-{there.st_mtime_ns}-1-1"
+    planted = settings.with_name(name)
+    planted.write_text(content)
+    return planted
+
+
+@as_root
+@pytest.mark.parametrize("link", [False, True], ids=["file", "link"])
+def test_somebody_elses_leftover_is_not_put_into_place(shared: Path, victim: Path, link: bool) -> None:
+    settings = shared / "settings.json"
+    settings.write_text('{"keep": 1}')
+    planted = planted_leftover(settings, '{"planted": 1}')
+    if link:
+        planted.unlink()
+        planted.symlink_to(victim)
+    os.chown(planted, 1234, 1234, follow_symlinks=False)
+    SettingsFile(settings).write(FIELDS, SystemClock())
+    assert json.loads(settings.read_text()) == {"keep": 1, **FIELDS.as_settings()}
+    assert not settings.is_symlink()
+    assert untouched(victim)
+
+
+@as_root
+def test_a_leftover_of_the_owners_is_still_finished(shared: Path) -> None:
+    settings = shared / "settings.json"
+    settings.write_text('{"older": 1}')
+    os.chown(settings, NOBODY, NOBODY)
+    os.chown(planted_leftover(settings, '{"newer": 1}'), NOBODY, NOBODY)
+    SettingsFile(settings).write(FIELDS, SystemClock())
+    assert json.loads(settings.read_text()) == {"newer": 1, **FIELDS.as_settings()}
+
+
+def test_temporary_files_take_no_name_that_is_there(
+    shared: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "urandom", lambda count: b"\0" * count)
+    (shared / f".x.tmsync-{'00' * 6}").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_beside(shared / "x", b"new", None, ".x.tmsync-")
+    assert untouched(victim)
+
+
+def test_a_planted_backup_of_pg_hba_is_replaced_and_not_written_through(shared: Path, victim: Path) -> None:
+    hba = shared / "pg_hba.conf"
+    hba.write_text("local all all trust\n")
+    backup = shared / "pg_hba.conf.backup"
+    backup.symlink_to(victim)
+    change = Cure("", 1, "local all all peer\n", "")
+    write_cure(hba, "local all all trust\n", change)
+    assert untouched(victim)
+    assert (hba.read_text(), backup.read_text()) == ("local all all peer\n", "local all all trust\n")
+    assert not backup.is_symlink()
