@@ -71,7 +71,7 @@ def status(
 
     Example: tmsync status
 
-    Example: tmsync status --format prometheus > /var/lib/node_exporter/tmsync.prom
+    Example: tmsync status --format prometheus
     """
     from tmsync.core.status.look import look
 
