@@ -1,6 +1,7 @@
 """A part of what `make faults` does: connections that break at this byte and that."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,13 @@ def test_sync_tokens_on_a_connection_that_breaks_leaves_the_settings_whole(
 
 
 @needs_mosquitto
-def test_watch_mqtt_on_a_connection_that_breaks_ends_with_one_clear_cause(swiftly: Swiftly, port: int) -> None:
-    told = watch_mqtt(swiftly, port, some, ["watch-mqtt", "--once"])
-    assert {way for way, _ in told} == WAYS
-    # Not "no-vehicles": that the connection broke is what is wrong.
-    assert {cause for _, cause in told} == {None, "not-mqtt", "timeout", "connection-lost"}
-
-
-@needs_mosquitto
-def test_status_on_a_connection_that_breaks_ends_with_one_clear_cause(swiftly: Swiftly, port: int) -> None:
-    assert {way for way, _ in watch_mqtt(swiftly, port, few, ["status", "--wait", "1"])} == WAYS
+def test_watch_mqtt_and_status_on_a_connection_that_breaks_end_with_one_clear_cause(
+    swiftly: Swiftly, port: int
+) -> None:
+    with ThreadPoolExecutor(2) as side_by_side:
+        once = side_by_side.submit(watch_mqtt, swiftly, port, some, ["watch-mqtt", "--once"])
+        status = side_by_side.submit(watch_mqtt, swiftly, port, few, ["status", "--wait", "1"])
+    for told in (once.result(), status.result()):
+        assert {way for way, _ in told} == WAYS
+        # Not "no-vehicles": that the connection broke is what is wrong.
+        assert {cause for _, cause in told} == {None, "not-mqtt", "timeout", "connection-lost"}
