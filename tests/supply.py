@@ -1,7 +1,7 @@
 """What tmsync is made of: the lock for development, known holes in it, and the licences of what it needs at run time.
 
 `python -m tests.supply lock` writes tests/requirements-dev.lock from what is installed in .venv (`make lock`);
-`... audit` asks for known holes in it (`make audit`). The lock stands in tests/, since only those who work on tmsync want
+`... audit` asks for known holes in it (`make audit`). The lock stands in tests/, since only those who work on it want
 it: `pip install -c tests/requirements-dev.lock -e '.[dev]'`. Whoever installs tmsync gets the bounds of pyproject.toml.
 
 Source: pip documentation, "Constraints Files"; Core metadata specifications, License-Expression and License.
