@@ -232,7 +232,9 @@ def test_held_where_nothing_is_to_be_seen(teslamate: TeslaMate, twc: TwcFolder) 
     assert broken.problem.cause is Cause.SETTINGS_UNREADABLE
     assert (broken.fingerprint, broken.in_sync, broken.since) == (None, None, None)
     twc.settings.unlink()
-    assert look(teslamate, twc, "sha256:0")[4:8] == (None, False, None, False)
+    missing = look(teslamate, twc, "sha256:0")
+    assert (missing.fingerprint, missing.in_sync, missing.since) == (None, False, None)
+    assert (missing.expires_at, missing.holds_refresh_token) == (None, False)
 
 
 def test_own_sync_of_twcmanager_is_told_to_status(teslamate: TeslaMate, twc: TwcFolder) -> None:

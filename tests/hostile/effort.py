@@ -50,7 +50,7 @@ def main() -> int:
     done = 0
     while (left := end - time.monotonic()) > 0:
         seed = int.from_bytes(os.urandom(4), "big")
-        command = [sys.executable, "-m", "pytest", "-q", str(Path(__file__).parent), f"--hypothesis-seed={seed}"]
+        command = [sys.executable, "-m", "pytest", "-qx", str(Path(__file__).parent), f"--hypothesis-seed={seed}"]
         with subprocess.Popen(
             command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as round_:
