@@ -1,9 +1,9 @@
 """tmsync in worker processes that have everything imported: hundreds of runs in the time that a few would take."""
 
 import contextlib
-import io
 import multiprocessing
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +42,10 @@ def _run(arguments: list[str], environ: dict[str, str]) -> Timed:
     os.environ.clear()
     os.environ.update({"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", **environ})
     begun = time.monotonic()
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        code = run(arguments)
-    return Timed(code, out.getvalue(), err.getvalue(), time.monotonic() - begun)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(arguments)
+        seconds = time.monotonic() - begun
+        for stream in (out, err):
+            stream.seek(0)
+        return Timed(code, out.read(), err.read(), seconds)
