@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SLACK_S = 2.0
+NEAR_S = 120.0
+"""An interruption that ended so long ago is forgotten."""
 WITNESS_S = 60.0
 """watch-mqtt asks the second witnesses once a minute."""
 STALE_AFTER = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
@@ -66,6 +68,7 @@ class Diary:
         """When messages may have been lost or late: broker restarts, cut connections, stalls of this machine."""
         self.deaths: list[Span] = []
         self.messages = 0
+        self._near: list[Span] = []
 
     def note(self, topic: str, payload: bytes, retained: bool, at: float) -> None:
         """TeslaMate sends a message."""
@@ -81,6 +84,7 @@ class Diary:
     def allowed(self, car_id: int, at: float) -> set[str]:
         """Every verdict that may be right at `at`, or was within the slack before."""
         car = self.cars[car_id]
+        self._near = [span for span in self.cuts if span.begin <= at and (span.end is None or span.end > at - NEAR_S)]
         beats = _before(car.beats, at)
         sure_beats = [moment for moment, _ in _sure(beats, at - 2 * SLACK_S, self._cut)]
         newest_sure = next(iter(sure_beats), None)
@@ -103,9 +107,7 @@ class Diary:
 
     def _cut(self, moment: float) -> Span | None:
         """The interruption in which a message sent at `moment` may have been lost or kept back."""
-        for span in reversed(self.cuts):
-            if span.end is not None and span.end + SLACK_S < moment:
-                return None
+        for span in reversed(self._near):
             if Span(span.begin - SLACK_S, None if span.end is None else span.end + SLACK_S).holds(moment):
                 return span
         return None

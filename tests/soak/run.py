@@ -14,7 +14,7 @@ import statistics
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -54,8 +54,12 @@ WARM_UP = 0.2
 GROWTH_KB = 4096
 LOOK_S = 0.5
 DOWN_S = 1.0
-STALL_S = 0.5
-"""When this machine keeps us waiting for so long, what is under way may be late."""
+STALL_S = 1.0
+"""When a message takes this and a second more to its line of watch-mqtt, this machine is too busy to judge by."""
+MARKER = 9999
+"""A car of our own, whose odometer tells when it was sent."""
+PATIENCE_S = 30.0
+"""Verdicts are checked so much later, when it is known how long messages took at that time."""
 ECTO = 'select c0."id" from "cars" as c0'
 
 
@@ -85,6 +89,8 @@ class Findings:
     done: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     stalls: int = 0
+    longest_s: float = 0.0
+    """How long the slowest message took."""
     usage: list[tuple[float, int, int, int]] = field(default_factory=list)
     """When; resident memory in kB; file descriptors; threads."""
     code: int | None = None
@@ -119,7 +125,8 @@ class Findings:
         first, last = self.after_warm_up()
         rows = [
             f"{self.cars} cars, {self.seconds:.0f} s, {self.messages} messages, {self.lines} lines of watch-mqtt",
-            f"{self.looks} looks at the source of a car; {self.stalls} stalls of this machine",
+            f"{self.looks} looks at the source of a car",
+            f"slowest message {self.longest_s:.1f} s to its line; {self.stalls} too slow to judge by",
             "done: " + ", ".join(f"{count} {what}" for what, count in sorted(self.done.items())),
             "verdicts told: " + ", ".join(f"{count} {what}" for what, count in self.verdicts.most_common()),
             "changes of source: " + ", ".join(f"{count} to {to}" for to, count in sorted(self.told.items())),
@@ -152,6 +159,8 @@ class Soak:
         self.way: Proxy = stack.enter_context(proxy(self.broker.port))
         self.found = Findings(cars, 0)
         self.sources: dict[int, str] = {}
+        self.pending: deque[tuple[float, int, frozenset[str], str]] = deque()
+        self.marked = 0.0
         self.connections = 0
         self.cars = cars
         # Retained values are there before watch-mqtt is.
@@ -246,41 +255,68 @@ class Soak:
             at = time.monotonic()
             event = json.loads(line)
             self.found.lines += 1
+            if event.get("car_id") == MARKER:
+                self._time(event, at)
+                continue
             if event["event"] == "broker":
                 if event["state"] == "connected":
                     if not self.connections:
                         self.diary.cuts[0].end = at
                     self.connections += 1
                 continue
-            self._check(event["car_id"], event["verdict"], at)
+            self.pending.append((at, event["car_id"], frozenset({event["verdict"]}), "called"))
             if event["event"] == "vehicle":
                 self.found.verdicts[event["verdict"]] += 1
             else:
                 self.found.told[event["to"]] += 1
                 self.sources[event["car_id"]] = event["to"]
 
-    def _check(self, car_id: int, verdict: str, at: float) -> None:
-        allowed = self.diary.allowed(car_id, at)
-        if verdict not in allowed:
-            self._wrong(f"car {car_id} is called {verdict}, not {' or '.join(sorted(allowed))}", car_id, at)
+    def _time(self, event: dict[str, Any], at: float) -> None:
+        """How long a message took; while they are slow, what is under way may be late."""
+        sent = event.get("telemetry", {}).get("odometer")
+        if sent is None or sent == self.marked:
+            return
+        self.marked = sent
+        took = at - sent
+        # A cut keeps messages back, and a line comes once a second at most.
+        if any(span.begin - 1 <= at and sent <= (span.end or at) + 1 for span in self.diary.cuts[-3:]):
+            return
+        self.found.longest_s = max(self.found.longest_s, took)
+        if took > STALL_S + 1.0:
+            self.found.stalls += 1
+            self.diary.cuts.append(Span(sent, at))
+
+    def mark(self) -> None:
+        """Send the marker the way all messages go."""
+        client = self.pacer._client
+        if client is not None:
+            client.publish(f"teslamate/cars/{MARKER}/odometer", f"{time.monotonic():.2f}", 1)
 
     def look(self) -> None:
         """The source that was told last for each car must be one that may be right now: no transition was missed."""
         at = time.monotonic()
         for car_id in self.diary.cars:
             told = self.sources.get(car_id, "undecided")
-            allowed = {SOURCES[verdict] for verdict in self.diary.allowed(car_id, at)}
-            # A source event is sent for every change but to "undecided".
-            if told not in allowed and "undecided" not in allowed:
-                self._wrong(f"car {car_id} is by {told}, not by {' or '.join(sorted(allowed))}", car_id, at)
+            self.pending.append((at, car_id, frozenset({told, "undecided"}), "by"))
             self.found.looks += 1
+
+    def check(self, until: float) -> None:
+        """Hold what was told up to `until` against what may have been right."""
+        while self.pending and self.pending[0][0] <= until:
+            at, car_id, told, kind = self.pending.popleft()
+            allowed = self.diary.allowed(car_id, at)
+            if kind == "by":
+                # A source event is sent for every change but to "undecided".
+                allowed = {SOURCES[verdict] for verdict in allowed}
+            if not told & allowed:
+                self._wrong(f"car {car_id} is {kind} {min(told)}, not {' or '.join(sorted(allowed))}", car_id, at)
 
     def _wrong(self, what: str, car_id: int, at: float) -> None:
         diary = self.diary.cars[car_id]
-        last = [(round(moment - at, 1), word) for moment, word in (*diary.states[-3:], *diary.beats[-3:])]
-        cuts = [(round(span.begin - at, 1), span.end and round(span.end - at, 1)) for span in self.diary.cuts[-2:]]
+        near = [[one for one in entries if one[0] <= at][-3:] for entries in (diary.states, diary.beats)]
+        last = [(round(moment - at, 1), word) for entries in near for moment, word in entries]
         if len(self.found.wrong) < 50:
-            self.found.wrong.append(f"at {at - self.begun:.1f} s {what}; last sent: {last}; cuts: {cuts}")
+            self.found.wrong.append(f"at {at - self.begun:.1f} s {what}; last sent: {last}")
 
     def measure(self) -> None:
         folder = Path("/proc") / str(self.watch.process.pid)
@@ -298,12 +334,11 @@ class Soak:
         doer = threading.Thread(target=self._carry_out, args=(duration, cycle), daemon=True)
         doer.start()
         due = self.begun
-        while (now := time.monotonic()) < self.begun + duration:
-            if now - due > STALL_S:
-                self.found.stalls += 1
-                self.diary.cuts.append(Span(due, now))
+        while time.monotonic() < self.begun + duration:
+            self.mark()
             self.measure()
             self.look()
+            self.check(time.monotonic() - PATIENCE_S)
             due = max(due + LOOK_S, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
         doer.join(60)
@@ -314,6 +349,7 @@ class Soak:
         assert self.watch.process.stderr is not None
         self.found.stderr = self.watch.process.stderr.read()
         self.found.messages = self.diary.messages
+        self.check(time.monotonic())
         return self.found
 
     def _carry_out(self, duration: float, cycle: float) -> None:
