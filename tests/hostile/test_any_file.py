@@ -1,5 +1,6 @@
 """Any content of the files tmsync reads: refused in one line or used, within bounds, and nothing lost."""
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from tests.hostile.effort import NASTY, examples, is_clean
 from tmsync.core.config.load import load_settings
 from tmsync.core.errors import Cause, ConfigError, DeliveryError
+from tmsync.core.setup.compose import read_compose
+from tmsync.core.setup.takeover import take_over
 from tmsync.core.twcmanager.config_file import read_twc_config
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
@@ -86,6 +89,39 @@ def take_config(path: Path) -> None:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hostile") / "file"
+
+
+# -- TeslaMate's docker-compose.yml
+
+PORTS = st.from_regex("[0-9.:/-]{0,12}", fullmatch=True)
+SERVICE = st.builds(
+    "services:\n  tm:\n    image: teslamate/teslamate\n    environment: {}\n"
+    "  database:\n    image: postgres\n    ports: {}\n    environment: {}\n".format,
+    YAML_PIECES,
+    st.one_of(
+        YAML_PIECES, st.builds('["{}:{}"]'.format, st.from_regex("[0-9.:/-]{0,12}", fullmatch=True), st.integers())
+    ),
+    st.one_of(YAML_PIECES, st.builds("{{A: '${{{}}}'}}".format, st.text("AB:-?+$}{", max_size=8))),
+)
+
+
+@examples(400)
+@given(st.one_of(YAML, SERVICE, st.binary(max_size=100)))
+def test_no_compose_file_does_more_than_be_refused(path: Path, text: str | bytes) -> None:
+    with contextlib.suppress(ConfigError):
+        take_over(read_compose(put(path, text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'services: {tm: {image: teslamate/teslamate}, database: {image: postgres, ports: ["000009%s:5432"]}}'
+        % ("9" * 5000),
+        'services: {tm: {image: teslamate/teslamate, environment: {A: !!int "", B: !!bool x, C: !!timestamp x}}}',
+    ],
+)
+def test_odd_numbers_and_tags_in_a_compose_file_are_text(path: Path, text: str) -> None:
+    assert read_compose(put(path, text)).path == path
 
 
 # -- TWCManager's config.json

@@ -189,7 +189,7 @@ def _range(text: str) -> range:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535 else None
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535 else None
 
 
 def _bare(image: str) -> str:

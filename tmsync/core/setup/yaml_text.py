@@ -35,3 +35,6 @@ def _as_if_untagged(loader: TextLoader, _: str, node: yaml.Node) -> Any:
 
 
 TextLoader.add_multi_constructor("!", _as_if_untagged)
+for _kind in ("int", "float", "bool", "timestamp", "binary"):
+    # Asked for by name (`!!int`), these would be made, and fail, after all.
+    TextLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", lambda loader, node: loader.construct_scalar(node))
