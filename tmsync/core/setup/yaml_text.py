@@ -34,7 +34,11 @@ def _as_if_untagged(loader: TextLoader, _: str, node: yaml.Node) -> Any:
     return loader.construct_scalar(node)  # type: ignore[arg-type]
 
 
+def _as_text(loader: TextLoader, node: yaml.ScalarNode) -> Any:
+    return loader.construct_scalar(node)
+
+
 TextLoader.add_multi_constructor("!", _as_if_untagged)
 for _kind in ("int", "float", "bool", "timestamp", "binary"):
     # Asked for by name (`!!int`), these would be made, and fail, after all.
-    TextLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", lambda loader, node: loader.construct_scalar(node))
+    TextLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _as_text)
