@@ -1,6 +1,7 @@
 """Starts the real servers, each in a temporary folder on a free port, and stops them."""
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ from tests.certificates import Authority
 from tests.surroundings import TeslaMate, TwcFolder
 from tmsync.demo.postgres import Binaries, PrivatePostgres, find_binaries
 from tmsync.demo.server import free_port
+
+# A shell without job control starts what it puts into the background with Ctrl-C ignored, and that is inherited: the
+# programs under test must be able to be interrupted wherever the suite runs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GERMAN = Path("/usr/share/locale/de/LC_MESSAGES")
 ALL_BINARIES = list({binaries.major: binaries for binaries in reversed(list(find_binaries()))}.values())
