@@ -28,12 +28,18 @@ def workers() -> Iterator[Callable[[Sequence[str], Mapping[str, str]], Timed]]:
     """A function that runs tmsync; may be called from several threads."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOADED, "psycopg2", "paho.mqtt.client"])
-    with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+    pool = ProcessPoolExecutor(WORKERS, mp_context=context)
 
-        def swiftly(arguments: Sequence[str], environ: Mapping[str, str]) -> Timed:
-            return pool.submit(_run, list(arguments), dict(environ)).result(120)
+    def swiftly(arguments: Sequence[str], environ: Mapping[str, str]) -> Timed:
+        return pool.submit(_run, list(arguments), dict(environ)).result(120)
 
+    try:
         yield swiftly
+    finally:
+        # A run that hangs is a finding, and must not hold up the suite for ever as well.
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _run(arguments: list[str], environ: dict[str, str]) -> Timed:

@@ -103,7 +103,7 @@ class Watcher:
             raise KeyboardInterrupt
 
     def _once(self, live: Live) -> ExitCode:
-        while not live.connected:
+        while self._options.wait and not live.connected:
             self._clock.sleep(WAIT_S)
         live.wait_settled()
         if self._witnesses:
