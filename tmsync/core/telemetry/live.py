@@ -198,7 +198,8 @@ class Live:
         self._exploring = True
         self._feed.subscribe([f"{ROOT}/{CARS}/+/state", f"{ROOT}/+/{CARS}/+/state"])
         self.clock.sleep(EXPLORE_S)
-        if self.lost is not None and not self._namespaces:
+        if self.lost is not None and not self._namespaces - {self.target.namespace}:
+            # Cars of our own namespace that appear only now came with the reconnect.
             return self.lost
         if not self._feed.subscribed:
             hint = "Try again; a broker or a network that hangs looks like this."
