@@ -13,6 +13,8 @@ from tests.surroundings import Run
 
 WORKERS = 16
 """Most of the time they wait for a server that says nothing."""
+MOST_S = 60
+"""No run may take so long."""
 PRELOADED = ["tmsync.cli", "tmsync.commands.check_db", "tmsync.commands.sync_tokens", "tmsync.commands.watching"]
 
 
@@ -31,10 +33,15 @@ def workers() -> Iterator[Callable[[Sequence[str], Mapping[str, str]], Timed]]:
     pool = ProcessPoolExecutor(WORKERS, mp_context=context)
 
     def swiftly(arguments: Sequence[str], environ: Mapping[str, str]) -> Timed:
-        return pool.submit(_run, list(arguments), dict(environ)).result(120)
+        return pool.submit(_run, list(arguments), dict(environ)).result(MOST_S)
 
     try:
-        yield swiftly
+        try:
+            yield swiftly
+        finally:
+            # A run that hangs has failed its test by now; waiting for it would hang the tests too.
+            for process in list(pool._processes.values()):
+                process.kill()
     finally:
         # A run that hangs is a finding, and must not hold up the suite for ever as well.
         for process in list((pool._processes or {}).values()):

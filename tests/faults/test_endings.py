@@ -20,7 +20,7 @@ from tests.terminal import terminal
 
 PROGRAM = "import sys, tmsync.__main__ as program; print('begun', flush=True); program.main()"
 """What comes before that is Python's own start."""
-MOMENTS = (0.0, 0.1, 0.25, 0.8)
+MOMENTS = (0.0, 0.15, 0.6)
 """Seconds: while modules are imported, while names are looked up, while a server is waited for."""
 SOON_S = 8.0
 TMSYNC = f"'{sys.executable}' -m tmsync"
