@@ -30,7 +30,8 @@ def small_disk(place: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True)
+        # Lazily: whoever looks into it at this moment must not keep it here.
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 def fill(place: Path) -> Path:
