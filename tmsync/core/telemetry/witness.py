@@ -6,18 +6,17 @@ most once a minute, in a thread of its own, so that a witness who does not answe
 Source: TeslaMate config/runtime.exs (a pool of 10 database sessions), lib/teslamate_web/router.ex (/health_check).
 """
 
-import http.client
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
 
 from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.telemetry.health import NO_EVIDENCE, Evidence
 from tmsync.core.telemetry.records import CarRecord
+from tmsync.core.web import FAILURES, request
 
 EVERY_S: Final = 60.0
 HTTP_TIMEOUT_S: Final = 4.0
@@ -115,18 +114,11 @@ class Witnesses:
 
 def ask_web_server(url: str) -> Word:
     """TeslaMate's health check."""
-    parts = urlsplit(url)
-    kind: Any = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
-        connection = kind(parts.hostname, parts.port, timeout=HTTP_TIMEOUT_S)
-        try:
-            connection.request("GET", parts.path.rstrip("/") + HEALTH_PATH)
-            status = connection.getresponse().status
-        finally:
-            connection.close()
+        status, _ = request(url, "GET", HEALTH_PATH, HTTP_TIMEOUT_S)
     except ConnectionRefusedError:
         return Word(False, "TeslaMate's web server is gone")
-    except (OSError, ValueError, http.client.HTTPException):
+    except FAILURES:
         return Word(None, "TeslaMate's web server cannot be asked")
     if status in ALIVE:
         return Word(True, "TeslaMate's web server answers")

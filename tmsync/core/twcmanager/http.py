@@ -7,17 +7,16 @@ applies and saves the posted keys and answers 302 whether it took them or not; 1
 and no authentication), lib/TWCManager/TWCMaster.py (getStatus).
 """
 
-import http.client
 import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.web import FAILURES, request
 
-MAX_ANSWER_BYTES: Final = 1 << 20
 TAKEN: Final = frozenset({200, 302, 303})
 DENIED: Final = frozenset({401, 403, 405, 501})
 """A proxy in front of it that lets nobody, or nobody unknown, change anything."""
@@ -52,7 +51,7 @@ def answers_as_twcmanager(url: str, timeout: float) -> bool:
         if isinstance(status, dict) and not STATUS_KEYS.isdisjoint(status):
             return True
         config = _json(_get(url, "/api/getConfig", timeout))
-    except (OSError, ValueError, http.client.HTTPException):
+    except FAILURES:
         return False
     return isinstance(config, dict) and any(isinstance(config.get(key), dict) for key in CONFIG_KEYS)
 
@@ -61,7 +60,7 @@ def reveal(url: str, timeout: float) -> Revealed:
     """Ask TWCManager for what stands in the way of a push, and where it keeps its settings."""
     try:
         text = _get(url, "/api/getConfig", timeout)
-    except (OSError, ValueError, http.client.HTTPException):
+    except FAILURES:
         return Revealed()
     config = _json(text)
     if not isinstance(config, dict):
@@ -81,8 +80,8 @@ def push(url: str, form: Mapping[str, str], timeout: float) -> None:
     Raises: DeliveryError (twcmanager-unreachable, twcmanager-refused).
     """
     try:
-        status, _ = _request(url, "POST", "/settings/save", timeout, urlencode(form))
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        status, _ = request(url, "POST", "/settings/save", timeout, urlencode(form))
+    except FAILURES as error:
         raise unreachable(url, getattr(error, "strerror", None) or type(error).__name__) from None
     if status in DENIED:
         raise DeliveryError(
@@ -111,8 +110,8 @@ def unreachable(url: str, words: str) -> DeliveryError:
 def why_not(url: str, timeout: float) -> DeliveryError:
     """Why `first_answering` found nothing at `url`."""
     try:
-        status, _ = _request(url, "GET", "/api/getStatus", timeout)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        status, _ = request(url, "GET", "/api/getStatus", timeout)
+    except FAILURES as error:
         return unreachable(url, getattr(error, "strerror", None) or type(error).__name__)
     return unreachable(url, f"another web server does (HTTP status {status}), so no token was sent to it")
 
@@ -136,18 +135,5 @@ def _json(text: bytes) -> object:
 
 
 def _get(url: str, path: str, timeout: float) -> bytes:
-    status, body = _request(url, "GET", path, timeout)
+    status, body = request(url, "GET", path, timeout)
     return body if status == 200 else b""
-
-
-def _request(url: str, method: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    kind: Any = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=timeout)
-    headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
-    try:
-        connection.request(method, parts.path.rstrip("/") + path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_ANSWER_BYTES)
-    finally:
-        connection.close()

@@ -1,0 +1,27 @@
+"""One HTTP request, to the named host alone: nothing is redirected, no proxy is asked."""
+
+import http.client
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+MAX_ANSWER_BYTES: Final = 1 << 20
+FAILURES: Final = (OSError, ValueError, http.client.HTTPException)
+"""All that `request` raises."""
+
+
+def request(url: str, method: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes]:
+    """The status and, up to a limit, the content that come back for `path` below `url`.
+
+    timeout: seconds for each step. body: a form, urlencoded.
+    Raises: one of FAILURES.
+    """
+    parts = urlsplit(url)
+    kind: Any = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+    try:
+        connection.request(method, parts.path.rstrip("/") + path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(MAX_ANSWER_BYTES)
+    finally:
+        connection.close()
