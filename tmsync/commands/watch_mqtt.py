@@ -99,7 +99,6 @@ def watch_mqtt(
         wait=wait,
         with_db=with_db,
         command=_words(command),
-        quiet=options.quiet,
     )
     watcher = Watcher(settings, wanted, _warn)
     for warning in watcher.warnings:

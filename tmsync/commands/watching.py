@@ -31,7 +31,6 @@ class Options(NamedTuple):
     wait: bool
     with_db: bool
     command: tuple[str, ...]
-    quiet: bool
 
 
 class Watcher:

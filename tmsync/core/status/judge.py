@@ -8,9 +8,9 @@ from tmsync.core.errors import Cause, Problem
 from tmsync.core.status.findings import Finding, Severity, Status
 from tmsync.core.telemetry.health import Verdict
 from tmsync.core.telemetry.watch import VehicleView
+from tmsync.core.twcmanager.deliver import holds_refresh_token
 from tmsync.core.words import in_words
 
-WARNINGS: Final = frozenset({Cause.LOOSE_PERMISSIONS, Cause.CUT_BY_COMMENT, Cause.TLS_NOT_VERIFIED})
 RENAME_HINT: Final = (
     "TWCManager matches vehicles by display name: give each its own in the Tesla app, and restart TWCManager."
 )
@@ -65,11 +65,7 @@ def _twcmanager(status: Status) -> Iterator[Finding]:
     if twc.problem is not None:
         yield _warning(twc.problem.cause, twc.problem.message, twc.problem.hint)
     if twc.holds_refresh_token:
-        yield _warning(
-            Cause.HOLDS_REFRESH_TOKEN,
-            "TWCManager holds a refresh token of its own, and will rotate TeslaMate's tokens with it",
-            "Clear it: stop TWCManager, run tmsync sync-tokens --via file, start TWCManager.",
-        )
+        yield Finding(Severity.WARNING, holds_refresh_token())
     if tokens is None or status.in_sync is not False:
         return
     held = f"TWCManager holds {twc.fingerprint}" if twc.fingerprint else "TWCManager holds no token"

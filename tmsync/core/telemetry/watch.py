@@ -143,7 +143,6 @@ class Watch:
         self.namespace = namespace
         self.rules = rules
         self.messages = 0
-        self.ignored = 0
         self._cars = frozenset(cars)
         self._on_touch = on_touch
         self._lock = threading.Lock()
@@ -163,7 +162,6 @@ class Watch:
         if slot is None:
             slot = self._open(topic, payload, at)
             if slot is None:
-                self.ignored += 1
                 return
         vehicle, key = slot
         with self._lock:
@@ -242,11 +240,6 @@ class Watch:
         """When a verdict may change by mere silence; seconds of running time."""
         with self._lock:
             return min((seat.change_at for seat in self._seats.values() if seat.change_at is not None), default=None)
-
-    def is_due(self, at: float) -> bool:
-        """Whether there is anything to judge at `at`, seconds of running time."""
-        with self._lock:
-            return any(seat.is_due(at) for seat in self._seats.values())
 
     def _changes(self, now: Instant) -> Iterator[SourceChange]:
         for car_id, seat in sorted(self._seats.items()):

@@ -88,6 +88,15 @@ class Overtaken(Exception):
     """TWCManager holds a token that expires later than ours: another run may have brought a newer one meanwhile."""
 
 
+def holds_refresh_token() -> Problem:
+    """The warning for a TWCManager that can refresh by itself."""
+    return Problem(
+        Cause.HOLDS_REFRESH_TOKEN,
+        "TWCManager holds a refresh token of its own, and will rotate TeslaMate's tokens with it",
+        CLEAR_REFRESH_TOKEN,
+    )
+
+
 def refuse_if_it_syncs_itself(where: str, syncs: bool | None) -> None:
     """Raises: DeliveryError (sync-enabled-in-twcmanager)."""
     if syncs:
@@ -330,13 +339,7 @@ class Courier:
 
     def _warn_of_refresh_token(self, snapshot: Snapshot) -> None:
         if not self.order.shared and snapshot.held(REFRESH):
-            self.order.warnings.append(
-                Problem(
-                    Cause.HOLDS_REFRESH_TOKEN,
-                    "TWCManager holds a refresh token of its own, and will rotate TeslaMate's tokens with it",
-                    CLEAR_REFRESH_TOKEN,
-                )
-            )
+            self.order.warnings.append(holds_refresh_token())
 
     def _proof(self, before: Snapshot) -> bool:
         """Whether TWCManager has saved since, and what it saved holds the token."""
