@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from tests.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.certificates import Authority
 from tests.standin import running
 from tests.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.demo.server import free_port
@@ -205,6 +206,13 @@ def test_vehicles_in_all_their_troubles(teslamate: TeslaMate, mosquitto: Broker,
     assert verdicts == {1: "quiet", 2: "waiting", 4: "unhealthy"}
     assert ("warning", "unhealthy") in problems(run)
     assert run.code == 0
+
+
+def test_an_unverified_broker_is_a_warning(authority: Authority) -> None:
+    with broker(tls=authority.issue("localhost")) as secure:
+        unverified = {"TMSYNC_MQTT_TLS": "true", "TMSYNC_MQTT_INSECURE": "true"}
+        run = status("--json", mosquitto=secure, **unverified)
+    assert (run.json["broker"]["ok"], problems(run)[0]) == (True, ("warning", "tls-not-verified"))
 
 
 def test_no_vehicles_is_a_problem_of_its_own(mosquitto: Broker) -> None:

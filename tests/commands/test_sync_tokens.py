@@ -183,6 +183,15 @@ def test_check_and_dry_run_write_nothing(teslamate: TeslaMate, twc: TwcFolder) -
     assert outcome(teslamate.sync(twc, "--dry-run")) == UNCHANGED
 
 
+def test_the_right_token_with_a_wrong_expiry_is_told_as_that(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": teslamate.access, "carApiRefreshToken": "", "carApiTokenExpireTime": 1})
+    environ = teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config))
+    run = tmsync("sync-tokens", "--check", environ=environ)
+    fingerprint = "sha256:" + hashlib.sha256(teslamate.access.encode()).hexdigest()[:12]
+    why = "but its refresh token or expiry is not as it should be"
+    assert (run.code, run.out) == (3, f"out of sync: TWCManager holds {fingerprint} as TeslaMate does, {why}\n")
+
+
 def test_missing_settings_file_is_made(teslamate: TeslaMate, twc: TwcFolder) -> None:
     run = teslamate.sync(twc)
     assert outcome(run) == WRITTEN

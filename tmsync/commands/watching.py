@@ -46,15 +46,7 @@ class Watcher:
         """Problems told by other threads, for the screen."""
         database = settings.database() if options.with_db else None
         self._witnesses = Witnesses(database, settings.get("teslamate.url"), self._clock)
-        self.warnings = [*settings.warnings]
-        if self._target.tls and self._target.insecure:
-            self.warnings.append(
-                Problem(
-                    Cause.TLS_NOT_VERIFIED,
-                    "mqtt.insecure is on: the broker's certificate is not verified, anyone could pose as it",
-                    "Set mqtt.ca_file and take mqtt.insecure away.",
-                )
-            )
+        self.warnings = [*settings.warnings, *self._target.warnings]
 
     def run(self) -> ExitCode:
         """Watch until told to end.

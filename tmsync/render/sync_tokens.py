@@ -17,6 +17,9 @@ def line(report: Report, now: datetime) -> str:
     left = f", expires in {in_words(tokens.expires_at - now)}"
     target = delivery.target if delivery.via is Via.FILE else f"TWCManager at {delivery.target}"
     held = f"TWCManager holds {report.held}" if report.held else "TWCManager holds no token"
+    differs = f"{held}, TeslaMate {tokens.fingerprint}"
+    if report.held == tokens.fingerprint:
+        differs = f"{held} as TeslaMate does, but its refresh token or expiry is not as it should be"
     unseen = delivery.twcmanager is Presence.UNKNOWN
     start = "; a running TWCManager takes it up at its next start (none can be seen from here)" if unseen else ""
     proof = "" if delivery.verified else " (nothing here can prove that it was taken)"
@@ -25,5 +28,5 @@ def line(report: Report, now: datetime) -> str:
         Result.PUSHED: f"{token} pushed to {target}{left}{proof}",
         Result.UNCHANGED: f"unchanged: {target} holds {token}{left}",
         Result.DRY_RUN: f"dry run: {token} would go to {target}{left}; {held}",
-        Result.OUT_OF_SYNC: f"out of sync: {held}, TeslaMate {tokens.fingerprint}",
+        Result.OUT_OF_SYNC: f"out of sync: {differs}",
     }[report.result]

@@ -75,6 +75,19 @@ class MqttSettings(NamedTuple):
     insecure: bool
     """Whether the broker's certificate goes unverified."""
 
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is unwise about it; for every command that connects."""
+        if not (self.tls and self.insecure):
+            return ()
+        return (
+            Problem(
+                Cause.TLS_NOT_VERIFIED,
+                "mqtt.insecure is on: the broker's certificate is not verified, anyone could pose as it",
+                "Set mqtt.ca_file and take mqtt.insecure away.",
+            ),
+        )
+
 
 class Settings(NamedTuple):
     """All settings, merged."""

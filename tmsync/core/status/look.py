@@ -44,7 +44,8 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
         broker = begin(lambda: _broker(settings, wait_s, clock, hearing), Broker(), wanted=has_broker)
         database = tokens.result()._replace(cars=hearing.result().cars)
         status = Status(clock.now(), database, held.result(), broker.result())
-    status.findings = [Finding(Severity.WARNING, warning) for warning in settings.warnings]
+    unwise = (*settings.warnings, *(settings.mqtt().warnings if has_broker else ()))
+    status.findings = [Finding(Severity.WARNING, warning) for warning in unwise]
     status.findings += findings(status)
     return status
 
