@@ -213,6 +213,18 @@ def test_misspelt_section_in_the_environment_is_told() -> None:
     }
 
 
+@pytest.mark.parametrize("host", ["mqtt://pi", "pi:1883", "[::1]", "a,b", "pi/", "a b", "", "/run/mosquitto"])
+def test_what_is_no_broker_is_told_before_anything_is_looked_up(host: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({}, **{"mqtt.host": host})
+    assert caught.value.cause is Cause.BAD_VALUE
+
+
+@pytest.mark.parametrize("host", ["pi", "192.168.1.5", "::1", "fe80::1%eth0", "pi.local."])
+def test_names_and_addresses_of_a_broker(host: str) -> None:
+    assert load({"TMSYNC_MQTT_HOST": host}).mqtt().host == host
+
+
 @pytest.mark.parametrize("host", ["http://pi", "pi:5432", "[::1]", "a,b", "pi/", "a b", ""])
 def test_what_is_no_host_is_told_before_anything_is_looked_up(host: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -36,6 +36,7 @@ class Kind(Enum):
     NAMESPACE = "one topic level"
     SECRET = "text that is never shown"
     HOST = "host name, address or socket folder (without http:// and without a port, which is database.port)"
+    BROKER = "host name or address (without mqtt:// and without a port, which is mqtt.port)"
     PORT = "whole number from 1 to 65535"
     TIMEOUT = "seconds, above 0 and at most 3600"
     SECONDS = "seconds, 0 or more"
@@ -95,7 +96,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("database", "connect_timeout", Kind.TIMEOUT, 5, "", "--timeout"),
     Setting("teslamate", "encryption_key", Kind.SECRET, None, _TM + "encryption_key"),
     Setting("teslamate", "url", Kind.URL),
-    Setting("mqtt", "host", Kind.TEXT, None, _TM + "mqtt_host", "--mqtt-host"),
+    Setting("mqtt", "host", Kind.BROKER, None, _TM + "mqtt_host", "--mqtt-host"),
     Setting("mqtt", "port", Kind.PORT, None, "", "--mqtt-port"),
     Setting("mqtt", "username", Kind.TEXT, None, _TM + "mqtt_user", "--mqtt-user"),
     Setting("mqtt", "password", Kind.SECRET, None, _TM + "mqtt_pass"),
@@ -212,6 +213,10 @@ def _is_host(value: str) -> bool:
     return value.startswith(("/", "@")) or not _NO_HOST.search(value)
 
 
+def _is_broker(value: str) -> bool:
+    return _is_host(value) and not value.startswith(("/", "@"))
+
+
 # What is pasted instead of a host: an address for a browser, `[::1]`, `host:5432`.
 _NO_HOST: Final = re.compile(r"[/\[\]]|^[^:]*:[0-9]*$")
 
@@ -245,6 +250,7 @@ _CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     Kind.SECRET: bool,
     Kind.FILE: bool,
     Kind.HOST: _is_host,
+    Kind.BROKER: _is_broker,
     Kind.NAMESPACE: _is_namespace,
     Kind.PORT: lambda value: 1 <= value <= 65535,
     Kind.TIMEOUT: lambda value: _is_finite(value) and 0 < value <= 3600,
