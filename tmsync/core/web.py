@@ -1,6 +1,11 @@
 """One HTTP request, to the named host alone: nothing is redirected, no proxy is asked."""
 
+import contextlib
 import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,16 +17,53 @@ FAILURES: Final = (OSError, ValueError, http.client.HTTPException)
 def request(url: str, method: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes]:
     """The status and, up to a limit, the content that come back for `path` below `url`.
 
-    timeout: seconds for each step. body: a form, urlencoded.
-    Raises: one of FAILURES.
+    timeout: seconds to connect, and as many again until the whole answer is there, however steadily it drips.
+    body: a form, urlencoded.
+    Raises: one of FAILURES; TimeoutError when the time is over.
     """
     parts = urlsplit(url)
     kind: Any = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
     headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+    sock = socket.create_connection((connection.host, connection.port), timeout)
     try:
-        connection.request(method, parts.path.rstrip("/") + path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_ANSWER_BYTES)
+        with _cut_after(timeout, sock):
+            if parts.scheme == "https":
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=connection.host)
+            connection.sock = sock
+            connection.request(method, parts.path.rstrip("/") + path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(MAX_ANSWER_BYTES)
     finally:
+        sock.close()
         connection.close()
+
+
+@contextlib.contextmanager
+def _cut_after(seconds: float, sock: socket.socket) -> Iterator[None]:
+    """Ends the connection under whoever waits for it, to whom that looks like an answer's end or its lack.
+
+    Raises: TimeoutError instead.
+    """
+    overdue = threading.Event()
+
+    def cut() -> None:
+        overdue.set()
+        with contextlib.suppress(OSError):
+            handle.shutdown(socket.SHUT_RDWR)
+
+    # TLS takes the socket itself away.
+    with sock.dup() as handle:
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except FAILURES:
+            if not overdue.is_set():
+                raise
+        finally:
+            timer.cancel()
+            timer.join()
+    if overdue.is_set():
+        raise TimeoutError("timed out")
