@@ -8,9 +8,17 @@ from hypothesis import strategies as st
 
 from tests.core.telemetry.following import default_rules
 from tmsync.core.clock import Instant
-from tmsync.core.telemetry.topics import PARSERS, Topic, Unparsable, namespace_of, parse_topic, parse_value
+from tmsync.core.telemetry.topics import (
+    MAX_PAYLOAD_BYTES,
+    PARSERS,
+    Topic,
+    Unparsable,
+    namespace_of,
+    parse_topic,
+    parse_value,
+)
 from tmsync.core.telemetry.vehicle import SETTLE_S, Vehicle
-from tmsync.core.telemetry.watch import HEARTBEAT_LINE_S, Watch
+from tmsync.core.telemetry.watch import HEARTBEAT_LINE_S, MAX_VEHICLES, Watch
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -121,6 +129,22 @@ def test_a_wrong_payload_keeps_the_value_and_is_counted() -> None:
     vehicle.receive("healthy", b"perhaps", 1.0, retained=False)
     assert (vehicle.values, vehicle.unparsable, vehicle.healthy) == ({"battery_level": 63}, 2, None)
     assert not vehicle.retained_only
+
+
+def test_a_text_longer_than_any_of_teslamates_is_counted_and_not_kept() -> None:
+    vehicle = Vehicle(1, 0.0)
+    vehicle.receive("geofence", b"x" * MAX_PAYLOAD_BYTES, 0.0, retained=True)
+    vehicle.receive("geofence", b"x" * (MAX_PAYLOAD_BYTES + 1), 1.0, retained=True)
+    assert (vehicle.values, vehicle.unparsable) == ({"geofence": "x" * MAX_PAYLOAD_BYTES}, 1)
+
+
+def test_no_more_vehicles_appear_than_anybody_has() -> None:
+    watch = Watch("", default_rules())
+    for car_id in range(MAX_VEHICLES + 10):
+        watch.message(f"teslamate/cars/{car_id}/state", b"online", 0.0, retained=True)
+    watch.message("teslamate/cars/0/state", b"asleep", 1.0, retained=False)
+    assert len(watch) == MAX_VEHICLES
+    assert watch.views(Instant(datetime(2026, 11, 24, tzinfo=UTC), 1.0))[0].state == "asleep"
 
 
 def test_only_a_retained_health_flag_makes_teslamate_an_older_one() -> None:

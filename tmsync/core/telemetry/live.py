@@ -22,6 +22,8 @@ SETTLED_S: Final = 1.0
 """Retained values have all come when none has come for so long."""
 SETTLE_MOST_S: Final = 5.0
 EXPLORE_S: Final = 1.0
+MAX_NAMESPACES: Final = 8
+"""As many are named; more than one or two are somebody's mischief."""
 HEARING_S: Final = 15.0
 TICK_S: Final = 1.0
 REST_S: Final = 0.05
@@ -131,7 +133,7 @@ class Live:
         if retained:
             self._retained_at = at
         self.watch.message(topic, payload, at, retained=retained)
-        if self._exploring:
+        if self._exploring and len(self._namespaces) < MAX_NAMESPACES:
             namespace = namespace_of(topic)
             if namespace is not None:
                 self._namespaces.add(namespace)

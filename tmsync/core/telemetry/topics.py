@@ -14,7 +14,7 @@ ROOT: Final = "teslamate"
 CARS: Final = "cars"
 MAX_CAR_ID: Final = 2**31 - 1
 """`cars.id` is a PostgreSQL integer."""
-MAX_PAYLOAD_BYTES: Final = 64 * 1024
+MAX_PAYLOAD_BYTES: Final = 4 * 1024
 """TeslaMate's longest value, a route as JSON, is far below; anything beyond is not TeslaMate's."""
 MAX_NUMBER_CHARS: Final = 32
 

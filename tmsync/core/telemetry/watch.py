@@ -16,8 +16,8 @@ from tmsync.core.telemetry.vehicle import Vehicle
 
 HEARTBEAT_LINE_S: Final = 30.0
 """A vehicle's line is repeated after this when nothing changed."""
-MAX_VEHICLES: Final = 10_000
-"""Beyond this, topics are somebody's mischief."""
+MAX_VEHICLES: Final = 2000
+"""Beyond this, topics are somebody's mischief; at their longest they would fill some 350 MB."""
 
 
 class VehicleView(NamedTuple):
