@@ -154,10 +154,13 @@ class Watching:
 
 
 @contextlib.contextmanager
-def watching(arguments: list[str], environ: Mapping[str, str], cwd: Path = Path("/")) -> Iterator[Watching]:
+def watching(
+    arguments: list[str], environ: Mapping[str, str], cwd: Path = Path("/"), module: str = "tmsync"
+) -> Iterator[Watching]:
+    """module: what to run, as `python -m` knows it."""
     clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tmsync", "watch-mqtt", *arguments],
+        [sys.executable, "-m", module, "watch-mqtt", *arguments],
         env=clean,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
