@@ -101,7 +101,8 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         screen.answer("User (- for none)", "-")
         namespace = screen.answer("What now?", "c")
         assert 'Cars were seen in namespace "home"' in namespace
-        screen.answer("MQTT_NAMESPACE", "home")
+        # What was seen is offered: Enter takes it.
+        screen.answer("MQTT_NAMESPACE of TeslaMate (- for none) [home]", "")
         assert "ok: TeslaMate's cars are there" in screen.answer("Write ", "")
         assert screen.end() == 0
         assert "This host can read TeslaMate's tokens" in screen.told

@@ -180,7 +180,7 @@ def _check_database(settings: Settings) -> ExitCode:
 def _check_broker(settings: Settings) -> bool:
     from tmsync.core.setup.trial import try_broker
 
-    problem = try_broker(settings, SystemClock())
+    problem = try_broker(settings, SystemClock()).problem
     if problem is None:
         asking.say(f"\nMQTT: TeslaMate's cars are on the broker at {printable(str(settings.get('mqtt.host')))}.")
     else:

@@ -14,7 +14,7 @@ from tmsync.core.errors import ConfigError, Problem
 from tmsync.core.postgres.checks import Check, CheckId, Step
 from tmsync.core.setup.compose import find_compose, read_compose
 from tmsync.core.setup.takeover import Taken, differences, take_over
-from tmsync.core.setup.trial import ENTER, OPEN, REACH, Verdict, is_about_namespace, try_broker, try_database
+from tmsync.core.setup.trial import ENTER, OPEN, REACH, Verdict, try_broker, try_database
 from tmsync.render.check_db import explain, steps
 from tmsync.render.console import console
 from tmsync.render.text import printable
@@ -57,6 +57,8 @@ class Interview:
         self.answers: dict[str, object] = {}
         self.kept: list[str] = []
         """What was kept although its trial failed."""
+        self._namespaces: list[str] = []
+        """Where the broker has cars instead."""
         self.screen = console(sys.stderr)
         self.merge()
 
@@ -175,9 +177,10 @@ class Interview:
 
     def _listen(self, *, namespace: bool) -> Verdict:
         found = try_broker(self.settings, self.clock)
-        if found is not None and is_about_namespace(found) is namespace:
-            return Verdict(failure=as_check(found))
-        if found is not None and namespace:
+        self._namespaces = found.namespaces
+        if found.problem is not None and found.is_about_namespace is namespace:
+            return Verdict(failure=as_check(found.problem))
+        if found.problem is not None and namespace:
             return Verdict(reached=False)
         return Verdict("TeslaMate's cars are there" if namespace else "the broker lets this host in")
 
@@ -242,6 +245,8 @@ class Interview:
         if value is None and name == "mqtt.host":
             # Both run on one machine, most of the time.
             value = self.settings.get("database.host")
+        if name == "mqtt.namespace" and self._namespaces:
+            value = self._namespaces[0] or NONE
         return "" if value is None else str(value)
 
     def _none(self, name: str) -> bool:

@@ -43,22 +43,27 @@ def _good(found: Diagnosis, rungs: tuple[CheckId, ...]) -> list[str]:
             and check.status in passed]  # fmt: skip
 
 
-def try_broker(settings: Settings, clock: Clock) -> Problem | None:
-    """Connect and look for cars; None when there are some.
+class BrokerTrial(NamedTuple):
+    """problem: None when there are cars; namespaces: where there are some instead, if only there."""
 
-    The causes are watch-mqtt's; with no-vehicles the broker itself is all right.
-    """
+    problem: Problem | None
+    namespaces: list[str]
+
+    @property
+    def is_about_namespace(self) -> bool:
+        """Whether the broker lets us in, and shows no cars where we look."""
+        return self.problem is not None and self.problem.cause is Cause.NO_VEHICLES
+
+
+def try_broker(settings: Settings, clock: Clock) -> BrokerTrial:
+    """Connect and look for cars. The causes are watch-mqtt's."""
     from tmsync.core.telemetry.live import Live, rules_of
 
     try:
         with Live(settings.mqtt(), rules_of(settings), clock) as live:
             live.wait_connected()
             live.wait_settled()
-            return None if len(live.watch) else live.explore()
+            problem = None if len(live.watch) else live.explore()
+            return BrokerTrial(problem, live.other_namespaces)
     except BrokerError as error:
-        return error.problem
-
-
-def is_about_namespace(found: Problem) -> bool:
-    """Whether the broker lets us in, and shows no cars where we look."""
-    return found.cause is Cause.NO_VEHICLES
+        return BrokerTrial(error.problem, [])

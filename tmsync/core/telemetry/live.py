@@ -208,6 +208,11 @@ class Live:
             return Problem(Cause.TIMEOUT, f"the broker at {self.where} does not answer the subscription", hint)
         return no_vehicles(self.target, self.where, self._namespaces)
 
+    @property
+    def other_namespaces(self) -> list[str]:
+        """Where `explore` saw cars instead; an empty one for TeslaMate's own default."""
+        return sorted(self._namespaces - {self.target.namespace})
+
     def batches(self, interval_s: float, until: float | None = None) -> Iterator[Batch]:
         """Look again and again, as soon as there is something to see; ends at `until`, seconds of running time."""
         shown_state: tuple[bool, Cause | None] | None = None
