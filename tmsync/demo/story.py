@@ -58,7 +58,7 @@ class Story:
         self._command(stage, ["check-db"], expected=1)
         told = json.loads(self._output(stage, ["check-db", "--json"]))
         line = next(check["hba_line"] for check in told["checks"] if check["id"] == "pg-hba")
-        self._tell("\nThe line it prints goes into the server's pg_hba.conf, and the server reloads it.")
+        self._tell("\nThat line goes into the server's pg_hba.conf, and the server reloads it.")
         stage.let_in(line)
         self._command(stage, ["check-db"], expected=0)
         self._tell("\nNow the token can go over to TWCManager, which runs and takes it at once.")
@@ -73,10 +73,10 @@ class Story:
     def _telemetry(self, stage: Stage) -> None:
         live = LIVE_S if self._duration is None or self._keep else self._duration
         self._tell(
-            "\nThe cars, live: one charges, one drives, one is asleep, one suspended. Silver falls"
-            f"\nsilent for a while, and Green's API calls fail. All this {SPEED} times as fast as"
-            "\nlife, and the demo's health.* thresholds are as much shorter: what takes"
-            "\nseconds here takes minutes at home."
+            "\nThe cars, live: one charges, one drives, one is asleep, one suspended."
+            "\nSilver falls silent for a while, and Green's API calls fail. All this"
+            f"\n{SPEED} times as fast as life, and the demo's health.* thresholds are as much"
+            "\nshorter: what takes seconds here takes minutes at home."
         )
         stage.begin_troubles()
         self._command(stage, ["watch-mqtt", "--duration", f"{live:g}"], expected=0)
