@@ -100,7 +100,7 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         screen.answer("Its port [1883]", str(broker))
         screen.answer("User (- for none)", "-")
         namespace = screen.answer("What now?", "c")
-        assert 'Cars were seen in namespace "home"' in namespace
+        assert 'Cars were seen in namespace home: set mqtt.namespace (--namespace) to "home".' in namespace
         screen.answer("MQTT_NAMESPACE", "home")
         assert "ok: TeslaMate's cars are there" in screen.answer("Write ", "")
         assert screen.end() == 0

@@ -93,7 +93,7 @@ def holds_refresh_token() -> Problem:
     """The warning for a TWCManager that can refresh by itself."""
     return Problem(
         Cause.HOLDS_REFRESH_TOKEN,
-        "TWCManager holds a refresh token of its own, and will rotate TeslaMate's tokens with it",
+        "TWCManager holds a refresh token, too; once it uses that, TeslaMate's tokens are no longer valid",
         CLEAR_REFRESH_TOKEN,
     )
 
