@@ -15,11 +15,13 @@ GLOBAL_OPTIONS: Final = (TAKES_VALUE, "--verbose", "-v", "--quiet", "-q", "--ver
 SECRET: Final = re.compile("pass|secret|key|token", re.IGNORECASE)
 HUSH: Final = re.compile(rf"^-.*({SECRET.pattern})|://[^/]*@", re.IGNORECASE)
 """An argument that names a secret, or an address that holds one."""
+NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
 ALLOWED: Final = (
     (re.compile(r"valid integer"), "a whole number"),
     (re.compile(r"valid (?:number|float)"), "a number"),
-    (re.compile(r"(?:greater than or equal to |x>=)([0-9.]+)"), r"{0} or more"),
-    (re.compile(r"(?:less than or equal to |x<=)([0-9.]+)"), r"{0} or less"),
+    (re.compile(rf"{NUMBER}<=x<={NUMBER}"), "{0} to {1}"),
+    (re.compile(rf"(?:greater than or equal to |x>=){NUMBER}"), "{0} or more"),
+    (re.compile(rf"(?:less than or equal to |x<=){NUMBER}"), "{0} or less"),
     (re.compile(r"not one of (.+?)\.?$"), "one of {0}"),
 )
 """How Typer's releases, with pydantic or without, say what an option takes; and how we do."""
