@@ -1,5 +1,6 @@
 """The command line itself: usage errors, exit codes, streams, surroundings that lack something."""
 
+import ctypes
 import os
 import pty
 import shlex
@@ -29,7 +30,18 @@ TMSYNC = [sys.executable, "-m", "tmsync"]
         (["check-db", "--format", "xml"], "--format"),
         (["sync-tokens", "--via", "pigeon"], "--via"),
         (["check-db", "extra"], "extra"),
-        (["check-db", "--config", "x"], "tmsync --config ... check-db"),
+        (["check-db", "--config", "x", "--json"], "tmsync --config x check-db --json"),
+        (["check-db", "--db-host", "a b", "-v"], "tmsync -v check-db --db-host 'a b'"),
+        (["check-db", "--db-port"], "tmsync check-db --help"),
+        (["--config"], "tmsync --help"),
+        (["check-db", "--db-port", "x"], "a whole number from 1 to 65535"),
+        (["check-db", "--format", "xml"], "'xml' is not allowed\n  It takes: one of table, json."),
+        (["watch-mqtt", "--interval", "0"], "0.1 or more"),
+        (["watch-mqtt", "--interval", "x"], "a number"),
+        (["watch-mqtt", "--car", "1", "--car", "x"], "a whole number"),
+        (["watch-mqtt", "--exec", "'"], "error: --exec takes a command"),
+        (["check-db", "--offline"], "error: --offline goes with --pg-hba FILE"),
+        (["check-db", "--db-password", "x"], "TMSYNC_DATABASE_PASSWORD"),
         (["--config", "/nonexistent.toml", "sync-tokens"], "/nonexistent.toml"),
     ],
 )
@@ -47,6 +59,27 @@ def test_wrong_usage_with_json_is_a_document_too() -> None:
     assert (run.json["command"], run.json["ok"], run.json["error"]["cause"]) == ("sync-tokens", False, "usage")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check-db", "--db-password", "geheim"],
+        ["check-db", "--db-password=geheim", "-v"],
+        ["check-db", "-v", "--db-password", "geheim"],
+        ["sync-tokens", "-v", "--twc-url", "http://me:geheim@192.168.1.50"],
+    ],
+)
+def test_secret_given_as_a_flag_is_not_repeated(arguments: list[str]) -> None:
+    run = tmsync(*arguments)
+    assert run.code == 2
+    assert "geheim" not in run.out + run.err
+
+
+def test_wrong_usage_with_nagios_is_unknown() -> None:
+    run = tmsync("status", "--format", "nagios", "--mqtt-port", "x")
+    assert (run.code, run.out) == (3, "TMSYNC UNKNOWN - --mqtt-port: 'x' is not allowed\n")
+    assert tmsync("check-db", "--format", "nagios").code == 2
+
+
 def test_no_command_shows_the_help() -> None:
     run = tmsync()
     assert run.code == 2
@@ -61,7 +94,7 @@ def test_version() -> None:
 def test_help_of_every_command_has_an_example(command: str) -> None:
     run = tmsync(*([command] if command else []), "--help", environ={"COLUMNS": "200"})
     assert run.code == 0
-    assert not command or f"Example: tmsync {command}" in run.out
+    assert f"Example: tmsync {command}" in run.out
 
 
 @pytest.mark.parametrize("environ", [ASCII_ONLY, {"TERM": "dumb"}, {}])
@@ -174,3 +207,51 @@ def test_hostile_host_name_is_one_line(make_config: Callable[..., Path]) -> None
     run = tmsync("--config", str(make_config('[database]\nhost = "a\\u001bM"\n')), "check-db", "--timeout", "1")
     assert run.code == 1
     assert "\x1b" not in run.out + run.err
+
+
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
+
+
+def as_anybody() -> None:
+    """Before exec: root, too, is bound by permissions from then on."""
+    if os.geteuid() == 0:
+        for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["config"], "Configuration file: none"),
+        (
+            ["--config", "{}/config.toml", "config"],
+            "{}/config.toml (the configuration file) cannot be read: Permission",
+        ),
+        (
+            ["status", "--wait", "0", "--db-host", "127.0.0.1", "--db-port", "1", "--twc-settings", "{}/in/s.json"],
+            "{}/in",
+        ),
+        (["check-db", "--db-host", "127.0.0.1", "--db-port", "1", "--sslmode", "verify-full"], "refuses"),
+        (["check-db", "--pg-hba", "{}/pg_hba.conf", "--offline", "--client-address", "local"], "with sudo"),
+        (
+            ["init", "--non-interactive", "--from-compose", "{}/compose.yml"],
+            "{}/compose.yml cannot be read: Permission",
+        ),
+    ],
+)
+def test_folder_that_may_not_be_looked_into_is_no_surprise(tmp_path: Path, arguments: list[str], words: str) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o000)
+    try:
+        done = subprocess.run(
+            [*TMSYNC, *(argument.format(folder) for argument in arguments)],
+            env={**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "config")},
+            capture_output=True,
+            text=True,
+            preexec_fn=as_anybody,
+        )
+    finally:
+        folder.chmod(0o700)
+    assert "unforeseen" not in done.stdout + done.stderr
+    assert words.format(folder) in done.stdout + done.stderr

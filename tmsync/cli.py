@@ -1,7 +1,6 @@
 """The Typer app: global options, one lazily imported module per command, errors to exit codes."""
 
 import importlib
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -51,7 +50,6 @@ class _LazyGroup(TyperGroup):
         return list(COMMANDS)
 
 
-GLOBAL_OPTIONS: Final = ("--config", "--verbose", "-v", "--quiet", "-q", "--version")
 CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     cls=_LazyGroup,
@@ -82,7 +80,12 @@ def main_options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Link TeslaMate to TWCManager: API tokens, and a plain word on what is wrong."""
+    """Link TeslaMate to TWCManager: API tokens, and a plain word on what is wrong.
+
+    Example: tmsync init
+
+    Example: tmsync check-db
+    """
     from tmsync.commands.globals import Globals
 
     del version
@@ -121,12 +124,9 @@ def _usage_error(arguments: Sequence[str], error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return ExitCode.USAGE
-    path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "tmsync"
-    text = " ".join(error.format_message().split())
-    hint = f"{path} --help tells how."
-    if getattr(error, "option_name", None) in GLOBAL_OPTIONS:
-        hint = f"It stands before the command: tmsync {error.option_name} ... {path.split()[-1]}."
-    return _fail(arguments, Problem(Cause.USAGE, text, hint), ExitCode.USAGE)
+    from tmsync.commands.usage import wrong_usage
+
+    return _fail(arguments, wrong_usage(error, arguments, COMMANDS), ExitCode.USAGE)
 
 
 def _internal(error: Exception) -> Problem:
@@ -141,16 +141,17 @@ def _internal(error: Exception) -> Problem:
 
 
 def _fail(arguments: Sequence[str], found: Problem, code: int) -> int:
+    from tmsync.commands.usage import values
+
     output.problem(found)
-    if "--json" in arguments or "json" in _values(arguments, "--format"):
+    if "--json" in arguments or "json" in values(arguments, "--format"):
         from tmsync.render.document import document
 
         command = next((argument for argument in arguments if argument in COMMANDS), "")
         output.result(document(command, {"ok": False, "error": found.as_json()}))
+    elif "status" in arguments and "nagios" in values(arguments, "--format"):
+        from tmsync.render.status import nagios_unknown
+
+        text, code = nagios_unknown(found)
+        output.result(text)
     return code
-
-
-def _values(arguments: Sequence[str], flag: str) -> list[str]:
-    """Every value given to `flag`, whether as two arguments or with `=`."""
-    after = [value for name, value in itertools.pairwise(arguments) if name == flag]
-    return after + [argument.removeprefix(f"{flag}=") for argument in arguments if argument.startswith(f"{flag}=")]

@@ -315,7 +315,8 @@ def test_line_for_an_odd_role_name_means_that_role(teslamate: TeslaMate, name: s
 
 
 def test_wrong_password(every_teslamate: TeslaMate) -> None:
-    expect(every_teslamate.check_db(TMSYNC_DATABASE_PASSWORD="wrong"), "login", "bad-credentials")
+    failed = expect(every_teslamate.check_db(TMSYNC_DATABASE_PASSWORD="wrong"), "login", "bad-credentials")
+    assert str(failed["detail"]).endswith("\ndatabase.password comes from TMSYNC_DATABASE_PASSWORD")
 
 
 @pytest.mark.parametrize("method", ["scram-sha-256", "md5", "password"])
@@ -395,7 +396,8 @@ def test_password_from_libpqs_own_places(teslamate: TeslaMate, tmp_path: Path) -
     assert f"chmod 600 {pgpass}" in failed["fix"]  # type: ignore[operator]
     pgpass.chmod(0o600)
     pgpass.write_text("*:*:*:*:wrong\n")
-    expect(teslamate.check_db(**home), "login", "bad-credentials")
+    failed = expect(teslamate.check_db(**home), "login", "bad-credentials")
+    assert "database.password comes from ~/.pgpass" in str(failed["detail"])
 
 
 def test_unix_socket(teslamate: TeslaMate) -> None:
@@ -454,7 +456,8 @@ def test_no_key(teslamate: TeslaMate) -> None:
 
 
 def test_wrong_key(teslamate: TeslaMate) -> None:
-    expect(teslamate.check_db(TMSYNC_TESLAMATE_ENCRYPTION_KEY="another"), "decrypt", "wrong-key")
+    failed = expect(teslamate.check_db(TMSYNC_TESLAMATE_ENCRYPTION_KEY="another"), "decrypt", "wrong-key")
+    assert failed["detail"] == "teslamate.encryption_key comes from TMSYNC_TESLAMATE_ENCRYPTION_KEY"
 
 
 def test_key_with_a_blank_too_many_is_told(teslamate: TeslaMate) -> None:

@@ -77,10 +77,10 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         assert "/nonexistent/docker-compose.yml cannot be read" in screen.answer("A copy of it here", "")
         screen.answer("Its config.json on this machine", "")
         screen.answer("Its web control", "twc:8080")
-        assert "It takes: http:// or https:// address" in screen.answer("Its web control", "-")
+        assert "It takes: an address that begins with http://" in screen.answer("Its web control", "-")
         screen.answer("TeslaMate's database", "127.0.0.1")
         screen.answer("Its port [5432]", "seventy")
-        assert "It takes: whole number" in screen.answer("Its port [5432]", str(dead))
+        assert "It takes: a whole number" in screen.answer("Its port [5432]", str(dead))
         refused = screen.answer("What now?", "c")
         assert f"127.0.0.1 port {dead} refuses the connection" in refused
         assert '- "' + str(dead) + ':5432"' in refused
@@ -100,7 +100,7 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         screen.answer("Its port [1883]", str(broker))
         screen.answer("User (- for none)", "-")
         namespace = screen.answer("What now?", "c")
-        assert 'Cars were seen in namespace "home"' in namespace
+        assert 'Cars were seen in namespace home: set mqtt.namespace (--namespace) to "home".' in namespace
         # What was seen is offered: Enter takes it.
         screen.answer("MQTT_NAMESPACE of TeslaMate (- for none) [home]", "")
         assert "ok: TeslaMate's cars are there" in screen.answer("Write ", "")

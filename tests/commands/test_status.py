@@ -242,7 +242,7 @@ def test_nagios_in_one_line_with_performance_data(teslamate: TeslaMate, mosquitt
     assert second.startswith("warning unhealthy: ")
     run = status("--format", "nagios", mosquitto=mosquitto, TMSYNC_MQTT_PORT=str(free_port()))
     assert run.code == 2
-    assert run.out.startswith("TMSYNC CRITICAL - nothing listens at 127.0.0.1")
+    assert run.out.startswith("TMSYNC CRITICAL - no broker listens at 127.0.0.1")
 
 
 def test_prometheus_text_for_the_textfile_collector(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:

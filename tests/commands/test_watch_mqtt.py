@@ -105,8 +105,8 @@ def test_no_car_names_the_namespaces_in_which_there_are_some(mosquitto: Broker) 
     mosquitto.publisher.car(3, namespace="garage", state="online")
     run = mosquitto.once("--json", "--namespace", "teslamate")
     assert (run.code, run.json["error"]["cause"]) == (1, "no-vehicles")
-    assert '"" (none)' in run.json["error"]["hint"]
-    assert '"garage"' in run.json["error"]["hint"]
+    assert "Cars were seen without a namespace and in namespace garage: " in run.json["error"]["hint"]
+    assert 'set mqtt.namespace (--namespace) to "" or "garage".' in run.json["error"]["hint"]
     assert "mqtt_prefix" in run.json["error"]["hint"]
     assert mosquitto.once("--namespace", "garage", "--json").json["namespace"] == "garage"
 
@@ -123,7 +123,16 @@ def test_only_the_cars_asked_for(mosquitto: Broker) -> None:
         mosquitto.publisher.car(car_id, state="online")
     run = mosquitto.once("--json", "--car", "3", "--car", "1", "--car", "9")
     assert [json.loads(line)["car_id"] for line in run.out.splitlines()] == [1, 3]
-    assert "car 9 is not known" in run.err
+    assert "car 9 is not known to the broker\n  Give --car one that is there (1, 2, 3), or no --car." in run.err
+    nobody = mosquitto.once("--json", "--car", "9", "--car", "8")
+    assert (nobody.code, nobody.json["error"]) == (
+        1,
+        {
+            "cause": "no-vehicles",
+            "message": "cars 8, 9 are not known to the broker",
+            "hint": "Give --car one that is there (1, 2, 3), or no --car.",
+        },
+    )
 
 
 def test_what_is_not_teslamates_breaks_nothing(mosquitto: Broker) -> None:

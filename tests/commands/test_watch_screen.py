@@ -122,6 +122,6 @@ def test_a_dumb_terminal_gets_log_lines(mosquitto: Broker) -> None:
 def test_nobody_there_yet_is_explained(mosquitto: Broker) -> None:
     with terminal(["watch-mqtt", "--namespace", "elsewhere"], mosquitto.environ()) as screen:
         screen.wait_for(lambda lines: any("No car yet" in line for line in lines))
-        lines = screen.wait_for(lambda lines: any("Cars were seen in namespace" in line for line in lines))
-        assert '"" (none)' in " ".join(lines)
+        lines = screen.wait_for(lambda lines: any("Cars were seen without a namespace" in line for line in lines))
+        assert 'set mqtt.namespace (--namespace) to "".' in " ".join(lines)
         assert screen.end() == 0

@@ -101,7 +101,7 @@ def init(
     if not (non_interactive or asking.is_possible()):
         raise ConfigError(
             Cause.USAGE,
-            "init asks questions, and nobody is there to answer: standard input is no terminal",
+            "init asks questions, and nobody is there to answer: standard input or standard error is no terminal",
             "Run it in a terminal, or with --non-interactive and flags; tmsync init --help tells which.",
         )
     if from_twcmanager and twc_config:

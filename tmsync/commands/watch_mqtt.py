@@ -128,7 +128,7 @@ def _words(command: str | None) -> tuple[str, ...]:
     except ValueError:
         words = ()
     if not words:
-        raise typer.BadParameter("--exec takes a command, quoted as in a shell", param_hint="--exec")
+        raise typer.BadParameter("--exec takes a command, quoted as in a shell")
     return words
 
 

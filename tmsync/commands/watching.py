@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from tmsync.commands import output
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import BrokerError, Cause, ExitCode, Problem
+from tmsync.core.errors import BrokerError, ExitCode, Problem
 from tmsync.core.telemetry.hooks import Hook
 from tmsync.core.telemetry.live import Batch, Live, rules_of
 from tmsync.core.telemetry.witness import Witnesses
@@ -111,8 +111,8 @@ class Watcher:
             output.result("".join(verdict_line(view) for view in views))
         else:
             output.result(once_table(views, console(), batch.now.wall))
-        for car_id in sorted(missing):
-            self._warn(Problem(Cause.NO_VEHICLES, f"car {car_id} is not known to the broker", "Check --car."))
+        if missing:
+            self._warn(live.explore())
         if live.lost is not None:
             self._warn(Problem(live.lost.cause, f"{live.lost.message}; values may be missing", "Try again."))
         return ExitCode.GOOD

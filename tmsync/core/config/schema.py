@@ -18,6 +18,8 @@ VEHICLE_STATES: Final = (
 )  # fmt: skip
 LATE_AFTER_S: Final = {"online": 140, "charging": 100, "driving": 95, "asleep": 110, "offline": 110}
 STALE_AFTER_S: Final = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
+HEALTH_GROUPS: Final[Mapping[str, Mapping[str, int]]] = {"late_after": LATE_AFTER_S, "stale_after": STALE_AFTER_S}
+"""Tables within [health]: seconds by state."""
 SYSTEM_TWC_CONFIG: Final = "/etc/twcmanager/config.json"
 SYSTEM_TWC_SETTINGS_PATH: Final = "/etc/twcmanager"
 ENV_PREFIX: Final = "TMSYNC_"
@@ -33,17 +35,17 @@ class Kind(Enum):
     """What a setting holds."""
 
     TEXT = "text"
-    NAMESPACE = "one topic level"
+    NAMESPACE = "TeslaMate's MQTT_NAMESPACE, a name without / + #, or nothing"
     SECRET = "text that is never shown"
-    HOST = "host name, address or socket folder (without http:// and without a port, which is database.port)"
-    BROKER = "host name or address (without mqtt:// and without a port, which is mqtt.port)"
-    PORT = "whole number from 1 to 65535"
+    HOST = "a host name, an address or a socket's folder (without http:// and without a port, which is database.port)"
+    BROKER = "a host name or an address (without mqtt:// and without a port, which is mqtt.port)"
+    PORT = "a whole number from 1 to 65535"
     TIMEOUT = "seconds, above 0 and at most 3600"
     SECONDS = "seconds, 0 or more"
     FLAG = "true or false"
-    FILE = "file name"
-    URL = "http:// or https:// address"
-    ARGUMENTS = "list of arguments"
+    FILE = "a file name"
+    URL = "an address that begins with http:// or https://, such as http://192.168.1.5:8080"
+    ARGUMENTS = 'a list of arguments, such as ["sudo", "systemctl", "restart", "twcmanager"]'
 
 
 class Setting(NamedTuple):
@@ -77,7 +79,7 @@ class Setting(NamedTuple):
 def _health() -> tuple[Setting, ...]:
     rows = [
         Setting("health", f"{group}.{state}", Kind.SECONDS, table.get(state, 0))
-        for group, table in (("late_after", LATE_AFTER_S), ("stale_after", STALE_AFTER_S))
+        for group, table in HEALTH_GROUPS.items()
         for state in VEHICLE_STATES
     ]
     return (*rows, Setting("health", "recover_after", Kind.SECONDS, 120))
@@ -156,7 +158,8 @@ def from_text(setting: Setting, text: str) -> Any:
     except BadValue:
         raise
     except ValueError:
-        raise BadValue(allowed(setting)) from None
+        words = "a command, quoted as in a shell" if setting.kind is Kind.ARGUMENTS else allowed(setting)
+        raise BadValue(words) from None
 
 
 def as_utf8(setting: Setting, text: str) -> str:

@@ -157,10 +157,11 @@ def missing(setting: Setting, config_path: Path | None) -> ConfigError:
     where = [f"--{setting.flag.lstrip('-')}" if setting.flag else "", setting.env]
     file = config_path or "~/.config/tmsync/config.toml"
     places = ", ".join(place for place in where if place)
+    asked = "" if config_path else " Or run tmsync init, which asks for everything and writes that file."
     return ConfigError(
         Cause.MISSING_SETTING,
         f"{setting.name} is not set",
-        f"Set it with {places}, or as {setting.key} under [{setting.section}] in {file}.",
+        f"Set it with {places}, or as {setting.key} under [{setting.section}] in {file}.{asked}",
     )
 
 

@@ -110,9 +110,7 @@ def _libpq_password(settings: Settings, environ: Mapping[str, str]) -> str:
 
     if environ.get("PGPASSWORD"):
         return "PGPASSWORD"
-    if settings.get("database.host") is None or find_password(settings.database(), environ).password is None:
-        return ""
-    return environ.get("PGPASSFILE") or "~/.pgpass"
+    return "" if settings.get("database.host") is None else find_password(settings.database(), environ).origin
 
 
 def _readiness(parts: tuple[tuple[str, ...], ...], given: set[str]) -> Readiness:

@@ -15,6 +15,7 @@ from tmsync.core.postgres.hba_line import reload_steps
 from tmsync.core.postgres.quoting import sql_name
 
 DOCKER_PSQL: Final = "docker compose exec database psql -U teslamate teslamate"
+IN_DATABASE: Final = ", under [database] in tmsync's configuration file"
 AS_OWNER: Final = f"Run as the owner of TeslaMate's tables ({DOCKER_PSQL}):"
 
 
@@ -31,8 +32,8 @@ def network_steps(cause: Cause, target: DatabaseSettings) -> tuple[Step, ...]:
     )
     if cause is Cause.UNRESOLVABLE:
         return (
-            Step("Container names (such as database) mean nothing outside Docker's own network: use the host's name."),
-            Step("Or set database.host to the server's IP address."),
+            Step("Container names (such as database) mean nothing outside Docker: use the machine's name."),
+            Step("Or set database.host to its IP address."),
         )
     if cause is Cause.REFUSED:
         running = Step(
@@ -90,25 +91,33 @@ def protocol_steps(cause: Cause, target: DatabaseSettings) -> tuple[Step, ...]:
     }.get(cause, (Step("The server's log says more:", ("docker compose logs --tail 20 database",)),))
 
 
+def _mode(say: str, sslmode: str) -> Step:
+    return Step(f"{say}{IN_DATABASE}:", (f'sslmode = "{sslmode}"',))
+
+
 def tls_steps(cause: Cause, target: DatabaseSettings) -> tuple[Step, ...]:
     """For tls."""
     if cause is Cause.TLS_UNAVAILABLE:
         return (
-            Step("Allow a connection without TLS, which is what TWCManager uses:", ('database.sslmode = "prefer"',)),
+            _mode("Allow a connection without TLS, which is what TWCManager uses", "prefer"),
             Step("Or switch TLS on in the server's postgresql.conf (ssl = on, with a certificate)."),
         )
     if cause is Cause.TLS_NAME_MISMATCH:
         return (
             Step(f"Set database.host to a name the certificate holds (it does not hold {target.host})."),
-            Step("Or check the certificate's issuer only:", ('database.sslmode = "verify-ca"',)),
+            _mode("Or check the certificate's issuer only", "verify-ca"),
         )
     if cause is Cause.TLS_UNTRUSTED:
         return (
             Step(
-                "Set database.sslrootcert to the certificate of the authority that signed the server's:",
-                ('database.sslrootcert = "/etc/tmsync/root.crt"',),
+                f"Name the certificate of the authority that signed the server's{IN_DATABASE}:",
+                ('sslrootcert = "/etc/tmsync/root.crt"',),
             ),
-            Step("Or encrypt without checking who the server is:", ('database.sslmode = "require"',)),
+            _mode(
+                "Or encrypt without checking who the server is, which also wants no sslrootcert there and no"
+                " ~/.postgresql/root.crt",
+                "require",
+            ),
         )
     return (Step("The server's log says why it broke off:", ("docker compose logs --tail 20 database",)),)
 
@@ -119,10 +128,10 @@ def hba_steps(cause: Cause, target: DatabaseSettings, line: str | None) -> tuple
         return (Step(f"No pg_hba.conf can name the role {target.user!r}: use another one."),)
     first: tuple[Step, ...] = ()
     if cause is Cause.TLS_ONLY:
-        first = (Step("Use TLS, which the server's rules let through:", ('database.sslmode = "prefer"',)),)
+        first = (_mode("Use TLS, which the server's rules let through", "prefer"),)
         add = "Or let this host in without TLS: add this line to the server's pg_hba.conf, above all others:"
     elif cause is Cause.PLAIN_ONLY:
-        first = (Step("Connect without TLS, which the server's rules let through:", ('database.sslmode = "prefer"',)),)
+        first = (_mode("Connect without TLS, which the server's rules let through", "prefer"),)
         add = "Or let this host in with TLS: add this line to the server's pg_hba.conf, above all others:"
     else:
         add = "Add this line to the server's pg_hba.conf, above all others (the first line that matches decides):"
@@ -172,7 +181,10 @@ def login_steps(cause: Cause, target: DatabaseSettings, words: str, ignored: str
 
 def _bad_credentials(role: str, _database: str) -> tuple[Step, ...]:
     return (
-        Step("Use the password that TeslaMate uses:", ("docker compose exec teslamate printenv DATABASE_PASS",)),
+        Step(
+            "Set database.password to the one that TeslaMate uses:",
+            ("docker compose exec teslamate printenv DATABASE_PASS",),
+        ),
         Step(
             "The server tells all of these alike: wrong password, unknown role, expired or missing password, or a"
             " password stored as md5 where pg_hba.conf asks for scram-sha-256. Setting it anew mends the last three"

@@ -18,6 +18,7 @@ from tmsync.core.postgres.hba_line import line_for
 from tmsync.core.postgres.hba_live import tell_live_rules
 from tmsync.core.postgres.login import LoginFailure, log_in
 from tmsync.core.postgres.network import Dialled, dial, is_socket_folder, resolve, source_address
+from tmsync.core.postgres.pgpass import find_password
 from tmsync.core.postgres.probe import Probe, Prober
 from tmsync.core.postgres.session import Session
 from tmsync.core.postgres.sslmode import NEEDS_TLS, ROUTES
@@ -115,7 +116,7 @@ class _Doctor:
             return Check(
                 CheckId.RESOLVE,
                 Status.FAIL,
-                f"{target.host} does not resolve",
+                f"{target.host} does not resolve to an address",
                 Cause.UNRESOLVABLE,
                 str(words),
                 advice.network_steps(Cause.UNRESOLVABLE, target),
@@ -220,7 +221,10 @@ class _Doctor:
             return Check(CheckId.LOGIN, Status.PASS, f"{target.user} logs in; PostgreSQL {outcome.server_version}")
         what = _login_words(outcome, target)
         steps = advice.login_steps(outcome.cause, target, outcome.words, outcome.ignored)
-        return Check(CheckId.LOGIN, Status.FAIL, what, outcome.cause, outcome.words, steps)
+        detail = [outcome.words]
+        if outcome.cause is Cause.BAD_CREDENTIALS:
+            detail += self._origin("database.password", find_password(target, self.environ).origin)
+        return Check(CheckId.LOGIN, Status.FAIL, what, outcome.cause, "\n".join(detail), steps)
 
     def schema(self) -> Check:
         assert self.session is not None  # noqa: S101 - login passed
@@ -251,7 +255,8 @@ class _Doctor:
         try:
             self.access = open_token(row.access, key, row.refresh)
         except DecryptionFailed as error:
-            return self._store_failed(CheckId.DECRYPT, error)
+            detail = self._origin("teslamate.encryption_key") if error.cause is Cause.WRONG_KEY else []
+            return replace(self._store_failed(CheckId.DECRYPT, error), detail="\n".join(detail))
         if is_plain(row.access):
             steps = advice.store_steps(Cause.PLAIN_TEXT, self.target, self.location.table)
             summary = "the tokens are stored in plain text"
@@ -271,6 +276,13 @@ class _Doctor:
         return Check(CheckId.CLAIMS, status, describe_claims(claims, self.clock), cause, "", steps)
 
     # -- what failed
+
+    def _origin(self, name: str, otherwise: str = "") -> list[str]:
+        """A line that tells where the value of a setting comes from; none where an answer to init gave it."""
+        assert isinstance(self.settings, Settings)  # noqa: S101 - config passed
+        value = self.settings.values[name]
+        origin = otherwise if value.value is None else value.origin
+        return [f"{name} comes from {origin}"] if origin else []
 
     def _hba_refused(self) -> Check:
         target, probe = self.target, self.probe

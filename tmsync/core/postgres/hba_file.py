@@ -3,7 +3,6 @@
 Needs no server. Source: PostgreSQL src/backend/libpq/hba.c; documentation, "The pg_hba.conf File".
 """
 
-import os
 import re
 import stat
 from pathlib import Path
@@ -73,7 +72,7 @@ def ask(question: Question) -> Answer:
             return _unreadable(path, "it is no regular file" if found.st_size <= MAX_BYTES else "it is too large")
         text = DiskReader().read_text(str(path))
     except OSError as error:
-        return _unreadable(path, error.strerror or "unknown error")
+        return _unreadable(path, error.strerror or "unknown error", missing=isinstance(error, FileNotFoundError))
     major = question.server_major or major_of(path) or DEFAULT_MAJOR
     return judge(question, parse_hba(text, path=str(path), server_major=major))
 
@@ -205,9 +204,9 @@ def _shown(findings: list[dict[str, Any]]) -> list[str]:
     return [*lines, f"and {rest} more remarks"] if rest else lines
 
 
-def _unreadable(path: Path, what: str) -> Answer:
-    hint = f"Name a file that this user can read, or run as root: sudo tmsync check-db --pg-hba {path} --offline ..."
-    if not os.path.lexists(path):
+def _unreadable(path: Path, what: str, *, missing: bool = False) -> Answer:
+    hint = "Name a file that this user can read, or run the same command as root, with sudo before it."
+    if missing:
         hint = (
             "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf, TeslaMate's Docker volume at"
             " /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf (with the image of PostgreSQL 18"

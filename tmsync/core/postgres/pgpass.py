@@ -16,10 +16,14 @@ from tmsync.core.postgres.network import is_socket_folder
 
 
 class Found(NamedTuple):
-    """`password` is None when there is none; `ignored` names a password file that libpq refuses to use."""
+    """`password` is None when there is none; `ignored` names a password file that libpq refuses to use.
+
+    origin: where libpq finds the password by itself; empty for a configured one.
+    """
 
     password: str | None
     ignored: Path | None
+    origin: str = ""
 
 
 def find_password(target: DatabaseSettings, environ: Mapping[str, str]) -> Found:
@@ -27,8 +31,9 @@ def find_password(target: DatabaseSettings, environ: Mapping[str, str]) -> Found
     if target.password is not None:
         return Found(target.password.reveal(), None)
     if environ.get("PGPASSWORD"):
-        return Found(environ["PGPASSWORD"], None)
-    path = expanded(environ.get("PGPASSFILE") or "~/.pgpass")
+        return Found(environ["PGPASSWORD"], None, "PGPASSWORD")
+    file = environ.get("PGPASSFILE") or "~/.pgpass"
+    path = expanded(file)
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
@@ -43,7 +48,7 @@ def find_password(target: DatabaseSettings, environ: Mapping[str, str]) -> Found
     for line in text.splitlines():
         fields = _split(line)
         if len(fields) == 5 and not line.startswith("#") and _matches(fields, wanted):
-            return Found(fields[4], None)
+            return Found(fields[4], None, file)
     return Found(None, None)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
-from tmsync.core.paths import expanded
+from tmsync.core.paths import expanded, is_there
 
 if TYPE_CHECKING:
     import ssl
@@ -43,7 +43,7 @@ def secure(sock: socket.socket, target: DatabaseSettings) -> "ssl.SSLSocket":
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    root = target.sslrootcert or (str(default_root()) if default_root().exists() else None)
+    root = target.sslrootcert or (str(default_root()) if is_there(default_root()) else None)
     verifies = target.sslmode in ("verify-ca", "verify-full") or (target.sslmode == "require" and root is not None)
     context.check_hostname = target.sslmode == "verify-full"
     context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
@@ -77,7 +77,7 @@ def _trust(context: "ssl.SSLContext", root: str | None) -> None:
 def _identify(context: "ssl.SSLContext") -> None:
     """Present libpq's default client certificate, where there is one: pg_hba.conf may ask for it."""
     certificate = expanded("~/.postgresql/postgresql.crt")
-    if certificate.exists():
+    if is_there(certificate):
         try:
             context.load_cert_chain(certificate, certificate.with_suffix(".key"))
         except OSError:

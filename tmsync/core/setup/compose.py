@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.paths import is_file, is_folder
 from tmsync.core.setup.variables import BadInterpolation, interpolated, read_variables
 
 MAX_BYTES: Final = 1 << 20
@@ -65,7 +66,7 @@ class ComposeFile(NamedTuple):
 
 def find_compose(folder: Path) -> Path | None:
     """The file docker compose would take in `folder`."""
-    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    return next((folder / name for name in NAMES if is_file(folder / name)), None)
 
 
 def read_compose(path: Path) -> ComposeFile:
@@ -73,7 +74,7 @@ def read_compose(path: Path) -> ComposeFile:
 
     Raises: ConfigError (unreadable-file, bad-syntax).
     """
-    if path.is_dir():
+    if is_folder(path):
         inside = find_compose(path)
         if inside is None:
             message = f"{path} holds no docker-compose.yml"
@@ -92,10 +93,10 @@ class _Reader:
     def read(self) -> ComposeFile:
         files = [self.path]
         override = self.path.with_name(f"{self.path.stem}{OVERRIDE}{self.path.suffix}")
-        if self.path.name in NAMES and override.is_file():
+        if self.path.name in NAMES and is_file(override):
             files.append(override)
         tables = [_services(file) for file in files]
-        if (self.folder / ".env").is_file():
+        if is_file(self.folder / ".env"):
             self.variables = read_variables(_text(self.folder / ".env"))
         names = list(dict.fromkeys(name for table in tables for name in table))
         found = [self._service(name, [table[name] for table in tables if name in table]) for name in names]
@@ -136,7 +137,7 @@ class _Reader:
             if not isinstance(text, str):
                 continue
             file = self.folder / self._put_in(name, text)
-            if file.is_file():
+            if is_file(file):
                 yield file
             else:
                 message = f"{self.path}: the env_file {text} of {name} is not there"

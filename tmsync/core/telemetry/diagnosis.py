@@ -34,7 +34,7 @@ COMPOSE_HINT: Final = (
 REACH_HINT: Final = "Check mqtt.host, and that no firewall drops the connection on its way."
 CREDENTIALS_HINT: Final = (
     "Set mqtt.username and mqtt.password (or mqtt.password_file) to an account of the broker; in Mosquitto it is made"
-    " with mosquitto_passwd, and without accounts the broker needs  allow_anonymous true."
+    " with mosquitto_passwd, and without accounts the broker needs  allow_anonymous true"
 )
 
 
@@ -60,14 +60,14 @@ def tls_context(target: MqttSettings) -> "ssl.SSLContext":
         else:
             context.load_verify_locations(cafile=target.ca_file)
     except OSError as error:
-        raise ReadableFileMissing(f"mqtt.ca_file {target.ca_file}: {_words(error)}") from None
+        raise ReadableFileMissing(f"mqtt.ca_file {target.ca_file}: {_about_file(error)}") from None
     if target.cert_file is not None:
         try:
             # Never ask for a passphrase on the terminal.
             context.load_cert_chain(target.cert_file, target.key_file, password=lambda: "")
         except (OSError, ValueError) as error:
             named = f"mqtt.cert_file {target.cert_file}, mqtt.key_file {target.key_file or 'not set'}"
-            raise ReadableFileMissing(f"{named}: {_words(error)}") from None
+            raise ReadableFileMissing(f"{named}: {_about_file(error)}") from None
     return context
 
 
@@ -90,7 +90,7 @@ def of_exception(error: Exception, target: MqttSettings) -> Problem:
     if isinstance(error, socket.gaierror | UnicodeError):
         return Problem(
             Cause.UNRESOLVABLE,
-            f"{target.host} does not resolve to an address",
+            f"the broker's name {target.host} does not resolve to an address",
             "Set mqtt.host to a name or address this host knows; names of Docker services mean nothing outside Docker.",
         )
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -110,7 +110,7 @@ def of_exception(error: Exception, target: MqttSettings) -> Problem:
     if isinstance(error, TimeoutError) or getattr(error, "errno", None) == errno.ETIMEDOUT:
         return Problem(Cause.TIMEOUT, f"the broker at {where} does not answer", REACH_HINT)
     if isinstance(error, ConnectionRefusedError):
-        return Problem(Cause.REFUSED, f"nothing listens at {where}", COMPOSE_HINT)
+        return Problem(Cause.REFUSED, f"no broker listens at {where}", COMPOSE_HINT)
     if isinstance(error, ConnectionError):
         return Problem(Cause.NOT_MQTT, f"{where} closes the connection at once", COMPOSE_HINT)
     return Problem(Cause.UNREACHABLE, f"{where} cannot be reached: {_words(error)}", REACH_HINT)
@@ -184,7 +184,7 @@ def _speaks_tls(where: str) -> Problem:
     return Problem(
         Cause.TLS_MISMATCH,
         f"{where} speaks TLS, and mqtt.tls is off",
-        "Set mqtt.tls = true (--mqtt-tls), and mqtt.ca_file where the authority is your own.",
+        "Set mqtt.tls to true (--mqtt-tls), and mqtt.ca_file where the authority is your own.",
     )
 
 
@@ -195,7 +195,7 @@ def _tls_failed(error: Exception, target: MqttSettings, where: str) -> Problem:
         return Problem(
             Cause.TLS_MISMATCH,
             f"the broker at {where} speaks no TLS, and mqtt.tls is on",
-            "Set mqtt.tls = false, or name the broker's TLS port (8883 is usual).",
+            "Set mqtt.tls to false (--no-mqtt-tls), or mqtt.port to the broker's TLS port (8883 is usual).",
         )
     if answer and answer[0] not in (TLS_ALERT, TLS_HANDSHAKE):
         return Problem(Cause.NOT_MQTT, f"{where} is no MQTT broker", "Check mqtt.port.")
@@ -234,6 +234,16 @@ def _shakes_hands(target: MqttSettings, timeout: float) -> bool:
         return "alert" in (error.reason or "").lower()
     except (OSError, ValueError):
         return False
+
+
+def _about_file(error: Exception) -> str:
+    import ssl
+
+    if not isinstance(error, ssl.SSLError):
+        return _words(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not the certificate's"
+    return "what is needed does not stand there in PEM form, or its key wants a passphrase"
 
 
 def _words(error: Exception) -> str:

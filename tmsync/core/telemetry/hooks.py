@@ -74,5 +74,7 @@ class Hook:
 
     def _failed(self, words: str) -> Problem:
         return Problem(
-            Cause.COMMAND_FAILED, f"--exec {self._command[0]}: {words}", "Try the command by hand; it is run again."
+            Cause.COMMAND_FAILED,
+            f"--exec {self._command[0]}: {words}",
+            "Try the command by hand; it is run again at the next change.",
         )

@@ -12,7 +12,7 @@ from tmsync.core.config.settings import MqttSettings, Settings
 from tmsync.core.errors import BrokerError, Cause, Problem
 from tmsync.core.telemetry.feed import ANSWER_S, Feed, Link
 from tmsync.core.telemetry.health import Rules, Thresholds
-from tmsync.core.telemetry.topics import CARS, ROOT, namespace_of, prefix
+from tmsync.core.telemetry.topics import CARS, ROOT, namespace_of, parse_topic, prefix
 from tmsync.core.telemetry.watch import SourceChange, VehicleView, Watch
 from tmsync.core.telemetry.witness import Hearing, Inquiry, Witnesses
 
@@ -25,6 +25,7 @@ EXPLORE_S: Final = 1.0
 MAX_NAMESPACES: Final = 8
 """As many are named; more than one or two are somebody's mischief."""
 HEARING_S: Final = 15.0
+MOST_NAMED: Final = 20
 TICK_S: Final = 1.0
 REST_S: Final = 0.05
 """Between two looks at what came, so that a flood is judged in batches."""
@@ -102,6 +103,9 @@ class Live:
         self._exploring = False
         self._nudged = False
         self._namespaces: set[str] = set()
+        self._cars = frozenset(cars)
+        self._there: set[int] = set()
+        """Cars found by exploring, whether they are to be watched or not."""
         before = prefix(target.namespace)
         topics = [f"{before}{car}/+" for car in cars] or [f"{before}+/+"]
         self._feed = Feed(target, topics, self._message, self._linked, clock)
@@ -133,10 +137,12 @@ class Live:
         if retained:
             self._retained_at = at
         self.watch.message(topic, payload, at, retained=retained)
-        if self._exploring and len(self._namespaces) < MAX_NAMESPACES:
+        if self._exploring:
             namespace = namespace_of(topic)
-            if namespace is not None:
+            if namespace is not None and len(self._namespaces) < MAX_NAMESPACES:
                 self._namespaces.add(namespace)
+            if (parsed := parse_topic(topic, self.target.namespace)) is not None:
+                self._there.add(parsed.car_id)
 
     def _linked(self, link: Link) -> None:
         now = Instant.of(self.clock)
@@ -196,16 +202,20 @@ class Live:
         self._hearing.wait(HEARING_S)
 
     def explore(self) -> Problem:
-        """Why no car was seen: the connection, or look in which namespaces there are some."""
+        """Why no car was seen, or not every one asked for: the connection, or look which there are, and where."""
         self._exploring = True
         self._feed.subscribe([f"{ROOT}/{CARS}/+/state", f"{ROOT}/+/{CARS}/+/state"])
         self.clock.sleep(EXPLORE_S)
+        self._exploring = False
         if self.lost is not None and not self._namespaces - {self.target.namespace}:
             # Cars of our own namespace that appear only now came with the reconnect.
             return self.lost
         if not self._feed.subscribed:
             hint = "Try again; a broker or a network that hangs looks like this."
             return Problem(Cause.TIMEOUT, f"the broker at {self.where} does not answer the subscription", hint)
+        missing = self._cars - self._there
+        if missing and self._there:
+            return not_among(missing, self._there)
         return no_vehicles(self.target, self.where, self._namespaces)
 
     @property
@@ -249,14 +259,25 @@ class Live:
         self._wake.clear()
 
 
+def not_among(missing: Collection[int], there: Collection[int]) -> Problem:
+    """Cars that were asked for are not there, and others are."""
+    named, known = (", ".join(map(str, sorted(ids)[:MOST_NAMED])) for ids in (missing, there))
+    subject = f"car {named} is" if len(missing) == 1 else f"cars {named} are"
+    return Problem(
+        Cause.NO_VEHICLES, f"{subject} not known to the broker", f"Give --car one that is there ({known}), or no --car."
+    )
+
+
 def no_vehicles(target: MqttSettings, where: str, namespaces: Collection[str]) -> Problem:
     """No car was seen; `namespaces` are those in which there are some."""
     place = f"namespace {target.namespace}" if target.namespace else "no namespace"
     message = f"no car is known to the broker at {where} under {prefix(target.namespace)} ({place})"
     others = sorted(set(namespaces) - {target.namespace})
     if others:
-        named = [f'"{name}"' if name else '"" (none)' for name in others]
-        hint = f"Cars were seen in namespace {', '.join(named)}: set mqtt.namespace (--namespace) to that."
+        named = [f'"{name}"' for name in others]
+        seen = ["without a namespace"] * ("" in others)
+        seen += [f"in namespace {', '.join(filter(None, others))}"] * any(others)
+        hint = f"Cars were seen {' and '.join(seen)}: set mqtt.namespace (--namespace) to {' or '.join(named)}."
         if target.namespace == ROOT and "" in others:
             hint += (
                 ' TWCManager\'s sample configuration sets mqtt_prefix "teslamate"; leave it empty unless TeslaMate runs'

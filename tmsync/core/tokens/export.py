@@ -109,6 +109,9 @@ def _why(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> StoreE
     failure = diagnose(settings, clock=clock, environ=environ).failure
     if failure is None or failure.cause is None:
         return StoreError(
-            Cause.SERVER_ERROR, "the login failed, and a second one worked", "Nothing to do unless it happens often."
+            Cause.SERVER_ERROR,
+            "TeslaMate's database: the login failed, and a second one worked",
+            "Nothing to do unless it happens often.",
         )
-    return StoreError(failure.cause, failure.summary, "tmsync check-db tells what to do.")
+    hint = "tmsync check-db, with the same flags, tells what to do."
+    return StoreError(failure.cause, f"TeslaMate's database: {failure.summary}", hint)

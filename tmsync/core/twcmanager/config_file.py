@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 256 * 1024
 """A config.json beyond this is not one; bounds what a hostile file can cost."""
+RIGHT_FILE: Final = "Set twcmanager.config_file to TWCManager's config.json."
 MAX_ALIASES: Final = 100
 MAX_MERGED: Final = 1000
 """Keys of one YAML mapping once others are merged into it. Both bound what a file can grow to in memory."""
@@ -61,14 +62,16 @@ def read_twc_config(path: Path) -> TwcConfig:
         raise ConfigError(
             Cause.UNREADABLE_FILE,
             f"TWCManager's {path} cannot be read: {error.strerror}",
-            "Name TWCManager's config.json with --twc-config, or run tmsync as the user TWCManager runs as.",
+            f"{RIGHT_FILE} Or run tmsync as the user TWCManager runs as."
+            if isinstance(error, PermissionError)
+            else RIGHT_FILE,
         ) from None
     if len(raw) > MAX_BYTES:
-        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} is larger than 256 KiB", "Name the right file.")
+        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} is larger than 256 KiB", RIGHT_FILE)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} is not UTF-8 text", "Name the right file.") from None
+        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} is not UTF-8 text", RIGHT_FILE) from None
     stripped, cuts = _strip_comments(text)
     data = _parse(path, stripped, cuts)
     warnings = tuple(
@@ -105,7 +108,7 @@ def _parse(path: Path, text: str, cuts: list[int]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         data = _parse_yaml(path, text, cuts)
     if not isinstance(data, dict):
-        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} holds no object", "Name TWCManager's config.json.")
+        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} holds no JSON object", RIGHT_FILE)
     return data
 
 

@@ -17,6 +17,7 @@ from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import TwcSettings
 from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.paths import is_file, is_there
 from tmsync.core.tokens.claims import read_claims
 from tmsync.core.tokens.export import fingerprint
 from tmsync.core.twcmanager.lock import exclusive
@@ -30,7 +31,7 @@ PROOF_S: Final = 3.0
 """How long TWCManager may take to save what was pushed."""
 CLEAR_REFRESH_TOKEN: Final = (
     "Clear it (a push cannot): sudo systemctl stop twcmanager; sudo -u twcmanager tmsync sync-tokens --via file;"
-    " sudo systemctl start twcmanager."
+    " sudo systemctl start twcmanager"
 )
 
 
@@ -92,7 +93,7 @@ def holds_refresh_token() -> Problem:
     """The warning for a TWCManager that can refresh by itself."""
     return Problem(
         Cause.HOLDS_REFRESH_TOKEN,
-        "TWCManager holds a refresh token of its own, and will rotate TeslaMate's tokens with it",
+        "TWCManager holds a refresh token, too; once it uses that, TeslaMate's tokens are no longer valid",
         CLEAR_REFRESH_TOKEN,
     )
 
@@ -315,8 +316,8 @@ class Courier:
 
     def _use_its_own_file(self, url: str, told: Path | None) -> None:
         """Where nobody named a settings file and none is found: the one TWCManager on this host says it uses."""
-        known = self.twc.settings_given or self.twc.config is not None or self.file.real.exists()
-        if told is not None and not known and not self.far and is_here(url) and told.is_file():
+        known = self.twc.settings_given or self.twc.config is not None or is_there(self.file.real)
+        if told is not None and not known and not self.far and is_here(url) and is_file(told):
             trace.say(f"TWCManager says that its settings are in {told}")
             self.file = SettingsFile(told)
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from tmsync.core.errors import Cause, DeliveryError
-from tmsync.core.web import FAILURES, request
+from tmsync.core.web import FAILURES, request, why
 
 TAKEN: Final = frozenset({200, 302, 303})
 DENIED: Final = frozenset({401, 403, 405, 501})
@@ -82,7 +82,7 @@ def push(url: str, form: Mapping[str, str], timeout: float) -> None:
     try:
         status, _ = request(url, "POST", "/settings/save", timeout, urlencode(form))
     except FAILURES as error:
-        raise unreachable(url, getattr(error, "strerror", None) or type(error).__name__) from None
+        raise unreachable(url, why(error)) from None
     if status in DENIED:
         raise DeliveryError(
             Cause.TWCMANAGER_REFUSED,
@@ -112,7 +112,7 @@ def why_not(url: str, timeout: float) -> DeliveryError:
     try:
         status, _ = request(url, "GET", "/api/getStatus", timeout)
     except FAILURES as error:
-        return unreachable(url, getattr(error, "strerror", None) or type(error).__name__)
+        return unreachable(url, why(error))
     return unreachable(url, f"another web server does (HTTP status {status}), so no token was sent to it")
 
 

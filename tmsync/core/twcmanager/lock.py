@@ -57,7 +57,7 @@ def _acquire(path: Path, clock: Clock) -> int:
             raise DeliveryError(
                 Cause.LOCKED,
                 f"another tmsync has held {path} for {PATIENCE_S:g} s",
-                "Let it finish; if it hangs, end it. The lock goes with the process that holds it.",
+                "Let it finish; if it hangs (pgrep -af tmsync shows it), end it. The lock goes with its process.",
             )
         clock.sleep(PAUSE_S)
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
 from tmsync.core.errors import ConfigError
+from tmsync.core.paths import is_folder
 from tmsync.core.twcmanager.config_file import read_twc_config
 
 PID_FILE: Final = "TWCManager.pid"
@@ -60,8 +61,8 @@ def look(settings_file: Path, config_file: Path | None, urls: Sequence[str], tim
     if process is not None:
         by = f", named by {PID_FILE}," if named else ""
         return Sighting(Presence.RUNNING, f"process {process}{by} is TWCManager", process=process)
-    if not settings_file.parent.is_dir():
-        reason = f"no web control answers, and there is no folder {settings_file.parent} here"
+    if not is_folder(settings_file.parent):
+        reason = f"no web control answers, and no folder {settings_file.parent} is to be seen here"
         return Sighting(Presence.UNKNOWN, reason)
     if not PROC.is_dir():
         return Sighting(Presence.UNKNOWN, "this system does not show its processes")

@@ -19,6 +19,7 @@ OUR_NANOSECONDS: Final = 515_273_849
 """Fraction of a second in the time of a file that tmsync wrote. While it stands, TWCManager has saved nothing since."""
 MAX_BYTES: Final = 64 << 20
 NO_FILE: Final = ("it is no regular file", "Name TWCManager's settings.json with --twc-settings.")
+A_FOLDER: Final = ("it is a folder", NO_FILE[1])
 RUN_AS: Final = "Run tmsync as the user TWCManager runs as (sudo -u twcmanager tmsync sync-tokens), or as root."
 
 
@@ -87,7 +88,7 @@ def read_raw(path: Path) -> tuple[bytes, os.stat_result | None]:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise _unreadable(path, *NO_FILE)
+        raise _unreadable(path, *(A_FOLDER if stat.S_ISDIR(found.st_mode) else NO_FILE))
     with os.fdopen(descriptor, "rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:

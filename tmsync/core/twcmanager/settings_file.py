@@ -34,6 +34,7 @@ from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.errors import Cause, DeliveryError, Problem
 from tmsync.core.lease import Lease, lease
+from tmsync.core.paths import is_folder, is_hidden
 from tmsync.core.replace import (
     ExchangeUnsupported,
     exchange,
@@ -312,7 +313,7 @@ class SettingsFile:
     # -- reading
 
     def _look(self) -> Snapshot:
-        if not self.real.parent.is_dir():
+        if not is_folder(self.real.parent) and not is_hidden(self.real.parent):
             raise DeliveryError(
                 Cause.SETTINGS_UNWRITABLE,
                 f"{self.path}: its folder does not exist",
