@@ -39,6 +39,7 @@ def test_at_80_columns_each_vehicle_has_its_line(mosquitto: Broker) -> None:
         for part in ("charging ", "63/80%", "11kW 1h15", "waiting", "undecided"):
             assert part in blue
         assert any(line.startswith(r"[red]x[/]\x1b") for line in lines)
+        assert not any(line.endswith("…") for line in lines)
         mosquitto.publisher.healthy()
         lines = screen.wait_for(lambda lines: any("being provided by TeslaMate" in line for line in lines))
         assert "fresh" in next(line for line in lines if line.startswith("Blue"))
@@ -54,6 +55,15 @@ def test_at_140_columns_there_is_room_for_words_and_reasons(mosquitto: Broker) -
         screen.wait_for(shows("Blue", "11 kW 16 A 1 h 15 min left", EVENT, without="Reason"))
         screen.resize(80, 24)
         screen.wait_for(shows("Blue", "11kW 1h15", EVENT, without="Reason"))
+        assert screen.end() == 0
+
+
+def test_at_40_columns_the_state_of_the_broker_and_whole_events_are_told(mosquitto: Broker) -> None:
+    with terminal(["watch-mqtt"], mosquitto.environ(), 40, 24) as screen:
+        lines = screen.wait_for(lambda lines: any("waiting" in line for line in lines) and "connected" in lines[0])
+        assert all(len(line) <= 40 for line in lines)
+        mosquitto.publisher.healthy()
+        lines = screen.wait_for(shows("Vehicle Blue telemetry being", "         provided by TeslaMate"))
         assert screen.end() == 0
 
 
