@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tmsync import __version__
 from tmsync.commands import output
@@ -29,7 +29,7 @@ class _LazyCommands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         module, _, function = COMMANDS[name].partition(":")
         single = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=CONTEXT)
-        single.command(name)(getattr(importlib.import_module(module), function))
+        single.command(name, cls=_Command)(getattr(importlib.import_module(module), function))
         command = typer.main.get_command(single)
         command.name = name
         return command
@@ -41,6 +41,12 @@ class _LazyCommands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
+class _Command(TyperCommand):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _style_help()
+        super().format_help(ctx, formatter)
+
+
 class _LazyGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -48,6 +54,20 @@ class _LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the framework's signature
         return list(COMMANDS)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _style_help()
+        super().format_help(ctx, formatter)
+
+
+def _style_help() -> None:
+    """Let Typer print its help texts in styles that can be read on any background."""
+    from typer import rich_utils
+
+    from tmsync.render.styles import HELP
+
+    for name, style in HELP.items():
+        setattr(rich_utils, name, style)
 
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"]}

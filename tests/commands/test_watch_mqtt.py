@@ -100,6 +100,17 @@ def test_once_as_table_and_as_log(mosquitto: Broker) -> None:
     assert r"Vehicle [red]x[/]\x1b[31m\n is undecided" in log[1]
 
 
+def test_reasons_go_on_below_themselves(mosquitto: Broker) -> None:
+    mosquitto.publisher.car(**BLUE)
+    lines = mosquitto.once(environ={"COLUMNS": "160"}).out.splitlines()
+    beside = lines[0].index("Reason")
+    assert lines[2][:beside].isspace()
+    assert " ".join(line[beside:] for line in lines[1:3]) == (
+        "only retained values so far; a heartbeat is due within 6 min"
+    )
+    assert max(map(len, lines)) <= 160
+
+
 def test_no_car_names_the_namespaces_in_which_there_are_some(mosquitto: Broker) -> None:
     mosquitto.publisher.car(**BLUE)
     mosquitto.publisher.car(3, namespace="garage", state="online")

@@ -1,7 +1,7 @@
 """The live table on a real terminal."""
 
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -10,6 +10,8 @@ from tests.terminal import terminal
 
 pytestmark = needs_mosquitto
 QUICK = {"TMSYNC_HEALTH_LATE_AFTER_CHARGING": "1", "TMSYNC_HEALTH_STALE_AFTER_CHARGING": "3"}
+EVENT = "connected to the broker"
+"""Stands at the foot of the screen, so that all above it is drawn."""
 
 
 @pytest.fixture
@@ -20,8 +22,11 @@ def mosquitto() -> Iterator[Broker]:
         yield running
 
 
-def shows(*words: str) -> object:
-    return lambda lines: all(any(word in line for line in lines) for word in words)
+def shows(*words: str, without: str = "\0") -> Callable[[list[str]], bool]:
+    """Whether a screen that is drawn to its end has all of `words`, and nowhere what it is to be `without`."""
+    return lambda lines: (
+        all(any(word in line for line in lines) for word in words) and not any(without in line for line in lines)
+    )
 
 
 def test_at_80_columns_each_vehicle_has_its_line(mosquitto: Broker) -> None:
@@ -34,6 +39,7 @@ def test_at_80_columns_each_vehicle_has_its_line(mosquitto: Broker) -> None:
         for part in ("charging ", "63/80%", "11kW 1h15", "waiting", "undecided"):
             assert part in blue
         assert any(line.startswith(r"[red]x[/]\x1b") for line in lines)
+        assert not any(line.endswith("…") for line in lines)
         mosquitto.publisher.healthy()
         lines = screen.wait_for(lambda lines: any("being provided by TeslaMate" in line for line in lines))
         assert "fresh" in next(line for line in lines if line.startswith("Blue"))
@@ -44,15 +50,20 @@ def test_at_80_columns_each_vehicle_has_its_line(mosquitto: Broker) -> None:
 
 def test_at_140_columns_there_is_room_for_words_and_reasons(mosquitto: Broker) -> None:
     with terminal(["watch-mqtt"], mosquitto.environ(), 180, 40) as screen:
-        lines = screen.wait_for(lambda lines: any("Reason" in line for line in lines))
-        blue = next(line for line in lines if line.startswith("Blue"))
-        assert "11 kW 16 A 1 h 15 min left" in blue
-        assert "only retained values so far" in blue
+        screen.wait_for(shows("Reason", "Blue", "11 kW 16 A 1 h 15 min left", "only retained values so far", EVENT))
         screen.resize(140, 40)
-        lines = screen.wait_for(lambda lines: not any("Reason" in line for line in lines))
-        assert any("11 kW 16 A 1 h 15 min left" in line for line in lines)
+        screen.wait_for(shows("Blue", "11 kW 16 A 1 h 15 min left", EVENT, without="Reason"))
         screen.resize(80, 24)
-        screen.wait_for(lambda lines: any("11kW 1h15" in line for line in lines))
+        screen.wait_for(shows("Blue", "11kW 1h15", EVENT, without="Reason"))
+        assert screen.end() == 0
+
+
+def test_at_40_columns_the_state_of_the_broker_and_whole_events_are_told(mosquitto: Broker) -> None:
+    with terminal(["watch-mqtt"], mosquitto.environ(), 40, 24) as screen:
+        lines = screen.wait_for(lambda lines: any("waiting" in line for line in lines) and "connected" in lines[0])
+        assert all(len(line) <= 40 for line in lines)
+        mosquitto.publisher.healthy()
+        lines = screen.wait_for(shows("Vehicle Blue telemetry being", "         provided by TeslaMate"))
         assert screen.end() == 0
 
 

@@ -7,6 +7,9 @@ from typing import NoReturn
 from tmsync.commands import output
 from tmsync.render.text import printable
 
+ANSWER_CELLS = 24
+"""Such as an address."""
+
 
 class EndOfAnswers(Exception):
     """Standard input has ended: nobody is there to answer."""
@@ -14,7 +17,12 @@ class EndOfAnswers(Exception):
 
 def say(text: str = "") -> None:
     """Tell something."""
-    output.message(text)
+    output.say(text)
+
+
+def show(rendered: str) -> None:
+    """Show what is in lines already."""
+    output.message(rendered.rstrip("\n"))
 
 
 def is_possible() -> bool:
@@ -22,10 +30,15 @@ def is_possible() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask(question: str, default: str = "", *, shown: str = "") -> str:
-    """A line of text, without the blanks around it; Enter alone takes the default. shown: the default in words."""
+def ask(question: str, default: str = "", *, shown: str = "", cells: int = ANSWER_CELLS) -> str:
+    """A line of text, without the blanks around it; Enter alone takes the default.
+
+    shown: the default in words. cells: room to leave beside the question for the answer.
+    """
     offered = shown or default
-    _prompt(f"  {question} [{printable(offered)}]: " if offered else f"  {question}: ")
+    text = f"  {question} [{printable(offered)}]:" if offered else f"  {question}:"
+    sys.stderr.write(f"{output.for_reading(sys.stderr, text, spare=cells + 1)} ")
+    sys.stderr.flush()
     line = sys.stdin.readline()
     if not line:
         _ended()
@@ -36,10 +49,10 @@ def ask_secret(question: str, *, known: bool = False) -> str:
     """A line that is not shown while it is typed; empty where Enter alone keeps what is known. Not trimmed."""
     import getpass
 
-    prompt = f"  {question} (not shown{'; Enter keeps it' if known else ''}): "
+    text = f"  {question} (not shown{'; Enter keeps it' if known else ''}):"
     try:
         # The stream also takes the line break that ends the hidden line.
-        return getpass.getpass(prompt, sys.stderr)
+        return getpass.getpass(f"{output.for_reading(sys.stderr, text, spare=1)} ", sys.stderr)
     except EOFError:
         _ended()
 
@@ -48,17 +61,12 @@ def choose(question: str, choices: Sequence[tuple[str, str]]) -> str:
     """One of `choices`, (letter, words); Enter alone takes the first."""
     words = ", ".join(f"{letter} {what}" for letter, what in choices[1:])
     while True:
-        answer = ask(f"{question} Enter {choices[0][1]}, {words}").lower()
+        answer = ask(f"{question} Enter {choices[0][1]}, {words}", cells=1).lower()
         if not answer:
             return choices[0][0]
         for letter, _ in choices:
             if answer == letter:
                 return letter
-
-
-def _prompt(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
 
 
 def _ended() -> NoReturn:

@@ -57,4 +57,4 @@ class _Stop:
     def tell(self, text: str) -> None:
         if self.asked:
             raise KeyboardInterrupt
-        output.result(f"{text}\n")
+        output.sentence(text)

@@ -100,7 +100,7 @@ class Interview:
             )
         notes = [*self.sources.taken.notes, *differences(self.sources.taken, twc)]
         if notes:
-            asking.say(steps(notes, self.screen).rstrip("\n"))
+            asking.show(steps(notes, self.screen))
         for warning in self.settings.warnings:
             _tell(warning)
 
@@ -196,7 +196,8 @@ class Interview:
             if verdict.failure is None:
                 asking.say(f"  ok: {printable(verdict.good)}" if verdict.reached else "  not tried: see above")
                 return True
-            asking.say(explain(verdict.failure, self.screen).rstrip("\n"))
+            asking.show(explain(verdict.failure, self.screen))
+            asking.say()
             answer = asking.choose("What now?", AFTER_FAILURE)
             if answer == "k":
                 self.kept.append(f"{verdict.failure.id}: {verdict.failure.summary}")

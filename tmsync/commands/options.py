@@ -38,7 +38,13 @@ DbUser = Annotated[
     typer.Option("--db-user", metavar="ROLE", help="Role (default teslamate).", rich_help_panel=DB_PANEL),
 ]
 Ssl = Annotated[
-    SslMode | None, typer.Option("--sslmode", help="Use of TLS (default prefer).", rich_help_panel=DB_PANEL)
+    SslMode | None,
+    typer.Option(
+        "--sslmode",
+        metavar="MODE",
+        help="Use of TLS: disable, allow, prefer (default), require, verify-ca or verify-full.",
+        rich_help_panel=DB_PANEL,
+    ),
 ]
 Timeout = Annotated[
     float | None,

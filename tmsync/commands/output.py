@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from tmsync.core.errors import Cause, Problem, TmsyncError
-from tmsync.render.text import printable
+from tmsync.render.text import printable, wrapped
 
 STDERR: Final = 2
+USUAL_COLUMNS: Final = 80
 
 
 class Unwritable(TmsyncError):
@@ -72,6 +73,11 @@ def abandoned() -> bool:
     return bool(poller.poll(0))
 
 
+def sentence(text: str) -> bool:
+    """Write sentences to standard output, as `result` does."""
+    return result(for_reading(sys.stdout, text) + "\n")
+
+
 def message(text: str) -> None:
     """Write a line for people to standard error; where that takes none, nobody can be told."""
     try:
@@ -80,16 +86,47 @@ def message(text: str) -> None:
         _lead_nowhere(sys.stderr)
 
 
+def say(text: str) -> None:
+    """Write sentences to standard error."""
+    message(for_reading(sys.stderr, text))
+
+
 def verbose(line: str) -> None:
     """Write what happens inside to standard error."""
-    message(f"tmsync: {printable(line)}")
+    say(f"tmsync: {printable(line)}")
 
 
 def problem(found: Problem, kind: str = "error") -> None:
     """Tell a problem: what is wrong, and on a line of its own what to do."""
-    message(f"tmsync: {kind}: {printable(found.message)}")
+    say(f"tmsync: {kind}: {printable(found.message)}")
     if found.hint:
-        message(f"  {printable(found.hint)}")
+        say(f"  {printable(found.hint)}")
+
+
+def for_reading(stream: TextIO, text: str, *, spare: int = 0) -> str:
+    """`text`, on a terminal broken between words, each line of it by itself; elsewhere as it is.
+
+    spare: columns to leave at the end of each line.
+    """
+    if not stream.isatty():
+        return text
+    columns = int(told) if (told := os.environ.get("COLUMNS", "")).isdigit() else _columns(stream)
+    return "\n".join(_in_lines(line, columns - spare) for line in text.split("\n"))
+
+
+def _in_lines(line: str, columns: int) -> str:
+    if len(line) <= columns:
+        return line
+    margin = " " * (len(line) - len(line.lstrip()))
+    return wrapped(line.strip(), columns, margin)
+
+
+def _columns(stream: TextIO) -> int:
+    """As many as the terminal has; some that tell nothing of themselves say 0."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
+    except OSError:
+        return USUAL_COLUMNS
 
 
 def can_move_cursor() -> bool:

@@ -93,7 +93,7 @@ def _show(report: Report, options: Globals, clock: SystemClock, *, as_json: bool
         text = line(report, clock.now())
         wanted = report.result is not Result.UNCHANGED or options.verbose or sys.stdout.isatty()
         if text and wanted and not options.quiet:
-            output.result(f"{text}\n")
+            output.sentence(text)
     for warning in report.warnings:
         if options.verbose or not (warning.cause in STANDING or as_json):
             output.problem(warning, "warning")

@@ -54,7 +54,7 @@ class Story:
         return ExitCode.GOOD
 
     def _token(self, stage: Stage) -> None:
-        self._tell("\nTeslaMate runs, and TWCManager knows nothing of it.\nCan this host read TeslaMate's database?")
+        self._tell("\nTeslaMate runs, and TWCManager knows nothing of it. Can this host read TeslaMate's database?")
         self._command(stage, ["check-db"], expected=1)
         told = json.loads(self._output(stage, ["check-db", "--json"]))
         line = next(check["hba_line"] for check in told["checks"] if check["id"] == "pg-hba")
@@ -73,10 +73,9 @@ class Story:
     def _telemetry(self, stage: Stage) -> None:
         live = LIVE_S if self._duration is None or self._keep else self._duration
         self._tell(
-            "\nThe cars, live: one charges, one drives, one is asleep, one suspended."
-            "\nSilver falls silent for a while, and Green's API calls fail. All this"
-            f"\n{SPEED} times as fast as life, and the demo's health.* thresholds are as much"
-            "\nshorter: what takes seconds here takes minutes at home."
+            "\nThe cars, live: one charges, one drives, one is asleep, one suspended. Silver falls silent for a while,"
+            f" and Green's API calls fail. All this {SPEED} times as fast as life, and the demo's health.* thresholds"
+            " are as much shorter: what takes seconds here takes minutes at home."
         )
         stage.begin_troubles()
         self._command(stage, ["watch-mqtt", "--duration", f"{live:g}"], expected=0)
@@ -86,7 +85,7 @@ class Story:
 
     def _leave_running(self, stage: Stage) -> None:
         stage.slow_down()
-        self._tell("\nEverything goes on, at the pace of life and with the usual thresholds.\nIn another terminal:\n")
+        self._tell("\nEverything goes on, at the pace of life and with the usual thresholds. In another terminal:\n")
         self._tell(f"  export TMSYNC_CONFIG={stage.config}")
         for line in TRY:
             self._tell(f"  {line}")

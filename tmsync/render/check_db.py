@@ -9,9 +9,10 @@ from rich.text import Text
 
 from tmsync.core.postgres.checks import Check, CheckId, Diagnosis, Status, Step
 from tmsync.render.console import trimmed
+from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
 from tmsync.render.text import printable
 
-STYLES: Final = {Status.PASS: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIP: "dim"}
+STYLES: Final = {Status.PASS: GOOD, Status.WARN: WARN, Status.FAIL: BAD, Status.SKIP: FAINT}
 
 
 def render(found: Diagnosis, screen: Console, *, quiet: bool = False) -> str:
@@ -51,7 +52,7 @@ def steps(these: Sequence[Step], screen: Console) -> str:
         for step in these:
             screen.print(Text(f"- {printable(step.say)}"))
             for line in step.paste:
-                screen.print(_Paste(f"       {printable(line)}", style="cyan"), soft_wrap=True)
+                screen.print(_Paste(f"       {printable(line)}", style=STRONG), soft_wrap=True)
     return trimmed(screen, capture.get())
 
 
@@ -74,18 +75,16 @@ def _table(checks: list[Check]) -> Table:
     table.add_column(overflow="fold")
     for check in checks:
         style = STYLES[check.status]
-        words = "dim" if check.status is Status.SKIP else ""
+        words = FAINT if check.status is Status.SKIP else PLAIN
         lines: list[RenderableType] = [Text(printable(check.summary), style=words)]
-        lines += [Text(printable(line), style="dim") for line in check.detail.splitlines()]
-        table.add_row(
-            Text(check.status, style=style), Text(check.id, style="dim" if style == "dim" else ""), Group(*lines)
-        )
+        lines += [Text(printable(line)) for line in check.detail.splitlines()]
+        table.add_row(Text(check.status, style=style), Text(check.id, style=words), Group(*lines))
     return table
 
 
 def _fix(check: Check) -> list[RenderableType]:
     about = f"{check.id} ({check.cause})" if check.cause else check.id
-    parts: list[RenderableType] = [Text(f"\nWhat to do about {about}:", style="bold")]
+    parts: list[RenderableType] = [Text(f"\nWhat to do about {about}:", style=STRONG)]
     number = 0
     for step in check.fix:
         number += bool(step.say)
@@ -101,5 +100,5 @@ def _step(step: Step, number: int) -> list[RenderableType]:
         said.add_column(overflow="fold")
         said.add_row(f"{number}.", Text(printable(step.say)))
         parts.append(said)
-    parts += [_Paste(f"       {printable(line)}", style="cyan") for line in step.paste]
+    parts += [_Paste(f"       {printable(line)}", style=STRONG) for line in step.paste]
     return parts

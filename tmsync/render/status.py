@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,10 +13,11 @@ from tmsync.core.status.findings import Finding, Severity, Status
 from tmsync.core.telemetry.health import Source
 from tmsync.core.words import in_words
 from tmsync.render.console import trimmed
-from tmsync.render.text import printable
+from tmsync.render.styles import BAD, GOOD, STRONG, WARN
+from tmsync.render.text import printable, wrapped
 from tmsync.render.vehicles import print_vehicles
 
-SEVERITY_STYLES: Final = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
+SEVERITY_STYLES: Final = {Severity.CRITICAL: BAD, Severity.WARNING: WARN}
 NAGIOS_WORDS: Final = {None: "OK", Severity.WARNING: "WARNING", Severity.CRITICAL: "CRITICAL"}
 NAGIOS_CODES: Final = {None: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 NAGIOS_UNKNOWN: Final = 3
@@ -38,15 +38,15 @@ def render(status: Status, screen: Console, *, quiet: bool = False) -> str:
         for number, finding in enumerate(status.findings):
             if number or not quiet:
                 screen.print()
-            screen.print(_finding(finding))
+            _print_finding(finding, screen)
         if not quiet and not status.findings:
-            screen.print(Text("\nNo problem found.", style="green"))
+            screen.print(Text("\nNo problem found.", style=GOOD))
     return trimmed(screen, capture.get())
 
 
 def _parts(status: Status) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="bold")
+    table.add_column(no_wrap=True, style=STRONG)
     table.add_column(overflow="fold")
     for head, text in _part_lines(status):
         table.add_row(head, text)
@@ -60,7 +60,7 @@ def _part_lines(status: Status) -> Iterator[tuple[str, RenderableType]]:
     if database.ok is not None:
         state = Text(twc.presence)
         if twc.reason:
-            state.append(f" ({printable(twc.reason)})", style="dim")
+            state.append(f" ({printable(twc.reason)})")
         yield "TWCManager", state
     cars = f"{len(broker.vehicles)} vehicle{'' if len(broker.vehicles) == 1 else 's'}"
     namespace = f", namespace {printable(broker.namespace)}" if broker.namespace else ""
@@ -69,34 +69,33 @@ def _part_lines(status: Status) -> Iterator[tuple[str, RenderableType]]:
 
 def _up(ok: bool | None, problem: Problem | None, good: str) -> Text:
     if ok is None:
-        return Text("not configured", style="dim")
+        return Text("not configured")
     if problem is not None:
-        return Text.assemble((problem.cause, "bold red"), f": {printable(problem.message)}")
-    return Text(good, style="green")
+        return Text.assemble((problem.cause, BAD), f": {printable(problem.message)}")
+    return Text(good)
 
 
 def _token(status: Status) -> Text:
     tokens, twc = status.database.tokens, status.twcmanager
     if tokens is None:
-        return Text("unknown" if status.database.ok is False else "not configured", style="dim")
+        return Text("unknown" if status.database.ok is False else "not configured")
     left = tokens.expires_at - status.at
     life = f"expires in {in_words(left)}" if left.total_seconds() > 0 else f"expired {in_words(-left)} ago"
     text = Text(f"{tokens.fingerprint}, {life}; ")
     if not twc.readable:
-        return text.append("which one TWCManager holds cannot be seen", style="dim")
+        return text.append("which one TWCManager holds cannot be seen")
     if status.in_sync:
         since = f" since {iso(twc.since)}" if twc.since else ""
-        return text.append(f"TWCManager holds it{since}", style="green")
-    return text.append(f"TWCManager holds {twc.fingerprint or 'none'}", style="bold red")
+        return text.append(f"TWCManager holds it{since}")
+    return text.append(f"TWCManager holds {twc.fingerprint or 'none'}", style=BAD)
 
 
-def _finding(finding: Finding) -> RenderableType:
-    style = SEVERITY_STYLES[finding.severity]
-    message = Text.assemble(
-        (f"{finding.severity} {finding.problem.cause}: ", style), printable(finding.problem.message)
-    )
-    hint = Text(printable(finding.problem.hint), style="dim")
-    return Group(message, Padding(hint, (0, 0, 0, 2))) if hint else message
+def _print_finding(finding: Finding, screen: Console) -> None:
+    problem = finding.problem
+    head = (f"{finding.severity} {problem.cause}:", SEVERITY_STYLES[finding.severity])
+    screen.print(Text.assemble(head, f" {printable(problem.message)}"))
+    if problem.hint:
+        screen.print(Text(wrapped(printable(problem.hint), screen.width, "  ")), soft_wrap=True)
 
 
 # -- Nagios

@@ -1,4 +1,16 @@
-"""Foreign text made harmless for a screen."""
+"""Text for a screen: foreign text made harmless, long text broken into lines."""
+
+import re
+import textwrap
+from typing import Final
+
+_TO_PASTE: Final = re.compile(
+    r"(?:docker compose|sudo|chmod|chown|pip install) [^;,()]*?(?=[;,()]|[.:](?:\s|$)|$)"
+    r"|tmsync(?: --config \S+)? [a-z]+(?:-[a-z]+)?(?: --[a-z-]+)*"
+)
+"""A command within a sentence, up to where the sentence goes on."""
+_HELD: Final = "\x00"
+"""Stands for a blank at which no line ends; printable text has none."""
 
 
 def printable(text: str) -> str:
@@ -6,3 +18,20 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    """`text` in lines of `width` columns at most, broken between words but never inside a command to paste.
+
+    What is too long for a line stands on one of its own, for the terminal to break: copied, it is whole.
+    """
+    held = _TO_PASTE.sub(lambda found: found[0].replace(" ", _HELD), text)
+    lines = textwrap.wrap(
+        held,
+        max(width, 1),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace(_HELD, " ")

@@ -5,27 +5,29 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group
 from rich.text import Text
 
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.telemetry.watch import VehicleView
 from tmsync.core.words import in_words
-from tmsync.render.text import printable
+from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
+from tmsync.render.text import printable, wrapped
 
 REASON_CELLS: Final = 24
-"""The reason is shown where at least so much room is left."""
+"""The reasons are shown beside where at least so much room is left."""
 NAME_CELLS: Final = 8
 """The vehicle's name may be cut down to this before columns are left out."""
 VERDICT_STYLES: Final = {
-    Verdict.WAITING: "dim",
-    Verdict.FRESH: "green",
-    Verdict.LATE: "yellow",
-    Verdict.QUIET: "cyan",
-    Verdict.STALE: "bold red",
-    Verdict.UNHEALTHY: "bold red",
+    Verdict.WAITING: PLAIN,
+    Verdict.FRESH: GOOD,
+    Verdict.LATE: WARN,
+    Verdict.QUIET: PLAIN,
+    Verdict.STALE: BAD,
+    Verdict.UNHEALTHY: BAD,
 }
-SOURCE_STYLES: Final = {Source.TESLAMATE: "", Source.TESLA_API: "red", Source.UNDECIDED: "dim"}
+SOURCE_STYLES: Final = {Source.TESLAMATE: PLAIN, Source.TESLA_API: BAD, Source.UNDECIDED: PLAIN}
 LOW_BATTERY: Final = 15
 """Percent; below, the bar is red."""
 URGENCY: Final = (Verdict.STALE, Verdict.UNHEALTHY, Verdict.LATE, Verdict.WAITING, Verdict.QUIET, Verdict.FRESH)
@@ -47,11 +49,15 @@ STYLES: Final = (Style(True, 10, 2, 24), Style(False, 5, 2, 14), Style(False, 0,
 
 
 class Frame(NamedTuple):
-    """What a table is drawn for: how wide, at what time, and whether block characters can be shown."""
+    """What a table is drawn for: how wide, at what time, and whether block characters can be shown.
+
+    folds: whether a reason may go on in further lines; else it is cut.
+    """
 
     width: int
     now: datetime
     blocks: bool
+    folds: bool = False
     style: Style = STYLES[0]
 
     @property
@@ -72,7 +78,7 @@ class Column(NamedTuple):
 
 
 def vehicle_lines(views: Sequence[VehicleView], frame: Frame) -> tuple[list[Text], bool]:
-    """A head and a line per vehicle, as wide as the frame at most; and whether it tells the reasons."""
+    """A head and the vehicles' lines, as wide as the frame at most; and whether they tell why there is trouble."""
     for style in STYLES:
         laid = _Layout(views, frame._replace(style=style), COLUMNS)
         if laid.width <= frame.width:
@@ -81,7 +87,7 @@ def vehicle_lines(views: Sequence[VehicleView], frame: Frame) -> tuple[list[Text
     while laid.width - laid.can_shrink > frame.width and len(columns) > 2:
         columns.remove(min(columns, key=lambda column: column.needed))
         laid = _Layout(views, laid.frame, columns)
-    return laid.lines(), bool(laid.reason_cells)
+    return laid.lines(), laid.tells_reasons
 
 
 def can_show_blocks(screen: Console) -> bool:
@@ -91,16 +97,24 @@ def can_show_blocks(screen: Console) -> bool:
 
 def print_vehicles(views: Sequence[VehicleView], screen: Console, now: datetime) -> None:
     """The table, and below it the reasons of what is not quite right where they do not fit beside."""
-    lines, tells_reasons = vehicle_lines(views, Frame(screen.width, now, can_show_blocks(screen)))
-    screen.print(*lines, sep="\n")
+    lines, tells_reasons = vehicle_lines(views, Frame(screen.width, now, can_show_blocks(screen), folds=True))
+    screen.print(Group(*lines))
     if not tells_reasons and (reasons := trouble(views)):
-        screen.print(Text(), *reasons, sep="\n")
+        screen.print(Group(Text(), *reasons))
 
 
 def trouble(views: Sequence[VehicleView]) -> list[Text]:
     """A line for every vehicle whose data is not quite right, and why."""
-    troubled = [view for view in views if view.judgement.verdict in URGENCY[:TROUBLED]]
-    return [Text.assemble(printable(view.name), (f": {printable(view.judgement.reason)}", "dim")) for view in troubled]
+    lines = []
+    for view in _troubled(views):
+        name = Text(printable(view.name))
+        name.truncate(STYLES[0].name_cells, overflow="ellipsis")
+        lines.append(Text.assemble(name, f": {printable(view.judgement.reason)}"))
+    return lines
+
+
+def _troubled(views: Sequence[VehicleView]) -> list[VehicleView]:
+    return [view for view in views if view.judgement.verdict in URGENCY[:TROUBLED]]
 
 
 class _Layout:
@@ -125,18 +139,32 @@ class _Layout:
         left = self.frame.width - self.width - self.frame.style.gap
         return left if left >= REASON_CELLS else 0
 
+    @property
+    def tells_reasons(self) -> bool:
+        """Whether every reason of trouble can be read to its end."""
+        if self.frame.folds:
+            return bool(self.reason_cells)
+        return all(cell_len(printable(view.judgement.reason)) <= self.reason_cells for view in _troubled(self.views))
+
     def lines(self) -> list[Text]:
-        """The head and a line per vehicle. Put together by hand: rich.table takes twenty times as long."""
+        """The head and the vehicles' lines. Put together by hand: rich.table takes twenty times as long."""
         widths = [self.widths[0] + min(self.frame.width - self.width, 0), *self.widths[1:]]
-        heads = [Text(head, style="bold") for head in self.heads]
-        lines = [self._line(heads, widths), *(self._line(row, widths) for row in self.rows)]
+        heads = [Text(head, style=STRONG) for head in self.heads]
+        lines = [self._line(heads, widths)]
         if self.reason_cells:
-            lines[0].append("Reason", style="bold")
-            for line, view in zip(lines[1:], self.views, strict=True):
-                line.append(printable(view.judgement.reason), style="dim")
+            lines[0].append("Reason", style=STRONG)
+        for row, view in zip(self.rows, self.views, strict=True):
+            line = self._line(row, widths)
+            first, *others = self._reason(view) if self.reason_cells else [""]
+            lines += [line.append(first), *(Text(" " * (self.width + self.frame.style.gap) + more) for more in others)]
         for line in lines:
+            line.rstrip()
             line.no_wrap, line.overflow = True, "ellipsis"
         return lines
+
+    def _reason(self, view: VehicleView) -> list[str]:
+        reason = printable(view.judgement.reason)
+        return wrapped(reason, self.reason_cells).split("\n") if self.frame.folds else [reason]
 
     def _line(self, cells: Sequence[Text], widths: Sequence[int]) -> Text:
         line = Text()
@@ -180,21 +208,21 @@ def _name(view: VehicleView, _: Frame) -> Text:
 
 def _state(view: VehicleView, frame: Frame) -> Text:
     if view.state is None:
-        return Text("-", style="dim")
+        return Text("-", style=FAINT)
     text = Text(printable(view.state))
     if view.since is not None:
         span = frame.now - view.since
-        text.append(f" {in_words(span) if frame.words else short_span(span)}", style="dim")
+        text.append(f" {in_words(span) if frame.words else short_span(span)}", style=FAINT)
     return text
 
 
 def _battery(view: VehicleView, frame: Frame) -> Text:
     level, limit = view.telemetry.get("battery_level"), view.telemetry.get("charge_limit_soc")
     if not isinstance(level, int | float):
-        return Text("-", style="dim")
+        return Text("-", style=FAINT)
     text = _bar(level, limit, frame)
     if frame.words:
-        return text.append(f" {level:g} %" + (f" of {limit:g}" if isinstance(limit, int | float) else ""), style="")
+        return text.append(f" {level:g} %" + (f" of {limit:g}" if isinstance(limit, int | float) else ""))
     gap = " " if text else ""
     return text.append(f"{gap}{level:g}" + (f"/{limit:g}%" if isinstance(limit, int | float) else "%"))
 
@@ -205,7 +233,7 @@ def _bar(level: float, limit: object, frame: Frame) -> Text:
     cells = [full if index < round(level / 100 * count) else part for index in range(count)]
     if count and isinstance(limit, int | float) and level < limit < 100:
         cells[min(max(int(limit / 100 * count), 0), count - 1)] = mark
-    return Text.assemble(("".join(cells), "red" if level < LOW_BATTERY else "green"))
+    return Text.assemble(("".join(cells), BAD if level < LOW_BATTERY else GOOD))
 
 
 def _charging(view: VehicleView, frame: Frame) -> Text:
@@ -221,20 +249,20 @@ def _charging(view: VehicleView, frame: Frame) -> Text:
             parts.append(f"{in_words(span)} left" if frame.words else short_span(span))
     elif values.get("plugged_in") is True:
         parts.append("plugged in" if frame.words else "plugged")
-    return Text(" ".join(parts)) if parts else Text("-", style="dim")
+    return Text(" ".join(parts)) if parts else Text("-", style=FAINT)
 
 
 def _healthy(view: VehicleView, frame: Frame) -> Text:
     if view.healthy is None:
-        return Text("-", style="dim")
+        return Text("-", style=FAINT)
     if view.healthy:
-        return Text("yes" if frame.words else "ok", style="green")
-    return Text("no", style="bold red")
+        return Text("yes" if frame.words else "ok", style=GOOD)
+    return Text("no", style=BAD)
 
 
 def _heartbeat(view: VehicleView, frame: Frame) -> Text:
     if view.last_heartbeat_at is None:
-        return Text("none yet" if frame.words else "-", style="dim")
+        return Text("none yet" if frame.words else "-", style=FAINT)
     span = timedelta(seconds=view.silence_s)
     return Text(f"{in_words(span)} ago" if frame.words else short_span(span))
 

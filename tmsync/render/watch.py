@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -15,7 +15,8 @@ from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.live import BrokerChange
 from tmsync.core.telemetry.watch import SourceChange, VehicleView, source_message
 from tmsync.render.console import trimmed
-from tmsync.render.text import printable
+from tmsync.render.styles import BAD, FAINT, GOOD, STRONG, WARN
+from tmsync.render.text import printable, wrapped
 from tmsync.render.vehicles import Frame, can_show_blocks, fold, print_vehicles, trouble, vehicle_lines
 
 MOST_EVENTS: Final = 8
@@ -56,29 +57,28 @@ class WatchScreen:
     def __init__(self, where: str, namespace: str) -> None:
         self._where = where
         self._namespace = namespace
-        self._broker = Text("connecting", style="yellow")
-        self._events: deque[tuple[datetime, Text]] = deque(maxlen=MOST_EVENTS)
+        self._broker = Text("connecting")
+        self._events: deque[_Event] = deque(maxlen=MOST_EVENTS)
         self._rates: deque[tuple[float, int]] = deque()
         self._note: Problem | None = None
 
     def add_broker(self, change: BrokerChange) -> None:
         """The connection came or went."""
-        self._broker = Text("connected", style="green") if change.connected else Text("lost", style="bold red")
-        self._add(change.at, Text(printable(change.message), style="" if change.connected else "red"))
+        self._broker = Text("connected", style=GOOD) if change.connected else Text("lost", style=BAD)
+        self._add(change.at, change.message, FAINT if change.connected else BAD)
 
     def add_source(self, change: SourceChange) -> None:
         """A vehicle's source changed."""
-        style = "" if change.after is Source.TESLAMATE else "red"
-        self._add(change.at, Text(printable(change.message), style=style))
+        self._add(change.at, change.message, FAINT if change.after is Source.TESLAMATE else BAD)
 
     def add_problem(self, at: datetime, found: Problem) -> None:
         """Something is wrong, and what to do."""
         if found.cause is Cause.NO_VEHICLES:
             self._note = found
-        self._add(at, Text(printable(found.message), style="yellow"))
+        self._add(at, found.message, WARN)
 
-    def _add(self, at: datetime, text: Text) -> None:
-        self._events.append((at, text))
+    def _add(self, at: datetime, message: str, style: str) -> None:
+        self._events.append(_Event(at, message, style))
 
     def rate(self, running: float, messages: int) -> float:
         """Messages a second over the last ten seconds. running: seconds of running time."""
@@ -94,8 +94,8 @@ class WatchScreen:
         frame = Frame(width, now, can_show_blocks(screen))
         # Head, a blank, the table's head, and before the events a blank.
         free = height - 3
-        events_room = min(len(self._events), MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1))
-        rows, folded = fold(views, max(free - (events_room + 1 if events_room else 0), 1))
+        events = self._last_events(width, min(MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1)))
+        rows, folded = fold(views, max(free - (len(events) + 1 if events else 0), 1))
         parts: list[RenderableType] = [self._head(rate, now, width), Text()]
         tells_reasons = True
         if views:
@@ -104,31 +104,56 @@ class WatchScreen:
         else:
             parts += self._nobody()
         if folded:
-            parts.append(Text(folded, style="dim", no_wrap=True, overflow="ellipsis"))
-        reasons = [] if tells_reasons else trouble(rows)
-        if reasons and free - len(rows) - events_room - 2 > len(reasons):
+            parts.append(Text(folded, no_wrap=True, overflow="ellipsis"))
+        reasons = [] if tells_reasons else [line for told in trouble(rows) for line in told.wrap(screen, width)]
+        if reasons and free - len(rows) - len(events) - 2 > len(reasons):
             parts += [Text(), *reasons]
-        if events_room:
-            parts.append(Text())
-        parts += [self._event(at, text) for at, text in list(self._events)[-events_room:] if events_room]
+        if events:
+            parts += [Text(), *events]
         return Group(*parts)
 
     def _head(self, rate: float, now: datetime, width: int) -> Text:
         namespace = f"namespace {printable(self._namespace)}" if self._namespace else "no namespace"
-        head = Text.assemble(("tmsync ", "bold"), f"broker {printable(self._where)} ", self._broker)
+        before = Text("tmsync ", STRONG)
+        where = Text(f"broker {printable(self._where)}")
+        # Where room is short, whether it is connected matters more than to what.
+        where.truncate(max(width - before.cell_len - 2 - self._broker.cell_len, 1), overflow="ellipsis")
+        head = Text.assemble(before, where, " ", self._broker)
         head.append(f", {namespace}, {rate:.1f} messages/s")
         clock = f"{now.astimezone():%H:%M:%S}"
         if head.cell_len + len(clock) + 2 <= width:
-            head.append(" " * (width - head.cell_len - len(clock)) + clock, style="dim")
+            head.append(" " * (width - head.cell_len - len(clock)) + clock, style=FAINT)
         head.no_wrap, head.overflow = True, "ellipsis"
         return head
 
     def _nobody(self) -> list[RenderableType]:
         if self._note is None:
-            return [Text("No car yet. Waiting for TeslaMate's messages ...", style="dim")]
-        return [Text(printable(self._note.message), style="yellow"), Text(printable(self._note.hint))]
+            return [Text("No car yet. Waiting for TeslaMate's messages ...")]
+        return [Text(printable(self._note.message), style=STRONG), Text(printable(self._note.hint))]
 
-    def _event(self, at: datetime, text: Text) -> Text:
-        line = Text.assemble((f"{at.astimezone():%H:%M:%S} ", "dim"), text)
-        line.no_wrap, line.overflow = True, "ellipsis"
-        return line
+    def _last_events(self, width: int, room: int) -> list[Text]:
+        """The newest events in `room` lines, oldest first."""
+        lines: list[Text] = []
+        for event in reversed(self._events):
+            told = event.lines(width)
+            if lines and len(lines) + len(told) > room:
+                break
+            lines = told[:room] + lines
+        return lines
+
+
+class _Event(NamedTuple):
+    """Something that happened. style: of its time, so that what is to be read stays readable."""
+
+    at: datetime
+    message: str
+    style: str
+
+    def lines(self, width: int) -> list[Text]:
+        """The time, and beside it the message."""
+        time = f"{self.at.astimezone():%H:%M:%S}"
+        told = wrapped(printable(self.message), width, " " * (len(time) + 1)).split("\n")
+        lines = [Text.assemble((time, self.style), told[0][len(time) :]), *map(Text, told[1:])]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return lines

@@ -1,0 +1,41 @@
+"""What is to be read is broken between words, and a command to paste never."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.surroundings import tmsync
+from tests.terminal import terminal
+from tmsync.render.text import wrapped
+
+
+def test_an_error_is_broken_between_words() -> None:
+    arguments = ["watch-mqtt", "--mqtt-host", "127.0.0.1", "--mqtt-port", "1"]
+    whole = tmsync(*arguments).err
+    with terminal(arguments, {}, 50, 24) as screen:
+        assert screen.process.wait(30) == 1
+        lines = screen.wait_for(lambda lines: any(line.endswith("only.") for line in lines))
+    lines = [line for line in lines if line]
+    assert len(lines) > len(whole.splitlines())
+    assert " ".join(lines).split() == whole.split()
+    assert any(re.search(r"docker compose up -d mosquitto", line) for line in lines)
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+def test_a_command_to_paste_stays_whole() -> None:
+    hint = "See what keeps TeslaMate from Tesla's API: docker compose logs --tail 50 teslamate; then tmsync status."
+    assert wrapped(hint, 30, "  ").splitlines() == [
+        "  See what keeps TeslaMate",
+        "  from Tesla's API:",
+        "  docker compose logs --tail 50 teslamate;",
+        "  then tmsync status.",
+    ]
+
+
+@given(st.lists(st.sampled_from(["a", "word", "sudo", "tmsync", "x;", "status.", "(-"])), st.integers(1, 40))
+def test_wrapping_loses_nothing_and_breaks_no_word(words: list[str], width: int) -> None:
+    lines = wrapped(" ".join(words), width).split("\n")
+    assert " ".join(lines).split() == words
+    held = {"sudo", "tmsync"} & set(words)
+    assert all(len(line) <= width or " " not in line or held for line in lines)
