@@ -71,13 +71,14 @@ class Watcher:
             until = None if options.duration is None else begun + options.duration
             screen = stack.enter_context(_Screen(live)) if options.form == "table" else None
             for batch in live.batches(options.interval, until):
+                # First of all: whoever reads of a change, and then interrupts, finds the command under way.
+                for change in batch.sources:
+                    if hook is not None:
+                        hook.run({"event": "source", **change.as_json()})
                 if screen is None:
                     self._print(batch)
                 else:
                     screen.take(batch, [self._later.popleft() for _ in range(len(self._later))])
-                for change in batch.sources:
-                    if hook is not None:
-                        hook.run({"event": "source", **change.as_json()})
         return ExitCode.GOOD
 
     def _print(self, batch: Batch) -> None:
