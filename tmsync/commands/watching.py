@@ -132,6 +132,7 @@ class _Screen:
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
         self._drawn_at = -REDRAW_S
+        self._drawn_vehicles = 0
 
     def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGWINCH, lambda *_: self._live.nudge())
@@ -152,8 +153,10 @@ class _Screen:
             self._picture.add_problem(batch.now.wall, problem)
         rate = self._picture.rate(batch.now.running, self._live.watch.messages)
         news = batch.broker or batch.sources or batch.notes or problems or self._live.was_nudged()
+        news = news or len(self._live.watch) != self._drawn_vehicles
         if not news and batch.now.running - self._drawn_at < REDRAW_S - 0.05:
             return
         self._drawn_at = batch.now.running
         views = self._live.watch.views(batch.now)
+        self._drawn_vehicles = len(views)
         self._rich.update(self._picture.draw(views, self._console, batch.now.wall, rate), refresh=True)
