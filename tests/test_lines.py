@@ -13,7 +13,7 @@ from tmsync.render.text import wrapped
 def test_an_error_is_broken_between_words() -> None:
     arguments = ["watch-mqtt", "--mqtt-host", "127.0.0.1", "--mqtt-port", "1"]
     whole = tmsync(*arguments).err
-    with terminal(arguments, {}, 50, 24) as screen:
+    with terminal(arguments, {}, 60, 24) as screen:
         assert screen.process.wait(30) == 1
         lines = screen.wait_for(lambda lines: any(line.endswith("only.") for line in lines))
     lines = [line for line in lines if line]
