@@ -23,6 +23,8 @@ HELP: Final = {
     "STYLE_NEGATIVE_SWITCH": STRONG,
     "STYLE_TYPES": PLAIN,
     "STYLE_TYPES_SEPARATOR": PLAIN,
+    "STYLE_METAVAR": PLAIN,
+    "STYLE_METAVAR_SEPARATOR": PLAIN,
     "STYLE_USAGE": STRONG,
     "STYLE_HELPTEXT": PLAIN,
     "STYLE_OPTION_DEFAULT": PLAIN,
@@ -30,5 +32,5 @@ HELP: Final = {
 }
 """Typer's names for the parts of a help text -> style. Its own are yellow, cyan, and dim for most of the text.
 
-Source: typer/rich_utils.py.
+Source: typer/rich_utils.py; its older releases say METAVAR where later ones say TYPES.
 """
