@@ -161,15 +161,15 @@ def _internal(error: Exception) -> Problem:
 
 
 def _fail(arguments: Sequence[str], found: Problem, code: int) -> int:
-    from tmsync.commands.usage import values
+    from tmsync.commands.usage import command_in, values
 
     output.problem(found)
+    command = command_in(arguments, COMMANDS)
     if "--json" in arguments or "json" in values(arguments, "--format"):
         from tmsync.render.document import document
 
-        command = next((argument for argument in arguments if argument in COMMANDS), "")
         output.result(document(command, {"ok": False, "error": found.as_json()}))
-    elif "status" in arguments and "nagios" in values(arguments, "--format"):
+    elif command == "status" and "nagios" in values(arguments, "--format"):
         from tmsync.render.status import nagios_unknown
 
         text, code = nagios_unknown(found)

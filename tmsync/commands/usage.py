@@ -29,7 +29,7 @@ ALLOWED: Final = (
 
 def wrong_usage(error: Any, arguments: Sequence[str], commands: Collection[str]) -> Problem:
     """The problem behind one of Typer's usage errors."""
-    command = next((argument for argument in arguments if argument in commands), "")
+    command = command_in(arguments, commands)
     hint = f"{' '.join(filter(None, ('tmsync', command)))} --help tells how."
     message = " ".join(error.format_message().split())
     name = getattr(error, "option_name", "") or ""
@@ -52,6 +52,11 @@ def wrong_usage(error: Any, arguments: Sequence[str], commands: Collection[str])
         # One of our own, which says it all.
         message = error.message
     return Problem(Cause.USAGE, message, hint)
+
+
+def command_in(arguments: Sequence[str], commands: Collection[str]) -> str:
+    """The command that was given; empty where none was."""
+    return next((argument for argument in arguments if argument in commands), "")
 
 
 def values(arguments: Sequence[str], flag: str) -> list[str]:

@@ -1,10 +1,9 @@
 """Text for a screen: foreign text made harmless, long text broken into lines."""
 
 import re
-import textwrap
 from typing import Final
 
-_TO_PASTE: Final = re.compile(
+_TO_PASTE: Final = (
     r"(?:docker compose|sudo|chmod|chown|pip install) [^;,()]*?(?=[;,()]|[.:](?:\s|$)|$)"
     r"|tmsync(?: --config \S+)? [a-z]+(?:-[a-z]+)?(?: --[a-z-]+)*"
 )
@@ -25,7 +24,10 @@ def wrapped(text: str, width: int, indent: str = "") -> str:
 
     What is too long for a line stands on one of its own, for the terminal to break: copied, it is whole.
     """
-    held = _TO_PASTE.sub(lambda found: found[0].replace(" ", _HELD), text)
+    # Most runs have nothing to wrap, and need not pay for this when they start.
+    import textwrap
+
+    held = re.sub(_TO_PASTE, lambda found: found[0].replace(" ", _HELD), text)
     lines = textwrap.wrap(
         held,
         max(width, 1),

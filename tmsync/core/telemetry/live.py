@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -207,7 +207,7 @@ class Live:
         self._feed.subscribe([f"{ROOT}/{CARS}/+/state", f"{ROOT}/+/{CARS}/+/state"])
         self.clock.sleep(EXPLORE_S)
         self._exploring = False
-        if self.lost is not None and not self._namespaces - {self.target.namespace}:
+        if self.lost is not None and not self.other_namespaces:
             # Cars of our own namespace that appear only now came with the reconnect.
             return self.lost
         if not self._feed.subscribed:
@@ -216,7 +216,7 @@ class Live:
         missing = self._cars - self._there
         if missing and self._there:
             return not_among(missing, self._there)
-        return no_vehicles(self.target, self.where, self._namespaces)
+        return no_vehicles(self.target, self.where, self.other_namespaces)
 
     @property
     def other_namespaces(self) -> list[str]:
@@ -268,11 +268,10 @@ def not_among(missing: Collection[int], there: Collection[int]) -> Problem:
     )
 
 
-def no_vehicles(target: MqttSettings, where: str, namespaces: Collection[str]) -> Problem:
-    """No car was seen; `namespaces` are those in which there are some."""
+def no_vehicles(target: MqttSettings, where: str, others: Sequence[str]) -> Problem:
+    """No car was seen; `others` are the namespaces in which there are some."""
     place = f"namespace {target.namespace}" if target.namespace else "no namespace"
     message = f"no car is known to the broker at {where} under {prefix(target.namespace)} ({place})"
-    others = sorted(set(namespaces) - {target.namespace})
     if others:
         named = [f'"{name}"' for name in others]
         seen = ["without a namespace"] * ("" in others)
