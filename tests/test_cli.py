@@ -255,3 +255,32 @@ def test_folder_that_may_not_be_looked_into_is_no_surprise(tmp_path: Path, argum
         folder.chmod(0o700)
     assert "unforeseen" not in done.stdout + done.stderr
     assert words.format(folder) in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check-db", "--db-host", "postgres://user:mark-SECRET@127.0.0.1/teslamate"],
+        ["check-db", "--db-port", "user:mark-SECRET@127.0.0.1"],
+        ["sync-tokens", "--twc-url", "http://user:mark-SECRET@127.0.0.1:8080"],
+        ["watch-mqtt", "--mqtt-host", "user:mark-SECRET@127.0.0.1"],
+        ["watch-mqtt", "--format", "mqtt://user:mark-SECRET@127.0.0.1"],
+        ["config", "mqtt://user:mark-SECRET@127.0.0.1"],
+        ["mqtt://user:mark-SECRET@127.0.0.1"],
+    ],
+)
+@pytest.mark.parametrize("verbose", [[], ["-v"]])
+def test_a_password_in_an_address_is_refused_and_not_repeated(arguments: list[str], verbose: list[str]) -> None:
+    run = tmsync(*verbose, *arguments)
+    assert run.code == 2
+    assert "SECRET" not in run.out + run.err
+    assert "@127.0.0.1" in run.out + run.err
+
+
+@pytest.mark.parametrize("setting", ["DATABASE_HOST", "MQTT_HOST", "TWCMANAGER_URL", "TESLAMATE_URL"])
+def test_a_password_in_an_address_is_not_repeated_from_the_environment(setting: str) -> None:
+    environ = {f"TMSYNC_{setting}": "http://user:mark-SECRET@127.0.0.1:1"}
+    for command in (["config"], ["config", "--json"], ["status"], ["-v", "sync-tokens"]):
+        run = tmsync(*command, environ=environ)
+        assert run.code == 2
+        assert "SECRET" not in run.out + run.err

@@ -1,8 +1,10 @@
 """A value that never shows itself by accident."""
 
+import re
 from typing import Final
 
 MASK: Final = "********"
+_LOGIN: Final = re.compile(r"\S*:\S*@")
 
 
 class Secret:
@@ -43,3 +45,8 @@ class Secret:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Secret is not serialised")
+
+
+def without_login(text: str) -> str:
+    """`text` without the users and passwords that addresses in it hold, as in `mqtt://user:password@host`."""
+    return _LOGIN.sub("...@", text)

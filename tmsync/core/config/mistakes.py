@@ -12,6 +12,7 @@ from tmsync.core.config.schema import (
     Setting,
 )
 from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.secret import without_login
 
 TYPED: Final = frozenset({Kind.PORT, Kind.TIMEOUT, Kind.SECONDS, Kind.FLAG})
 """What stands in TOML without quotes."""
@@ -89,4 +90,5 @@ def empty(named: str, what: str) -> ConfigError:
 
 def _shown(text: str) -> str:
     """A short, quoted, printable form."""
+    text = without_login(text)
     return ascii(text if len(text) <= 80 else text[:77] + "...")

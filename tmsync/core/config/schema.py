@@ -44,7 +44,7 @@ class Kind(Enum):
     SECONDS = "seconds, 0 or more"
     FLAG = "true or false"
     FILE = "a file name"
-    URL = "an address that begins with http:// or https://, such as http://192.168.1.5:8080"
+    URL = "an address that begins with http:// or https:// and holds no password, such as http://192.168.1.5:8080"
     ARGUMENTS = 'a list of arguments, such as ["sudo", "systemctl", "restart", "twcmanager"]'
 
 
@@ -220,8 +220,8 @@ def _is_broker(value: str) -> bool:
     return _is_host(value) and not value.startswith(("/", "@"))
 
 
-# What is pasted instead of a host: an address for a browser, `[::1]`, `host:5432`.
-_NO_HOST: Final = re.compile(r"[/\[\]]|^[^:]*:[0-9]*$")
+# What is pasted instead of a host: an address for a browser, `[::1]`, `host:5432`, `user:password@host`.
+_NO_HOST: Final = re.compile(r"[/\[\]@]|^[^:]*:[0-9]*$")
 
 
 def _is_namespace(value: str) -> bool:
@@ -230,7 +230,10 @@ def _is_namespace(value: str) -> bool:
 
 def _is_url(value: str) -> bool:
     scheme, separator, rest = value.partition("://")
-    return scheme in ("http", "https") and bool(separator and rest.strip("/")) and not any(map(str.isspace, value))
+    # A user and a password in it would be used by nobody, and be shown wherever the address is.
+    holds_login = "@" in rest
+    whole = bool(separator and rest.strip("/")) and not any(map(str.isspace, value))
+    return scheme in ("http", "https") and whole and not holds_login
 
 
 MAX_SECONDS: Final = 10**9
