@@ -20,7 +20,7 @@ demo: .venv/installed-demo
 	@$(BIN)/tmsync demo
 
 test: .venv/installed
-	@$(BIN)/python -m tests.surroundings
+	@$(BIN)/python -m tests.support.surroundings
 	$(BIN)/python -m pytest
 
 # Where there is no Python 3.11 it says so, and that is all.
@@ -38,7 +38,7 @@ bench: .venv/installed
 	$(BIN)/python -m tests.bench.run
 
 hammer: .venv/installed
-	$(BIN)/python -m tests.core.twcmanager.hammer
+	$(BIN)/python -m tests.twcmanager.hammer
 
 # Two hours; SOAK takes what python -m tests.soak.run --help lists, such as SOAK="--duration 600 --cars 50".
 soak: .venv/installed

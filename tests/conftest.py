@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
-from tests.surroundings import TeslaMate, TwcFolder
+from tests.support.certificates import Authority
+from tests.support.surroundings import TeslaMate, TwcFolder
 from tmsync.demo.postgres import Binaries, PrivatePostgres, find_binaries
 from tmsync.demo.server import free_port
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tests.completion_scripts import SCRIPTS
-from tests.surroundings import tmsync
+from tests.support.surroundings import tmsync
 from tmsync.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent

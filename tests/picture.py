@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from tmsync.core.surroundings import without_secrets
+from tmsync.core.clock import SystemClock
+from tmsync.core.process import without_secrets
 from tmsync.demo.stage import Stage
-from tmsync.system import SystemClock
 
 PICTURE = Path(__file__).resolve().parent.parent / "tmsync" / "demo" / "picture.svg"
 COLUMNS = 118

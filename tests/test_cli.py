@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.surroundings import TeslaMate, tmsync
+from tests.support.surroundings import TeslaMate, tmsync
 from tmsync import __version__
 from tmsync.cli import COMMANDS
 

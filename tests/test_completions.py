@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.completion_scripts import commands
-from tests.conversation import Conversation
 from tests.generate import ROOT
+from tests.support.conversation import Conversation
 
 FOLDER = ROOT / "completions"
 CASES = [

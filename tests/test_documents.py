@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from tests.generate import README, ROOT, completions, documented, readme
 from tests.supply import LOCK, pins
-from tests.surroundings import tmsync
+from tests.support.surroundings import tmsync
 from tmsync import __version__
 from tmsync.cli import COMMANDS
 from tmsync.core.config.schema import SETTINGS

@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.surroundings import tmsync
-from tests.terminal import terminal
+from tests.support.surroundings import tmsync
+from tests.support.terminal import terminal
 from tmsync.render.text import wrapped
 
 

@@ -6,9 +6,9 @@ import pytest
 from rich.color import Color
 from rich.style import Style
 
-from tests.brokers import BLUE, broker, needs_mosquitto
-from tests.surroundings import tmsync
-from tests.terminal import terminal
+from tests.support.brokers import BLUE, broker, needs_mosquitto
+from tests.support.surroundings import tmsync
+from tests.support.terminal import terminal
 from tmsync.cli import COMMANDS
 from tmsync.render import styles
 

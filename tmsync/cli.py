@@ -110,9 +110,7 @@ def main_options(
 
     del version
     if verbose:
-        from tmsync.core import trace
-
-        trace.listen(output.verbose)
+        output.log_to_stderr()
     ctx.obj = Globals(config, verbose, quiet)
 
 

@@ -18,7 +18,7 @@ import tmsync
 from tests.bench.measure import Figure, side_by_side
 from tests.bench.telemetry import readings
 from tests.bench.telemetry import show as show_readings
-from tests.standin import running
+from tests.support.standin import running
 from tmsync.demo.broker import find_mosquitto
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
 from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table

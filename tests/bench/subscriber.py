@@ -55,10 +55,10 @@ def bare(port: int, count: Count) -> None:
 
 
 def tmsync(port: int, count: Count) -> None:
+    from tmsync.core.clock import SystemClock
     from tmsync.core.config.load import load_settings
-    from tmsync.core.telemetry.live import Live, rules_of
+    from tmsync.core.telemetry.monitor import Live, rules_of
     from tmsync.render.watch import json_line
-    from tmsync.system import SystemClock
 
     environ = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(port), "HOME": "/nonexistent"}
     settings = load_settings(environ=environ)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tmsync.core.telemetry.topics import PARSERS
+from tmsync.core.teslamate.topics import PARSERS
 from tmsync.demo.broker import PrivateMosquitto
 
 TOPICS = 60

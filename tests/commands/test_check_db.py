@@ -9,16 +9,16 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.certificates import Authority
 from tests.conftest import server_folder
-from tests.listeners import forward_from, hang_up, listener, says, silence, ssh, web_server
-from tests.surroundings import KEY, LOCAL, OPEN, PASSWORD, Run, TeslaMate, tmsync
+from tests.support.certificates import Authority
+from tests.support.listeners import forward_from, hang_up, listener, says, silence, ssh, web_server
+from tests.support.surroundings import KEY, LOCAL, OPEN, PASSWORD, Run, TeslaMate, tmsync
+from tmsync.core.check_db.ladder import diagnose
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
-from tmsync.core.postgres.doctor import diagnose
 from tmsync.demo.postgres import Binaries, PrivatePostgres
 from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token, refresh_token, sealed, token_table
-from tmsync.system import SystemClock
 
 ORDER = [
     "config", "resolve", "connect", "protocol", "tls", "pg-hba", "login", "schema", "tokens", "decrypt", "claims",

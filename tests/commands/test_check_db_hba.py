@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.surroundings import LOCAL, OPEN, Run, TeslaMate, tmsync
+from tests.support.surroundings import LOCAL, OPEN, Run, TeslaMate, tmsync
 
 MINE = "host teslamate teslamate 192.168.1.50/32 scram-sha-256"
 REJECTING = "# mine\nlocal all all peer\nhost all all 0.0.0.0/0 reject\nhost all all 192.168.1.0/24 scram-sha-256\n"

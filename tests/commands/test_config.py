@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.surroundings import Run, tmsync
+from tests.support.surroundings import Run, tmsync
 from tmsync import __version__
 from tmsync.core.config.schema import SETTINGS
 

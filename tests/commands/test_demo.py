@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.surroundings import tmsync
+from tests.support.surroundings import tmsync
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import server_folder
-from tests.conversation import Conversation
-from tests.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, tmsync
+from tests.support.conversation import Conversation
+from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, tmsync
 from tmsync.demo.broker import private_broker
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.server import free_port

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.standin import running
-from tests.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
+from tests.support.standin import running
+from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.demo.teslamate import access_token
 
 FAULTS: dict[str, Callable[[TeslaMate, TwcFolder], dict[str, str | None]]] = {}

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import BLUE, Broker, broker, needs_mosquitto
-from tests.certificates import Authority
 from tests.commands.test_secrets import FAULTS, private, silent
 from tests.faults.swift import Timed, workers
-from tests.surroundings import KEY, PASSWORD, TeslaMate, TwcFolder, tmsync
+from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.support.certificates import Authority
+from tests.support.surroundings import KEY, PASSWORD, TeslaMate, TwcFolder, tmsync
 from tmsync.demo.server import free_port
 
 pytestmark = needs_mosquitto

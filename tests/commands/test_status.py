@@ -12,10 +12,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.brokers import BLUE, Broker, broker, needs_mosquitto
-from tests.certificates import Authority
-from tests.standin import running
-from tests.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
+from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.support.certificates import Authority
+from tests.support.standin import running
+from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token
 

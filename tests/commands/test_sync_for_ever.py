@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from tests.commands.test_sync_tokens import OTHER, expiry
-from tests.standin import running
-from tests.surroundings import LOCAL, OPEN, Run, TeslaMate, TwcFolder, tmsync
+from tests.support.standin import running
+from tests.support.surroundings import LOCAL, OPEN, Run, TeslaMate, TwcFolder, tmsync
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause
 from tmsync.core.sync import Report, Wish, sync
-from tmsync.core.tokens.export import fingerprint
+from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.twcmanager.deliver import Result, Via
 from tmsync.core.twcmanager.held import Held, held_by_twcmanager
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.demo.teslamate import access_token
-from tmsync.system import SystemClock
 
 
 def cron(teslamate: TeslaMate, twc: TwcFolder, *arguments: str, **changes: str | None) -> Run:

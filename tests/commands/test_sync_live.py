@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_error, outcome
-from tests.standin import running
-from tests.surroundings import Run, TeslaMate, TwcFolder, tmsync
+from tests.support.standin import running
+from tests.support.surroundings import Run, TeslaMate, TwcFolder, tmsync
 
 PUSHED = ("pushed", 0)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.surroundings import KEY, LOCAL, Run, TeslaMate, TwcFolder, tmsync
+from tests.support.surroundings import KEY, LOCAL, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.demo.teslamate import access_token
 
 OTHER = {"chargeNowAmps": 32, "Vehicles": {"5YJ3": {"name": "Blue"}}, "carApiBearerToken": "old", "counter": 1}

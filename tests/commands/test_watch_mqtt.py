@@ -11,11 +11,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.brokers import BLUE, Broker, broker, needs_mosquitto, watching
-from tests.certificates import Authority
-from tests.listeners import listener, silence, web_server
-from tests.surroundings import PASSWORD as DATABASE_PASSWORD
-from tests.surroundings import TeslaMate, tmsync
+from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto, watching
+from tests.support.certificates import Authority
+from tests.support.listeners import listener, silence, web_server
+from tests.support.surroundings import PASSWORD as DATABASE_PASSWORD
+from tests.support.surroundings import TeslaMate, tmsync
 from tmsync.demo.server import free_port
 
 pytestmark = needs_mosquitto

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.brokers import BLUE, Broker, broker, needs_mosquitto
-from tests.terminal import terminal
+from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.support.terminal import terminal
 
 pytestmark = needs_mosquitto
 QUICK = {"TMSYNC_HEALTH_LATE_AFTER_CHARGING": "1", "TMSYNC_HEALTH_STALE_AFTER_CHARGING": "3"}

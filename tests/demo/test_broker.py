@@ -15,8 +15,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tests.certificates import Authority
 from tests.conftest import server_folder
+from tests.support.certificates import Authority
 from tmsync.demo.broker import (
     PrivateMosquitto,
     PurePythonBroker,

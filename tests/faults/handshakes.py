@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.brokers import BLUE, broker
 from tests.conftest import teslamate_on
 from tests.faults.proxy import Fault, Proxy, Way, proxy
 from tests.faults.swift import WORKERS, Timed, workers
-from tests.surroundings import TeslaMate, TwcFolder
+from tests.support.brokers import BLUE, broker
+from tests.support.surroundings import TeslaMate, TwcFolder
 from tmsync.demo.postgres import find_binaries
 from tmsync.demo.server import free_port
 
@@ -137,7 +137,7 @@ def _handshake(teslamate: TeslaMate) -> int:
     """How many bytes the server sends until a session is open."""
     import psycopg2
 
-    from tests.surroundings import PASSWORD
+    from tests.support.surroundings import PASSWORD
 
     with proxy(teslamate.postgres.port) as made:
         login = {"host": "127.0.0.1", "port": made.port, "dbname": "teslamate", "user": "teslamate"}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tmsync.__main__ import main
-from tmsync.system import SystemClock
+from tmsync.core.clock import SystemClock
 
 
 def _now(_: SystemClock) -> datetime:

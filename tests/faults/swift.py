@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from tests.surroundings import Run
+from tests.support.surroundings import Run
 
 WORKERS = 16
 """Most of the time they wait for a server that says nothing."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import BLUE, Broker, Watching, broker, needs_mosquitto, watching
+from tests.support.brokers import BLUE, Broker, Watching, broker, needs_mosquitto, watching
 
 BEAT_S = 0.3
 STALE_S = 4

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.surroundings import TeslaMate, TwcFolder, tmsync
+from tests.support.surroundings import TeslaMate, TwcFolder, tmsync
 from tmsync.demo.server import free_port
 
 OLD = {"carApiBearerToken": "old", "chargeNowAmps": 32, "history": ["x" * 80] * 40}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import BLUE, Broker, broker, needs_mosquitto
-from tests.listeners import listener, silence
-from tests.surroundings import KEY, PASSWORD, TeslaMate, TwcFolder
-from tests.terminal import terminal
+from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.support.listeners import listener, silence
+from tests.support.surroundings import KEY, PASSWORD, TeslaMate, TwcFolder
+from tests.support.terminal import terminal
 
 PROGRAM = "import sys, tmsync.__main__ as program; print('begun', flush=True); program.main()"
 """What comes before that is Python's own start."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import BLUE, broker, needs_mosquitto
 from tests.faults.handshakes import Swiftly, check_db, few, some, sync_tokens, watch_mqtt
 from tests.faults.proxy import Way
 from tests.faults.swift import workers
-from tests.surroundings import TeslaMate
+from tests.support.brokers import BLUE, broker, needs_mosquitto
+from tests.support.surroundings import TeslaMate
 
 WAYS = {way.value for way in Way}
 

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile.effort import NASTY, examples, is_clean
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
+from tmsync.core.config.twc_json import read_twc_config
 from tmsync.core.errors import Cause, ConfigError, DeliveryError
 from tmsync.core.setup.compose import read_compose
 from tmsync.core.setup.takeover import take_over
-from tmsync.core.twcmanager.config_file import read_twc_config
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.render.text import printable
-from tmsync.system import SystemClock
 
 FIELDS = TokenFields("new-token", "", 1_800_000_000)
 YAML_PIECES = st.sampled_from([

@@ -5,11 +5,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.telemetry.following import default_rules
 from tests.hostile.effort import NASTY, NOW, examples
+from tests.telemetry.following import default_rules
 from tmsync.core.clock import Instant
-from tmsync.core.telemetry.topics import PARSERS, namespace_of, parse_topic
-from tmsync.core.telemetry.watch import Watch
+from tmsync.core.telemetry.fleet import Watch
+from tmsync.core.teslamate.topics import PARSERS, namespace_of, parse_topic
 from tmsync.render.watch import json_line
 
 RULES = default_rules()

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from tests.core.telemetry.following import default_rules
 from tests.hostile.effort import NASTY, NOW, examples, is_clean
+from tests.telemetry.following import default_rules
 from tmsync.core.clock import Instant
 from tmsync.core.errors import Cause, Problem
-from tmsync.core.status.findings import Broker, Database, Finding, Severity, Status
+from tmsync.core.status.report import Broker, Database, Finding, Severity, Status
+from tmsync.core.telemetry.fleet import SourceChange, VehicleView, Watch, source_message
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.telemetry.hooks import Hook
-from tmsync.core.telemetry.watch import SourceChange, VehicleView, Watch, source_message
 from tmsync.core.twcmanager.held import Held
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.render.document import document

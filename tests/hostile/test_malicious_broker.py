@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile.effort import examples
-from tests.listeners import listener
+from tests.support.listeners import listener
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause
-from tmsync.core.telemetry import diagnosis, feed
-from tmsync.core.telemetry.feed import Feed, Link
-from tmsync.system import SystemClock
+from tmsync.core.telemetry import connection as feed
+from tmsync.core.telemetry import diagnosis
+from tmsync.core.telemetry.connection import Feed, Link
 
 SECONDS = 20.0
 CONNACK = b"\x20\x02\x00\x00"

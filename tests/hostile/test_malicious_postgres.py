@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile.effort import NASTY, examples, is_clean
-from tests.listeners import listener, silence
-from tests.surroundings import Run, tmsync
+from tests.support.listeners import listener, silence
+from tests.support.surroundings import Run, tmsync
 from tmsync.core.postgres.scram import authenticate
 from tmsync.core.postgres.wire import SSL_REQUEST, Answer, Closed, Demand, Garbage, Method, ServerError, Wire
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tmsync.core.check_db.hba_apply import write_cure
+from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, DeliveryError
-from tmsync.core.lease import lease
-from tmsync.core.postgres.hba import Cure
-from tmsync.core.postgres.hba_apply import write_cure
-from tmsync.core.replace import write_beside
-from tmsync.core.twcmanager.lock import exclusive, lock_path
+from tmsync.core.files.lease import lease
+from tmsync.core.files.lock import exclusive, lock_path
+from tmsync.core.files.replace import write_beside
+from tmsync.core.hba import Cure
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
-from tmsync.system import SystemClock
 
 FIELDS = TokenFields("new-token", "", 1_800_000_000)
 NOBODY = 65534

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.released.program import Program, Tesla, tesla
-from tests.surroundings import Run, TeslaMate, tmsync
+from tests.support.surroundings import Run, TeslaMate, tmsync
+from tmsync.core.clock import SystemClock
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.demo.teslamate import access_token
-from tmsync.system import SystemClock
 
 PYTHON = os.environ.get("TMSYNC_TEST_TWCMANAGER", "")
 if not PYTHON:

@@ -24,16 +24,16 @@ from typing import Any
 
 import psycopg2
 
-from tests.brokers import Watching, watching
 from tests.conftest import server_folder, teslamate_on
 from tests.faults.proxy import Proxy, proxy
 from tests.soak.oracle import SOURCES, Diary, Span, thresholds
-from tests.surroundings import PASSWORD, TeslaMate
+from tests.support.brokers import Watching, watching
+from tests.support.surroundings import PASSWORD, TeslaMate
+from tmsync.core.clock import SystemClock
 from tmsync.demo.broker import PrivateMosquitto
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.postgres import find_binaries
 from tmsync.demo.simulator import Publication, SimulatedCar, SimulatedTeslaMate
-from tmsync.system import SystemClock
 
 CYCLE_S = 600.0
 PLAN = (

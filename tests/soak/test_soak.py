@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.brokers import needs_mosquitto
 from tests.soak.oracle import Diary, Span
 from tests.soak.run import soak
+from tests.support.brokers import needs_mosquitto
 
 AT = 1000.0
 SPEED = 20.0

@@ -10,13 +10,13 @@ import typer
 from tmsync.commands import output
 from tmsync.commands.globals import Globals
 from tmsync.commands.options import DbHost, DbName, DbPort, DbUser, Json, Ssl, Timeout, TwcConfigFile, database_flags
+from tmsync.core.check_db.examine import HbaRequest, examine
+from tmsync.core.check_db.report import Diagnosis
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import ConfigError
-from tmsync.core.paths import expanded
-from tmsync.core.postgres.checks import Diagnosis
-from tmsync.core.postgres.examine import HbaRequest, examine
+from tmsync.core.files.paths import expanded
 from tmsync.render.document import document
-from tmsync.system import SystemClock
 
 HBA_PANEL = "pg_hba.conf"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tmsync.commands import output
-from tmsync.system import SystemClock
+from tmsync.core.clock import SystemClock
 
 
 def demo(

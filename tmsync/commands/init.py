@@ -31,11 +31,11 @@ from tmsync.commands.options import (
     mqtt_flags,
     twc_flags,
 )
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, ExitCode
-from tmsync.core.paths import expanded
+from tmsync.core.files.paths import expanded
 from tmsync.render.text import printable
-from tmsync.system import SystemClock
 
 
 def init(
@@ -167,7 +167,7 @@ def _write(settings: Settings, environ: Mapping[str, str], path: Path, *, force:
 
 
 def _check_database(settings: Settings) -> ExitCode:
-    from tmsync.core.postgres.examine import examine
+    from tmsync.core.check_db.examine import examine
     from tmsync.render.check_db import render
     from tmsync.render.console import console
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.commands import asking
+from tmsync.core.check_db.report import Check, CheckId
 from tmsync.core.clock import Clock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
 from tmsync.core.config.settings import Layer, Settings
-from tmsync.core.errors import ConfigError, Problem
-from tmsync.core.postgres.checks import Check, CheckId, Step
+from tmsync.core.errors import ConfigError, Problem, Step
 from tmsync.core.setup.compose import find_compose, read_compose
 from tmsync.core.setup.takeover import Taken, differences, take_over
 from tmsync.core.setup.trial import ENTER, OPEN, REACH, Verdict, try_broker, try_database
@@ -219,7 +219,7 @@ class Interview:
         return self.settings.values[name].layer is Layer.DEFAULT and name not in self.answers
 
     def _libpq_has_one(self) -> bool:
-        from tmsync.core.postgres.pgpass import find_password
+        from tmsync.core.config.libpq import find_password
 
         return find_password(self.settings.database(), self.sources.environ).password is not None
 
@@ -299,7 +299,7 @@ def read_taken(path: Path) -> Taken:
 
 def as_check(found: Problem) -> Check:
     """A broker's problem in the form of a check, so that it is shown alike."""
-    from tmsync.core.postgres.checks import Status
+    from tmsync.core.check_db.report import Status
 
     return Check(CheckId.CONNECT, Status.FAIL, found.message, found.cause, "", (Step(found.hint),))
 

@@ -1,5 +1,6 @@
 """Standard output and standard error, in one place: encodings, closed pipes, quiet and verbose."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -91,9 +92,18 @@ def say(text: str) -> None:
     message(for_reading(sys.stderr, text))
 
 
-def verbose(line: str) -> None:
-    """Write what happens inside to standard error."""
-    say(f"tmsync: {printable(line)}")
+def log_to_stderr() -> None:
+    """Write what the package logs, from INFO on, to standard error (`--verbose`). No secret is ever logged."""
+    handler = _ToStderr(logging.INFO)
+    logger = logging.getLogger("tmsync")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+class _ToStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"tmsync: {printable(record.getMessage())}")
 
 
 def problem(found: Problem, kind: str = "error") -> None:

@@ -28,9 +28,9 @@ from tmsync.commands.options import (
     mqtt_flags,
     twc_flags,
 )
+from tmsync.core.clock import SystemClock
 from tmsync.core.errors import ConfigError
-from tmsync.core.status.findings import Status
-from tmsync.system import SystemClock
+from tmsync.core.status.report import Status
 
 DEFAULT_WAIT_S = 3.0
 

@@ -23,10 +23,10 @@ from tmsync.commands.options import (
     database_flags,
     twc_flags,
 )
+from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, ConfigError
 from tmsync.core.sync import Report, Wish, sync
 from tmsync.core.twcmanager.deliver import Result, Via
-from tmsync.system import SystemClock
 
 # Told once by check-db; a cron job that repeats them every five minutes would only be switched off.
 STANDING: frozenset[Cause] = frozenset({Cause.LOOSE_PERMISSIONS, Cause.CUT_BY_COMMENT, Cause.OWNER_API})

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from typing import NamedTuple, Self
 
 from tmsync.commands import output
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import BrokerError, ExitCode, Problem
 from tmsync.core.telemetry.hooks import Hook
-from tmsync.core.telemetry.live import Batch, Live, rules_of
-from tmsync.core.telemetry.witness import Witnesses
+from tmsync.core.telemetry.liveness import Witnesses
+from tmsync.core.telemetry.monitor import Batch, Live, rules_of
 from tmsync.render.console import console
 from tmsync.render.watch import WatchScreen, json_line, log_line, once_table, verdict_line
-from tmsync.system import SystemClock
 
 REDRAW_S = 1.0
 WAIT_S = 0.2

@@ -1,5 +1,6 @@
 """The clocks that are handed in from outside; nothing in core reads the time by itself."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol, Self
 
@@ -18,6 +19,22 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait."""
         ...
+
+
+class SystemClock:
+    """The clock of this machine, made by the commands and handed to core."""
+
+    def now(self) -> datetime:
+        """The wall time, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds of running time from an arbitrary start."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
 
 
 def iso(moment: datetime) -> str:

@@ -1,7 +1,7 @@
 """Errors a person can act on: what happened, where, and what to do next. None of them ever carries a secret."""
 
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class ExitCode(IntEnum):
@@ -111,29 +111,69 @@ class Cause(StrEnum):
     INTERNAL = "internal"
 
 
+class Place(StrEnum):
+    """Which readers a step is for."""
+
+    ANYWHERE = "anywhere"
+    DOCKER = "docker"
+    """TeslaMate and its servers run in Docker."""
+    NATIVE = "native"
+    """They do not."""
+
+
+class Step(NamedTuple):
+    """One step of a fix: what to do in words, and apart from them what to paste, one or more lines."""
+
+    words: str
+    command: str = ""
+    place: Place = Place.ANYWHERE
+
+    def as_lines(self) -> list[str]:
+        """The words, then every line to paste by itself, as JSON's `fix` lists them."""
+        return [line for line in (self.words, *self.command.splitlines()) if line]
+
+
 class Problem:
-    """One thing that is wrong, as people and scripts read it: cause, message, hint."""
+    """One thing that is wrong: its cause, one sentence, what more is known of it, and the steps that fix it.
 
-    __slots__ = ("cause", "hint", "message")
+    It is made where the cause is known, and shown alike by every command.
+    """
 
-    def __init__(self, cause: Cause, message: str, hint: str = "") -> None:
+    __slots__ = ("cause", "details", "fix", "message")
+
+    def __init__(
+        self, cause: Cause, message: str, fix: tuple[Step, ...] | str = (), details: tuple[str, ...] = ()
+    ) -> None:
         self.cause = cause
         self.message = message
-        self.hint = hint
+        # TRANSITIONAL: a bare text stands for one step without a command.
+        self.fix = (Step(fix),) * bool(fix) if isinstance(fix, str) else fix
+        self.details = details
+
+    @property
+    def hint(self) -> str:
+        """The first step's words; empty where nothing can be done."""
+        return self.fix[0].words if self.fix else ""
 
     def as_json(self) -> dict[str, Any]:
-        """The error object of every JSON document: `{"cause", "message", "hint"}`."""
-        return {"cause": self.cause.value, "message": self.message, "hint": self.hint}
+        """The error object of every JSON document: `{"cause", "message", "hint", "fix"}`."""
+        return {
+            "cause": self.cause.value,
+            "message": self.message,
+            "hint": self.hint,
+            "fix": [line for step in self.fix for line in step.as_lines()],
+        }
 
 
 class TmsyncError(Exception):
-    """Base of all errors that are told in one line and never as a traceback."""
+    """Base of all errors that are told in one line and never as a traceback. Carries one Problem."""
 
     exit_code = ExitCode.PROBLEM
 
-    def __init__(self, cause: Cause, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.problem = Problem(cause, message, hint)
+    def __init__(self, problem: Problem | Cause, message: str = "", hint: str = "") -> None:
+        # TRANSITIONAL: the parts of a problem in place of a Problem.
+        self.problem = problem if isinstance(problem, Problem) else Problem(problem, message, hint)
+        super().__init__(self.problem.message)
 
     @property
     def cause(self) -> Cause:

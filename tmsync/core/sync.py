@@ -1,15 +1,15 @@
 """Brings TeslaMate's token to TWCManager: one run of sync-tokens, start to end."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, DeliveryError, ExitCode, Problem, TmsyncError
-from tmsync.core.tokens.export import Tokens, read_tokens
+from tmsync.core.teslamate.assessment import Tokens, read_tokens
 from tmsync.core.twcmanager.deliver import (
     Courier,
     Delivery,
@@ -21,6 +21,8 @@ from tmsync.core.twcmanager.deliver import (
 )
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.words import in_words
+
+log = logging.getLogger(__name__)
 
 FAR_AWAY: Final = 4_102_444_800
 """2100-01-01: an expiry that keeps TWCManager from refreshing a token whose refresh token is shared with it."""
@@ -100,7 +102,7 @@ def _run(settings: Settings, wish: Wish, report: Report, clock: Clock, environ: 
     try:
         _deliver(settings, wish, report, clock, environ, replace_newer=False)
     except Overtaken:
-        trace.say("TWCManager holds a newer token than the one just read; reading TeslaMate's again")
+        log.info("TWCManager holds a newer token than the one just read; reading TeslaMate's again")
         _deliver(settings, wish, report, clock, environ, replace_newer=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause, ExitCode
-from tmsync.core.surroundings import without_secrets
+from tmsync.core.process import without_secrets
 from tmsync.demo.server import DemoError
 from tmsync.demo.stage import SPEED, Stage
 

@@ -10,7 +10,7 @@ import os
 from datetime import datetime
 from typing import Any, Final
 
-from tmsync.core.tokens.vault import encrypt
+from tmsync.core.teslamate.vault import encrypt
 
 FLEET_AUDIENCE: Final = "https://fleet-api.prd.eu.vn.cloud.tesla.com"
 

@@ -7,7 +7,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tmsync.core.postgres.checks import Check, CheckId, Diagnosis, Status, Step
+from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
+from tmsync.core.errors import Step
 from tmsync.render.console import trimmed
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
 from tmsync.render.text import printable
@@ -50,8 +51,8 @@ def steps(these: Sequence[Step], screen: Console) -> str:
     """Things to do or to know, with the lines to paste."""
     with screen.capture() as capture:
         for step in these:
-            screen.print(Text(f"- {printable(step.say)}"))
-            for line in step.paste:
+            screen.print(Text(f"- {printable(step.words)}"))
+            for line in step.command.splitlines():
                 screen.print(_Paste(f"       {printable(line)}", style=STRONG), soft_wrap=True)
     return trimmed(screen, capture.get())
 
@@ -87,18 +88,18 @@ def _fix(check: Check) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(f"\nWhat to do about {about}:", style=STRONG)]
     number = 0
     for step in check.fix:
-        number += bool(step.say)
+        number += bool(step.words)
         parts += _step(step, number)
     return parts
 
 
 def _step(step: Step, number: int) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    if step.say:
+    if step.words:
         said = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
         said.add_column(no_wrap=True, width=4, justify="right")
         said.add_column(overflow="fold")
-        said.add_row(f"{number}.", Text(printable(step.say)))
+        said.add_row(f"{number}.", Text(printable(step.words)))
         parts.append(said)
-    parts += [_Paste(f"       {printable(line)}", style=STRONG) for line in step.paste]
+    parts += [_Paste(f"       {printable(line)}", style=STRONG) for line in step.command.splitlines()]
     return parts

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tmsync.core.clock import iso
 from tmsync.core.errors import Problem
-from tmsync.core.status.findings import Finding, Severity, Status
+from tmsync.core.status.report import Finding, Severity, Status
 from tmsync.core.telemetry.health import Source
 from tmsync.core.words import in_words
 from tmsync.render.console import trimmed

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
+from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source, Verdict
-from tmsync.core.telemetry.watch import VehicleView
 from tmsync.core.words import in_words
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
 from tmsync.render.text import printable, wrapped

@@ -1,5 +1,6 @@
 """Reads the layers, lowest to highest: defaults, TWCManager's config.json, TOML, environment, flags."""
 
+import logging
 import os
 import re
 import stat
@@ -7,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tmsync.core import trace
 from tmsync.core.config.mistakes import IN_QUOTES, bad_value, empty, how_written, unknown, unknown_section, wrong_type
 from tmsync.core.config.schema import (
     BY_NAME,
@@ -26,10 +26,12 @@ from tmsync.core.config.schema import (
     from_toml,
 )
 from tmsync.core.config.settings import Layer, Settings, Value, derived_defaults
+from tmsync.core.config.twc_json import TwcConfig, read_twc_config
 from tmsync.core.errors import Cause, ConfigError, Problem
-from tmsync.core.paths import expanded, is_file, is_hidden, is_there
+from tmsync.core.files.paths import expanded, is_file, is_hidden, is_there
 from tmsync.core.secret import Secret
-from tmsync.core.twcmanager.config_file import TwcConfig, read_twc_config
+
+log = logging.getLogger(__name__)
 
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 MAX_TOML_BYTES: Final = 32 * 1024
@@ -70,7 +72,7 @@ class _Loader:
         self.values.update(derived_defaults(self.values, twc))
         for name, value in self.values.items():
             if value.layer is not Layer.DEFAULT:
-                trace.say(f"{name} from {value.origin}")
+                log.info(f"{name} from {value.origin}")
         return Settings(self.values, tuple(self.warnings), toml_path, twc)
 
     # -- TWCManager's config.json
@@ -138,7 +140,7 @@ class _Loader:
             # Beyond its own error: of int(), whose limit is 4300 digits, and of too deep a nesting.
             hint = 'Mend that line; text stands in quotes, as in  host = "192.168.1.5"'
             raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not valid TOML: {error}", hint) from None
-        trace.say(f"configuration file {path}")
+        log.info(f"configuration file {path}")
         holds_secret = False
         for name, value in _flatten(path, data):
             setting, from_file = _lookup(name, str(path))

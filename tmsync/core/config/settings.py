@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tmsync.core.config.schema import BY_NAME, SYSTEM_TWC_SETTINGS_PATH, Setting
+from tmsync.core.config.twc_json import TwcConfig
 from tmsync.core.errors import Cause, ConfigError, Problem
 from tmsync.core.secret import Secret
-from tmsync.core.twcmanager.config_file import TwcConfig
 
 
 class Layer(IntEnum):

@@ -106,7 +106,7 @@ def _row(setting: Setting, settings: Settings, environ: Mapping[str, str]) -> Ro
 
 def _libpq_password(settings: Settings, environ: Mapping[str, str]) -> str:
     """Where libpq finds a password by itself; empty where it does not."""
-    from tmsync.core.postgres.pgpass import find_password
+    from tmsync.core.config.libpq import find_password
 
     if environ.get("PGPASSWORD"):
         return "PGPASSWORD"

@@ -1,18 +1,20 @@
 """The real login, and what its failure means."""
 
+import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tmsync.core import trace
+from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
-from tmsync.core.postgres.pgpass import find_password
 from tmsync.core.postgres.probe import Prober
 from tmsync.core.postgres.scram import authenticate
 from tmsync.core.postgres.session import Session, connect
+from tmsync.core.postgres.sqlstate import login_cause, says_not_permitted
 from tmsync.core.postgres.tls import TlsFailed
-from tmsync.core.postgres.verdicts import login_cause, says_not_permitted
 from tmsync.core.postgres.wire import PASSWORD_METHODS, Closed, Garbage, Method, ServerError, Wire
+
+log = logging.getLogger(__name__)
 
 ABSENT_ROLE = "tmsync_no_such_role"
 """Asked for to learn how this very server refuses a role that does not exist."""
@@ -39,7 +41,7 @@ def log_in(
         return connect(target)
     except psycopg2.Error as error:
         words = (str(error).strip().splitlines() or ["no reason given"])[0]
-    trace.say(f"login failed: {words}")
+    log.info(f"login failed: {words}")
     found = find_password(target, environ)
     if found.password is None and method in PASSWORD_METHODS:
         return LoginFailure(Cause.NO_PASSWORD, "", str(found.ignored or ""))

@@ -3,17 +3,19 @@
 Source: PostgreSQL documentation, "SSL Support" (table of sslmode) and "SSL Session Encryption".
 """
 
+import logging
 import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
-from tmsync.core import trace
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
-from tmsync.core.postgres.network import Address, dial
+from tmsync.core.net.dial import Address, dial
 from tmsync.core.postgres.sslmode import NEEDS_TLS, ROUTES
 from tmsync.core.postgres.tls import TlsFailed, secure
 from tmsync.core.postgres.wire import Answer, Closed, Demand, Garbage, ServerError, Wire
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -139,7 +141,7 @@ class Prober:
             answer = self._poke(Wire(sock, begun + self.target.connect_timeout, self.monotonic))
         if isinstance(answer, ServerError):
             raise _Stopped(_refusal(answer))
-        trace.say(f"{self.address.text}: TLS {'offered' if answer else 'not offered'}")
+        log.info(f"{self.address.text}: TLS {'offered' if answer else 'not offered'}")
         return answer
 
     def _poke(self, wire: Wire) -> bool:
@@ -157,7 +159,7 @@ class Prober:
         if isinstance(answer, ServerError) and answer.sqlstate in SQLSTATE_CAUSES:
             raise _Stopped(_refusal(answer))
         words = answer.method if isinstance(answer, Demand) else f"SQLSTATE {answer.sqlstate} ({answer.routine})"
-        trace.say(f"{self.address.text}: StartupMessage answered with {words}")
+        log.info(f"{self.address.text}: StartupMessage answered with {words}")
         return answer
 
     def _guard(self, call: Callable[[], T], *, silent_ok: bool = False, broken: Cause = Cause.NOT_POSTGRESQL) -> T:

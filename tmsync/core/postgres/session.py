@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, StoreError
-from tmsync.core.postgres.network import Overdue, is_name, resolve, within
+from tmsync.core.net.dial import Overdue, is_name, resolve, within
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
-from tmsync.core.paths import expanded, is_there
+from tmsync.core.files.paths import expanded, is_there
 
 if TYPE_CHECKING:
     import ssl

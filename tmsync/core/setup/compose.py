@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, ConfigError, Problem
-from tmsync.core.paths import is_file, is_folder
+from tmsync.core.files.paths import is_file, is_folder
 from tmsync.core.setup.variables import BadInterpolation, interpolated, read_variables
 
 MAX_BYTES: Final = 1 << 20

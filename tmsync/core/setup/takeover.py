@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from tmsync.core.config.schema import BY_NAME, Setting
-from tmsync.core.errors import Cause, ConfigError
-from tmsync.core.postgres.checks import Step
+from tmsync.core.errors import Cause, ConfigError, Step
 from tmsync.core.setup.compose import ComposeFile, Service
 
 TESLAMATE: Final = "teslamate/teslamate"
@@ -139,7 +138,7 @@ class _Takeover:
             say = ""
         if say:
             published = outside.published if outside else port
-            lines = ("    ports:", f'      - "{published}:{port}"', f"docker compose up -d {service.name}")
+            lines = f'    ports:\n      - "{published}:{port}"\ndocker compose up -d {service.name}'
             self.notes.append(Step(say, lines))
         self._put(f"{link.section}.port", str(outside.published if outside else port), f"service {service.name}")
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import BrokerError, Cause, Problem
-from tmsync.core.postgres.checks import Check, CheckId, Diagnosis, Status
 
 REACH: Final = (CheckId.CONFIG, CheckId.RESOLVE, CheckId.CONNECT, CheckId.PROTOCOL, CheckId.TLS)
 ENTER: Final = (CheckId.PG_HBA, CheckId.LOGIN, CheckId.SCHEMA, CheckId.TOKENS)
@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
 
 def try_database(settings: Settings, rungs: tuple[CheckId, ...], clock: Clock, environ: Mapping[str, str]) -> Verdict:
     """Climb check-db's ladder; only `rungs` are judged, since what comes after them has not been asked for yet."""
-    from tmsync.core.postgres.doctor import diagnose
+    from tmsync.core.check_db.ladder import diagnose
 
     found = diagnose(settings, clock=clock, environ=environ)
     failure = found.failure
@@ -57,7 +57,7 @@ class BrokerTrial(NamedTuple):
 
 def try_broker(settings: Settings, clock: Clock) -> BrokerTrial:
     """Connect and look for cars. The causes are watch-mqtt's."""
-    from tmsync.core.telemetry.live import Live, rules_of
+    from tmsync.core.telemetry.monitor import Live, rules_of
 
     try:
         with Live(settings.mqtt(), rules_of(settings), clock) as live:

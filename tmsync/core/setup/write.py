@@ -9,8 +9,8 @@ from typing import Any, Final
 from tmsync.core.config.schema import BY_NAME, FILE_SUFFIX, SECTIONS, SETTINGS
 from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import Cause, ConfigError
-from tmsync.core.paths import expanded
-from tmsync.core.replace import sync_folder, write_beside
+from tmsync.core.files.paths import expanded
+from tmsync.core.files.replace import sync_folder, write_beside
 from tmsync.core.secret import Secret
 
 MARKER: Final = ".tmsync-config-"

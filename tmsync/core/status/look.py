@@ -7,9 +7,9 @@ from typing import Final, TypeVar
 from tmsync.core.clock import Clock, Instant
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
-from tmsync.core.status.findings import Broker, Database, Finding, Severity, Status
-from tmsync.core.status.judge import findings
-from tmsync.core.telemetry.witness import Hearing, Witnesses
+from tmsync.core.status.problems import findings
+from tmsync.core.status.report import Broker, Database, Finding, Severity, Status
+from tmsync.core.telemetry.liveness import Hearing, Witnesses
 from tmsync.core.twcmanager.held import held_by_twcmanager
 
 NOTHING_HINT: Final = (
@@ -51,7 +51,7 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
 
 
 def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Database:
-    from tmsync.core.tokens.export import read_tokens
+    from tmsync.core.teslamate.assessment import read_tokens
 
     try:
         tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=False)
@@ -61,7 +61,7 @@ def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Dat
 
 
 def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[Hearing]") -> Broker:
-    from tmsync.core.telemetry.live import Live, rules_of
+    from tmsync.core.telemetry.monitor import Live, rules_of
 
     target = settings.mqtt()
     with Live(target, rules_of(settings), clock) as live:

@@ -4,17 +4,19 @@ Source: MQTT 3.1.1 specification, 3.1 (CONNECT), 3.2 (CONNACK and its return cod
 """
 
 import errno
+import logging
 import socket
 from typing import TYPE_CHECKING, Final
 
-from tmsync.core import trace
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause, Problem
-from tmsync.core.postgres.network import is_name, resolve
+from tmsync.core.net.dial import is_name, resolve
 from tmsync.core.postgres.tls import NAME_MISMATCH
 
 if TYPE_CHECKING:
     import ssl
+
+log = logging.getLogger(__name__)
 
 NOT_AUTHORISED: Final = frozenset({134, 135})
 """paho's reasons for return codes 4 (bad user name or password) and 5 (not authorised)."""
@@ -176,7 +178,7 @@ def _breaks_off(error: Exception, target: MqttSettings, where: str) -> Problem:
         else "Check that the broker trusts the authority of mqtt.cert_file."
     )
     # Which alert gets through before the connection breaks is chance.
-    trace.say(f"TLS with {where}: {_words(error)}")
+    log.info(f"TLS with {where}: {_words(error)}")
     return Problem(Cause.TLS_UNTRUSTED, f"the broker at {where} breaks off TLS", more)
 
 

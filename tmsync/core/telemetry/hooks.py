@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tmsync.core.errors import Cause, Problem
-from tmsync.core.surroundings import without_secrets
+from tmsync.core.process import without_secrets
 
 TIMEOUT_S: Final = 30.0
 AT_END_S: Final = 5.0

@@ -6,7 +6,7 @@ All instants are seconds of running time (a monotonic clock): a clock that is se
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from tmsync.core.telemetry.topics import DISPLAY_NAME, HEALTHY, SINCE, STATE, Unparsable, Value, parse_value
+from tmsync.core.teslamate.topics import DISPLAY_NAME, HEALTHY, SINCE, STATE, Unparsable, Value, parse_value
 
 SETTLE_S: Final = 5.0
 """After a subscription, retained values have arrived when this has passed."""

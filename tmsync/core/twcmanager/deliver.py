@@ -5,6 +5,7 @@ refresh rotates the token behind TeslaMate's back), lib/TWCManager/TWCMaster.py 
 saveSettings whenever something changed), lib/TWCManager/Control/HTTPControl.py.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,17 +14,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import TwcSettings
 from tmsync.core.errors import Cause, DeliveryError, Problem
-from tmsync.core.paths import is_file, is_there
-from tmsync.core.tokens.claims import read_claims
-from tmsync.core.tokens.export import fingerprint
-from tmsync.core.twcmanager.lock import exclusive
+from tmsync.core.files.lock import exclusive
+from tmsync.core.files.paths import is_file, is_there
+from tmsync.core.teslamate.assessment import fingerprint
+from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look, started_at
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
+
+log = logging.getLogger(__name__)
 
 HTTP_TIMEOUT_S: Final = 5.0
 STATUS_TIMEOUT_S: Final = 2.0
@@ -142,7 +144,7 @@ class Courier:
             sighting = self._look() if order.via is Via.AUTO else None
             if sighting is None or sighting.url is None:
                 raise
-            trace.say(str(error))
+            log.info(str(error))
             self._by_web(sighting)
             return
         self._note_held(snapshot)
@@ -179,7 +181,7 @@ class Courier:
     def _look(self) -> Sighting:
         config_file = self.twc.config.path if self.twc.config else None
         sighting = look(self.file.real, config_file, self.twc.urls, STATUS_TIMEOUT_S)
-        trace.say(f"TWCManager is {sighting.presence}: {sighting.reason}")
+        log.info(f"TWCManager is {sighting.presence}: {sighting.reason}")
         return sighting
 
     def _write(self, sighting: Sighting, delivery: Delivery) -> None:
@@ -204,7 +206,7 @@ class Courier:
         if command:
             self._restart(command)
             if not self.file.read(self.clock).holds(self.order.fields):
-                trace.say("TWCManager saved its old token when it was stopped; once more")
+                log.info("TWCManager saved its old token when it was stopped; once more")
                 self.file.write(self.order.fields, self.clock)
                 self._restart(command)
             delivery.twcmanager = Presence.RUNNING
@@ -288,7 +290,7 @@ class Courier:
         proven = self._proof(before)
         if not proven and self._has_saved_since(before):
             # Its web control answers before its settings are loaded, and loading them undoes what was pushed.
-            trace.say("TWCManager saved another token, as it does when it is just starting; once more")
+            log.info("TWCManager saved another token, as it does when it is just starting; once more")
             push(url, form, HTTP_TIMEOUT_S)
             proven = self._proof(before)
         return proven
@@ -304,7 +306,7 @@ class Courier:
                 try:
                     stack.enter_context(exclusive(self.file.real, self.clock))
                 except OSError as error:
-                    trace.say(f"no lock beside {self.file.real}: {error.strerror}")
+                    log.info(f"no lock beside {self.file.real}: {error.strerror}")
             yield
 
     def _refuse_older(self, snapshot: Snapshot) -> None:
@@ -318,17 +320,17 @@ class Courier:
         """Where nobody named a settings file and none is found: the one TWCManager on this host says it uses."""
         known = self.twc.settings_given or self.twc.config is not None or is_there(self.file.real)
         if told is not None and not known and not self.far and is_here(url) and is_file(told):
-            trace.say(f"TWCManager says that its settings are in {told}")
+            log.info(f"TWCManager says that its settings are in {told}")
             self.file = SettingsFile(told)
 
     def _seen(self) -> Snapshot | None:
         if self.far:
-            trace.say("no proof by file: TWCManager is on another host")
+            log.info("no proof by file: TWCManager is on another host")
             return None
         try:
             snapshot = self.file.read(self.clock)
         except DeliveryError as error:
-            trace.say(f"no proof by file: {error}")
+            log.info(f"no proof by file: {error}")
             return None
         return snapshot if snapshot.stat is not None else None
 

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings, TwcSettings
 from tmsync.core.errors import DeliveryError, Problem
-from tmsync.core.tokens.claims import read_claims
-from tmsync.core.tokens.export import fingerprint
+from tmsync.core.teslamate.assessment import fingerprint
+from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, parse, read_raw
 from tmsync.core.twcmanager.settings_file import SettingsFile

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from tmsync.core.errors import Cause, DeliveryError
-from tmsync.core.web import FAILURES, request, why
+from tmsync.core.net.http import FAILURES, request, why
 
 TAKEN: Final = frozenset({200, 302, 303})
 DENIED: Final = frozenset({401, 403, 405, 501})

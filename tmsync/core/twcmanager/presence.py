@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
+from tmsync.core.config.twc_json import read_twc_config
 from tmsync.core.errors import ConfigError
-from tmsync.core.paths import is_folder
-from tmsync.core.twcmanager.config_file import read_twc_config
+from tmsync.core.files.paths import is_folder
 
 PID_FILE: Final = "TWCManager.pid"
 PROC: Final = Path("/proc")

@@ -1,12 +1,14 @@
 """Runs twcmanager.restart_command: no shell, a time limit, nothing of ours handed on, its last words kept."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tmsync.core import trace
 from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.process import without_secrets
 from tmsync.core.secret import MASK
-from tmsync.core.surroundings import without_secrets
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 60.0
 LAST_WORDS: Final = 300
@@ -21,7 +23,7 @@ def restart(command: tuple[str, ...], environ: Mapping[str, str], secrets: Itera
     """
     import subprocess
 
-    trace.say(f"restarting TWCManager: {command[0]}")
+    log.info(f"restarting TWCManager: {command[0]}")
     try:
         done = subprocess.run(
             command,

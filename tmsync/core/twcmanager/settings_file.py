@@ -5,10 +5,10 @@ anew; later ones write a temporary file, rename the old one to .backup, and rena
 what is guaranteed against both is:
 
 * Old or new, never half, never missing by our doing. The merged text is a synced file of its own before it gets the
-  name (`tmsync.core.replace`), and it gets it in one step.
+  name (`tmsync.core.files.replace`), and it gets it in one step.
 * No save is lost. Our file is exchanged with the one in place, so what was replaced stays in hand. It counts as the
   previous content only if, after the exchange and a sync of the folder, it is still byte by byte what the merge was
-  made from, nobody has it open for writing, and nobody waits to (`tmsync.core.lease`). Else it is exchanged back, and
+  made from, nobody has it open for writing, and nobody waits to (`core.files.lease`). Else it is exchanged back, and
   what came out is kept as long as somebody may still write into it; then the merge begins anew. For the microseconds
   between those two exchanges a reader sees the older settings.
 * A killed run costs nothing. The file in hand carries in its name what was being exchanged; the next run, which has
@@ -24,18 +24,19 @@ Source: TWCManager lib/TWCManager/TWCMaster.py (loadSettings, saveSettings), of 
 """
 
 import errno
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tmsync.core import trace
 from tmsync.core.clock import Clock
 from tmsync.core.errors import Cause, DeliveryError, Problem
-from tmsync.core.lease import Lease, lease
-from tmsync.core.paths import is_folder, is_hidden
-from tmsync.core.replace import (
+from tmsync.core.files.lease import Lease, lease
+from tmsync.core.files.lock import exclusive
+from tmsync.core.files.paths import is_folder, is_hidden
+from tmsync.core.files.replace import (
     ExchangeUnsupported,
     exchange,
     is_ours,
@@ -43,7 +44,6 @@ from tmsync.core.replace import (
     sync_folder,
     write_beside,
 )
-from tmsync.core.twcmanager.lock import exclusive
 from tmsync.core.twcmanager.settings_content import (
     OUR_NANOSECONDS,
     RUN_AS,
@@ -54,6 +54,8 @@ from tmsync.core.twcmanager.settings_content import (
     parse,
     read_raw,
 )
+
+log = logging.getLogger(__name__)
 
 ROUNDS: Final = 200
 """How often a merge is begun anew when another program keeps saving; one round loses only to one save."""
@@ -133,9 +135,9 @@ class SettingsFile:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
             if written is not None:
-                trace.say(f"{self.real} written")
+                log.info(f"{self.real} written")
                 return written
-            trace.say(f"{self.real} was saved by another program meanwhile; merging again")
+            log.info(f"{self.real} was saved by another program meanwhile; merging again")
         raise DeliveryError(
             Cause.SETTINGS_UNWRITABLE,
             f"{self.path} is saved by another program all the time",
@@ -162,7 +164,7 @@ class SettingsFile:
         except FileNotFoundError:
             return None
         except ExchangeUnsupported:
-            trace.say("this file system cannot swap names; using rename")
+            log.info("this file system cannot swap names; using rename")
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise

@@ -1,0 +1,318 @@
+"""Settings from every layer, each with its origin, and every mistake named."""
+
+import contextlib
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tmsync.core.config.load import load_settings
+from tmsync.core.config.schema import SETTINGS
+from tmsync.core.config.settings import Layer, Settings
+from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.secret import Secret
+
+LATE = {"online": 140, "charging": 100, "driving": 95, "asleep": 110, "offline": 110, "suspended": 0, "updating": 0}
+NOWHERE = {"XDG_CONFIG_HOME": "/nonexistent", "HOME": "/nonexistent"}
+
+
+def load(environ: dict[str, str] | None = None, config: Path | None = None, **flags: Any) -> Settings:
+    named = {name.replace("__", "."): value for name, value in flags.items()}
+    return load_settings(
+        environ={**NOWHERE, **(environ or {})}, flags=named, config_file=str(config) if config else None
+    )
+
+
+def refused(cause: Cause, *parts: str, **arguments: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load(**arguments)
+    assert caught.value.cause is cause, caught.value
+    told = f"{caught.value} {caught.value.problem.hint}"
+    for part in parts:
+        assert part in told
+    assert "\n" not in told
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+# -- mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "parts"),
+    [
+        ("database", Cause.BAD_SYNTAX, ["Expected '='"]),
+        ("[database]\nhost = 'a'\nhost = 'b'\n", Cause.BAD_SYNTAX, ["line 3"]),
+        ("[databse]\n", Cause.UNKNOWN_KEY, ["databse", "Did you mean database?"]),
+        ("[database]\nhots = 'a'\n", Cause.UNKNOWN_KEY, ["database.hots", "Did you mean database.host?"]),
+        ("[health.late_after]\nparking = 5\n", Cause.UNKNOWN_KEY, ["health.late_after.parking"]),
+        ("[health]\nrecover = 5\n", Cause.UNKNOWN_KEY, ["health.recover_after?", "health.late_after.<state>,"]),
+        ("[health]\nlate_after = 5\n", Cause.WRONG_TYPE, ["[health.late_after]"]),
+        ("host = 'a'\n", Cause.UNKNOWN_KEY, ["host stands outside its section", "[database] or [mqtt]"]),
+        ("[database]\nhost = 192.168.1.5\n", Cause.BAD_SYNTAX, ["line 2", 'host = "192.168.1.5"']),
+        ("database = 5\n", Cause.WRONG_TYPE, ["database", "a table"]),
+        ("[database]\nport = '5432'\n", Cause.WRONG_TYPE, ["database.port", "without quotes: a whole number from 1"]),
+        ("[database]\nport = true\n", Cause.WRONG_TYPE, ["database.port"]),
+        ("[database]\nport = 70000\n", Cause.BAD_VALUE, ["database.port", "70000", "1 to 65535"]),
+        ("[database]\nhost = ''\n", Cause.BAD_VALUE, ["database.host is empty"]),
+        ("[database]\npassword_file = ''\n", Cause.BAD_VALUE, ["database.password_file is empty"]),
+        ("[database]\nhost = 'a b'\n", Cause.BAD_VALUE, ["database.host"]),
+        ("[database]\nhost = 'a,b'\n", Cause.BAD_VALUE, ["database.host"]),
+        ("[database]\nsslmode = 'on'\n", Cause.BAD_VALUE, ["disable, allow, prefer, require"]),
+        ("[database]\nconnect_timeout = 0\n", Cause.BAD_VALUE, ["above 0"]),
+        ("[database]\nconnect_timeout = nan\n", Cause.BAD_VALUE, ["above 0"]),
+        ("[database]\npassword = 5\n", Cause.WRONG_TYPE, ["database.password", "in quotes"]),
+        ("[database]\npassword = 'a'\npassword_file = 'b'\n", Cause.BAD_VALUE, ["password_file", "Keep one"]),
+        ("[database]\npassword_file = '/nonexistent/x'\n", Cause.UNREADABLE_FILE, ["/nonexistent/x"]),
+        ("[mqtt]\nnamespace = 'a/b'\n", Cause.BAD_VALUE, ["mqtt.namespace", "MQTT_NAMESPACE"]),
+        ("[mqtt]\ntls = 'yes'\n", Cause.WRONG_TYPE, ["mqtt.tls", "true or false"]),
+        ("[twcmanager]\nurl = 'twc.local'\n", Cause.BAD_VALUE, ["http://"]),
+        ("[twcmanager]\ndeliver = 'post'\n", Cause.BAD_VALUE, ["auto, file, http"]),
+        ("[twcmanager]\nrestart_command = 'x'\n", Cause.WRONG_TYPE, ["list of arguments"]),
+        ("[health.stale_after]\nonline = -1\n", Cause.BAD_VALUE, ["health.stale_after.online", "0 or more"]),
+    ],
+)
+def test_mistake_in_toml_is_named_with_file_key_and_what_is_allowed(
+    make_config: Callable[..., Path], text: str, cause: Cause, parts: list[str]
+) -> None:
+    path = make_config(text)
+    refused(cause, str(path) if "/nonexistent" not in text else "", *parts, config=path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cause"),
+    [
+        ("TMSYNC_DATABASE_HOTS", "x", Cause.UNKNOWN_KEY),
+        ("TMSYNC_DATABASE_PORT", "x", Cause.BAD_VALUE),
+        ("TMSYNC_DATABASE_PORT", "0", Cause.BAD_VALUE),
+        ("TMSYNC_DATABASE_SSLMODE", "on", Cause.BAD_VALUE),
+        ("TMSYNC_MQTT_TLS", "maybe", Cause.BAD_VALUE),
+        ("TMSYNC_TWCMANAGER_RESTART_COMMAND", "sh -c 'open", Cause.BAD_VALUE),
+        ("TMSYNC_HEALTH_STALE_AFTER_ONLINE", "soon", Cause.BAD_VALUE),
+        ("TMSYNC_DATABASE_PASSWORD_FILE", "/nonexistent/x", Cause.UNREADABLE_FILE),
+        ("TMSYNC_CONFIG", "/nonexistent/x.toml", Cause.UNREADABLE_FILE),
+    ],
+)
+def test_mistake_in_the_environment_is_named(variable: str, value: str, cause: Cause) -> None:
+    refused(cause, variable, environ={variable: value})
+
+
+def test_secret_with_a_mistake_is_not_shown() -> None:
+    error = refused(Cause.BAD_VALUE, "TMSYNC_DATABASE_PASSWORD", environ={"TMSYNC_DATABASE_PASSWORD": "se\0cret"})
+    assert "cret" not in str(error)
+
+
+def test_missing_setting_names_every_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load().database()
+    assert caught.value.cause is Cause.MISSING_SETTING
+    for place in ("--db-host", "TMSYNC_DATABASE_HOST", "[database]", "config.toml"):
+        assert place in caught.value.problem.hint
+
+
+def test_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    refused(Cause.UNREADABLE_FILE, "--config", config=tmp_path / "none.toml")
+    refused(Cause.UNREADABLE_FILE, config=tmp_path)
+
+
+def test_nothing_far_off_is_suggested(make_config: Callable[..., Path]) -> None:
+    for error in (
+        refused(Cause.UNKNOWN_KEY, config=make_config("[teslamate]\nkey = 'x'\n")),
+        refused(Cause.UNKNOWN_KEY, environ={"TMSYNC_FOO_BAR": "x"}),
+    ):
+        assert "Did you mean" not in error.problem.hint
+
+
+def test_mark_at_the_beginning_of_a_file_does_no_harm(make_config: Callable[..., Path]) -> None:
+    assert load(config=make_config("\ufeff[database]\nhost = 'a'\n")).get("database.host") == "a"
+
+
+def test_who_named_twcmanagers_configuration_is_told(make_config: Callable[..., Path]) -> None:
+    path = make_config("[twcmanager]\nconfig_file = '/nonexistent'\n")
+    refused(Cause.UNREADABLE_FILE, f"named by twcmanager.config_file in {path}", config=path)
+    refused(Cause.UNREADABLE_FILE, "TMSYNC_TWCMANAGER_CONFIG_FILE", environ={"TMSYNC_TWCMANAGER_CONFIG_FILE": "/none"})
+
+
+def test_empty_secret_file(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("\n")
+    refused(Cause.BAD_VALUE, "is empty", environ={"TMSYNC_MQTT_PASSWORD_FILE": str(tmp_path / "s")})
+
+
+# -- layers
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    values = {name: value.value for name, value in load().values.items()}
+    assert values["database.port"] == 5432
+    assert (values["database.name"], values["database.user"], values["database.sslmode"]) == (
+        "teslamate", "teslamate", "prefer",
+    )  # fmt: skip
+    assert values["database.connect_timeout"] == 5
+    assert (values["mqtt.port"], values["mqtt.namespace"], values["mqtt.tls"]) == (1883, "", False)
+    assert values["twcmanager.settings_file"] == "/etc/twcmanager/settings.json"
+    assert values["twcmanager.url"] == "http://127.0.0.1:8080"
+    assert (values["twcmanager.deliver"], values["twcmanager.refresh_token"]) == ("auto", "withhold")
+    late = {state: values[f"health.late_after.{state}"] for state in LATE}
+    assert late == LATE
+    assert values["health.stale_after.driving"] == 960
+    assert values["health.stale_after.updating"] == 0
+    assert values["health.recover_after"] == 120
+    assert load(environ={"TMSYNC_MQTT_TLS": "true"}).get("mqtt.port") == 8883
+
+
+def test_higher_layer_wins_and_the_origin_is_kept(make_config: Callable[..., Path], tmp_path: Path) -> None:
+    twc = tmp_path / "config.json"
+    twc.write_text(json.dumps({"vehicle": {"TeslaMate": {"db_host": "twc", "db_name": "twc", "db_user": "twc"}}}))
+    path = make_config(
+        f'[database]\nhost = "toml"\nname = "toml"\nport = 1\n[twcmanager]\nconfig_file = "{twc}"\n[mqtt]\nport = 1\n'
+    )
+    environ = {"TMSYNC_DATABASE_HOST": "env", "TMSYNC_DATABASE_PORT": "2"}
+    values = load(environ, path, database__host="flag").values
+    assert tuple(values["database.host"]) == ("flag", Layer.FLAG, "--db-host")
+    assert tuple(values["database.port"]) == (2, Layer.ENVIRONMENT, "TMSYNC_DATABASE_PORT")
+    assert tuple(values["database.name"]) == ("toml", Layer.TOML, str(path))
+    assert tuple(values["database.user"]) == ("twc", Layer.TWCMANAGER, f"{twc} (vehicle.TeslaMate.db_user)")
+    assert tuple(values["database.sslmode"]) == ("prefer", Layer.DEFAULT, "default")
+
+
+def test_secret_file_of_a_higher_layer_beats_a_value_of_a_lower_one(
+    make_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from-file\n")
+    secret.chmod(0o600)
+    path = make_config('[database]\npassword = "from-toml"\n')
+    settings = load({"TMSYNC_DATABASE_PASSWORD_FILE": str(secret)}, path)
+    assert settings.get("database.password") == Secret("from-file", ("from-file\n",))
+    assert settings.values["database.password"].origin == "TMSYNC_DATABASE_PASSWORD_FILE"
+
+
+def test_secret_file_in_toml_is_relative_to_the_toml_file(make_config: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k")
+    (tmp_path / "key").chmod(0o600)
+    settings = load(config=make_config('[teslamate]\nencryption_key_file = "key"\n'))
+    assert settings.encryption_key == Secret("k")
+
+
+@pytest.mark.parametrize("place", ["TMSYNC_CONFIG", "XDG_CONFIG_HOME", "HOME"])
+def test_toml_is_found_in_its_places(tmp_path: Path, place: str) -> None:
+    folder = {"XDG_CONFIG_HOME": tmp_path / "tmsync", "HOME": tmp_path / ".config" / "tmsync"}.get(place, tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.toml"
+    path.write_text('[database]\nhost = "found"\n')
+    environ = {place: str(path if place == "TMSYNC_CONFIG" else tmp_path)}
+    if place == "HOME":
+        environ["XDG_CONFIG_HOME"] = ""
+    assert load(environ).get("database.host") == "found"
+
+
+def test_empty_variable_is_not_set_but_an_empty_namespace_is(tmp_path: Path) -> None:
+    twc = tmp_path / "config.json"
+    twc.write_text('{"vehicle": {"TeslaMate": {"mqtt_prefix": "teslamate", "db_host": "twc"}}}')
+    environ = {"TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc), "TMSYNC_DATABASE_HOST": ""}
+    assert load(environ).get("database.host") == "twc"
+    assert load(environ).get("mqtt.namespace") == "teslamate"
+    assert load({**environ, "TMSYNC_MQTT_NAMESPACE": ""}).get("mqtt.namespace") == ""
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    others = {"TMSYNC_VERSION": "9", "TMSYNC": "x", "DATABASE_HOST": "x", "TMSYNC_PORT_80_TCP": "x"}
+    assert load({**others, "TMSYNC_SERVICE_HOST": "x"}).get("database.host") is None
+
+
+def test_misspelt_section_in_the_environment_is_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({"TMSYNC_DATABSE_HOST": "x"})
+    hint = (
+        "Did you mean TMSYNC_DATABASE_HOST? Allowed: TMSYNC_DATABASE_*, TMSYNC_TESLAMATE_*, TMSYNC_MQTT_*,"
+        " TMSYNC_TWCMANAGER_*, TMSYNC_HEALTH_*."
+    )
+    assert caught.value.problem.as_json() == {
+        "cause": "unknown-key",
+        "message": "the environment: unknown variable 'TMSYNC_DATABSE_HOST'",
+        "hint": hint,
+        "fix": [hint],
+    }
+
+
+@pytest.mark.parametrize("host", ["mqtt://pi", "pi:1883", "[::1]", "a,b", "pi/", "a b", "", "/run/mosquitto"])
+def test_what_is_no_broker_is_told_before_anything_is_looked_up(host: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({}, **{"mqtt.host": host})
+    assert caught.value.cause is Cause.BAD_VALUE
+
+
+@pytest.mark.parametrize("host", ["pi", "192.168.1.5", "::1", "fe80::1%eth0", "pi.local."])
+def test_names_and_addresses_of_a_broker(host: str) -> None:
+    assert load({"TMSYNC_MQTT_HOST": host}).mqtt().host == host
+
+
+@pytest.mark.parametrize("host", ["http://pi", "pi:5432", "[::1]", "a,b", "pi/", "a b", ""])
+def test_what_is_no_host_is_told_before_anything_is_looked_up(host: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({}, **{"database.host": host})
+    assert caught.value.cause is Cause.BAD_VALUE
+
+
+@pytest.mark.parametrize(
+    "host", ["pi", "192.168.1.5", "::1", "fe80::1%eth0", "/run/postgresql", "@pg", "m\u00fc.example"]
+)
+def test_every_kind_of_host_is_taken(host: str) -> None:
+    assert load({}, **{"database.host": host}).get("database.host") == host
+
+
+def test_every_setting_can_come_from_the_environment() -> None:
+    good = {"database.port": "1", "mqtt.port": "2", "database.sslmode": "require", "twcmanager.deliver": "file"}
+    good |= {"twcmanager.refresh_token": "share", "teslamate.url": "http://x:4000/", "twcmanager.url": "https://y"}
+    for setting in SETTINGS:
+        if setting.name == "twcmanager.config_file":
+            continue
+        settings = load({setting.env: good.get(setting.name, "1")})
+        assert settings.values[setting.name].layer is Layer.ENVIRONMENT
+        assert settings.values[setting.name].origin == setting.env
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+def test_file_with_secrets_that_others_can_read_is_a_warning(
+    make_config: Callable[..., Path], mode: int, warned: bool
+) -> None:
+    settings = load(config=make_config('[database]\npassword = "x"\n', mode))
+    assert [warning.cause for warning in settings.warnings] == [Cause.LOOSE_PERMISSIONS] * warned
+    harmless = load(config=make_config('[database]\nhost = "x"\n', mode))
+    assert harmless.warnings == ()
+
+
+# -- secrets stay secret
+
+
+def test_secret_shows_itself_nowhere() -> None:
+    secret = Secret("hush", ("hush\n",))
+    for text in (str(secret), repr(secret), f"{secret}", f"{secret:>20}", f"{secret!r}", str([secret]), f"{(secret,)}"):
+        assert "hush" not in text
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+
+
+# -- any text whatever
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200))
+def test_no_toml_whatever_does_more_than_be_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("toml") / "config.toml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(ConfigError):
+        load(config=path)
+
+
+@given(st.sampled_from(SETTINGS), st.text(max_size=30))
+def test_no_value_whatever_does_more_than_be_refused(setting: Any, text: str) -> None:
+    if setting.name == "twcmanager.config_file":
+        return
+    with contextlib.suppress(ConfigError):
+        load({setting.env: text})

@@ -1,0 +1,265 @@
+"""Which rule decides, and what people are told about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hba.memory import MemoryReader
+from tests.hba.recorded_verdicts import FILES, VERDICTS, Probe
+from tmsync.core.hba import (
+    Client,
+    Outcome,
+    Part,
+    Roles,
+    Surroundings,
+    evaluate,
+    explain,
+    near_misses,
+    parse_hba,
+)
+
+RECORDED_ROLES = Roles({"twc": ["readers"], "deep": ["mid", "admins"]}, frozenset({"grafana"}))
+CLIENT = Client("teslamate", "teslamate", "192.168.1.50")
+
+
+def _outcome(text: str, client: Client, roles: Roles | None = None, *, major: int = 17) -> str:
+    hba = parse_hba(text, server_major=major)
+    assert hba.errors == ()
+    return evaluate(hba, client, roles).outcome.value
+
+
+@pytest.mark.parametrize(("text", "users", "probes"), VERDICTS)
+def test_recorded_verdicts_of_a_server(text: str, users: str, probes: list[Probe]) -> None:
+    hba = parse_hba(text, server_major=15, reader=MemoryReader({**FILES, "users.txt": users}))
+    clients = [Client(user, database, address, tls=tls) for user, database, address, tls, _ in probes]
+    assert [evaluate(hba, client, RECORDED_ROLES).outcome.value for client in clients] == [probe[4] for probe in probes]
+
+
+def test_reject_line_above_wins_over_our_entry() -> None:
+    text = "# x\nhost all all 0.0.0.0/0 reject\nhost teslamate teslamate 192.168.1.50/32 scram-sha-256\n"
+    hba = parse_hba(text)
+    verdict = evaluate(hba, CLIENT)
+    assert verdict.outcome is Outcome.REJECT
+    assert not verdict.allowed
+    assert verdict.rule is not None
+    assert (verdict.rule.line, verdict.rule.text) == (2, "host all all 0.0.0.0/0 reject")
+    assert explain(hba, CLIENT, verdict, near_misses(hba, CLIENT)) == [
+        (
+            "line 2 `host all all 0.0.0.0/0 reject` matches first and rejects "
+            'user "teslamate", database "teslamate", address 192.168.1.50, without TLS'
+        ),
+        (
+            "line 3 `host teslamate teslamate 192.168.1.50/32 scram-sha-256` would match, "
+            "but line 2 `host all all 0.0.0.0/0 reject` comes first"
+        ),
+    ]
+
+
+def test_near_misses_name_the_column_that_fails() -> None:
+    text = """\
+hostssl teslamate teslamate 192.168.1.0/24 md5
+host teslamate teslamate 192.168.2.0/24 md5
+host grafana teslamate all md5
+host teslamate grafana all md5
+local teslamate teslamate peer
+host all all 10.0.0.0/8 md5
+"""
+    hba = parse_hba(text)
+    assert evaluate(hba, CLIENT).outcome is Outcome.NO_ENTRY
+    assert [(miss.rule.line, miss.failed) for miss in near_misses(hba, CLIENT)] == [
+        (1, (Part.TYPE,)),
+        (2, (Part.ADDRESS,)),
+        (3, (Part.DATABASE,)),
+        (4, (Part.USER,)),
+        (5, (Part.TYPE,)),
+    ]
+    sentences = explain(hba, CLIENT, evaluate(hba, CLIENT), near_misses(hba, CLIENT))
+    assert sentences[0].startswith("no line matches user")
+    assert sentences[1].endswith("does not match: it wants TLS and the connection has none")
+
+
+@pytest.mark.parametrize(
+    ("kind", "tls", "gss", "matches"),
+    [
+        ("local", False, False, False),
+        ("host", True, False, True),
+        ("hostssl", False, False, False),
+        ("hostssl", True, False, True),
+        ("hostnossl", True, False, False),
+        ("hostnossl", False, True, True),
+        ("hostgssenc", True, False, False),
+        ("hostgssenc", False, True, True),
+        ("hostnogssenc", False, True, False),
+        ("hostnogssenc", True, False, True),
+    ],
+)
+def test_connection_type_follows_the_encryption(kind: str, tls: bool, gss: bool, matches: bool) -> None:
+    address = "" if kind == "local" else "all "
+    client = Client("u", "d", "10.0.0.1", tls=tls, gss=gss)
+    assert _outcome(f"{kind} all all {address}trust", client) == ("trust" if matches else "no-entry")
+
+
+def test_local_client_meets_local_lines_only() -> None:
+    text = "host all all all reject\nlocal all all peer\n"
+    assert _outcome(text, Client("u")) == "peer"
+
+
+@pytest.mark.parametrize(
+    ("database", "client", "matches"),
+    [
+        ("all", Client("u", "d", "::1"), True),
+        ("all", Client("u", "d", "::1", replication=True), False),
+        ("d", Client("u", "d", "::1", replication=True), False),
+        ("replication", Client("u", "d", "::1", replication=True), True),
+        ("replication", Client("u", "replication", "::1"), False),
+        ('"replication"', Client("u", "replication", "::1"), True),
+        ('"replication"', Client("u", "d", "::1", replication=True), False),
+        ("sameuser", Client("u", "", "::1"), True),
+        ("sameuser", Client("u", "d", "::1"), False),
+        ("samerole", Client("deep", "admins", "::1"), True),
+        ("samegroup", Client("deep", "readers", "::1"), False),
+        ("samerole", Client("u", "u", "::1"), True),
+        ('"sameuser"', Client("u", "u", "::1"), False),
+        ('"all"', Client("u", "all", "::1"), True),
+        ("/^d", Client("u", "x", "::1"), False),
+        ("/^d", Client("u", "db", "::1"), True),
+        ('"/^(a|b)$"', Client("u", "b", "::1"), True),
+    ],
+)
+def test_database_column(database: str, client: Client, matches: bool) -> None:
+    roles = Roles({"deep": ["mid"], "mid": ["admins"]})
+    assert _outcome(f"host {database} all all trust", client, roles) == ("trust" if matches else "no-entry")
+
+
+@pytest.mark.parametrize(
+    ("users", "user", "matches"),
+    [
+        ("+admins", "deep", True),
+        ("+admins", "boss", False),
+        ("+deep", "deep", True),
+        ('"+admins"', "deep", False),
+        ('"+admins"', "+admins", True),
+        ('"all"', "deep", False),
+        ("all", "anyone", True),
+        ("Deep", "deep", False),
+        ("/ee", "deep", True),
+        ("/^ee", "deep", False),
+        ('"/(?i)DEEP$"', "deep", True),
+        ("x,+mid", "deep", True),
+    ],
+)
+def test_user_column(users: str, user: str, matches: bool) -> None:
+    roles = Roles({"deep": ["mid"], "mid": ["admins", "deep"]})
+    client = Client(user, "d", "10.0.0.1")
+    assert _outcome(f"host all {users} all trust", client, roles) == ("trust" if matches else "no-entry")
+
+
+def test_a_slash_is_a_plain_name_before_16() -> None:
+    assert _outcome("host all /x all trust", Client("/x", "d", "::1"), major=15) == "trust"
+    assert _outcome("host all /x all trust", Client("x", "d", "::1"), major=15) == "no-entry"
+
+
+@pytest.mark.parametrize(
+    ("address", "client", "matches"),
+    [
+        ("10.1.2.3/32", "10.1.2.3", True),
+        ("10.1.2.3/32", "10.1.2.4", False),
+        ("10.1.2.3/8", "10.200.0.1", True),
+        ("10.1.2.3/9", "10.200.0.1", False),
+        ("10.1.2.3/0", "8.8.8.8", True),
+        ("10.0.0.1 255.0.0.255", "10.9.9.1", True),
+        ("10.0.0.1 255.0.0.255", "10.9.9.2", False),
+        ("0xa.1/8", "10.9.9.1", True),
+        ("::/0", "10.0.0.1", False),
+        ("0.0.0.0/0", "::1", False),
+        ("::ffff:10.0.0.0/104", "10.0.0.1", False),
+        ("10.0.0.0/8", "::ffff:10.0.0.1", True),
+        ("fe80::1%eth0/64", "fe80::99%wlan0", True),
+        ("2001:db8::/32", "2001:db8:1::1", True),
+        ("samenet", "127.9.9.9", True),
+        ("samehost", "127.9.9.9", False),
+        ("samehost", "::1", True),
+    ],
+)
+def test_address_column(address: str, client: str, matches: bool) -> None:
+    line = f"host all all {address} trust"
+    assert _outcome(line, Client("u", "d", client)) == ("trust" if matches else "no-entry")
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a numeric IP address"):
+        evaluate(parse_hba("host all all all md5"), Client("u", "d", "nas.local"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "back", "matches"),
+    [
+        ("nas.lan", "NAS.lan", ["10.0.0.1"], True),
+        ("nas.lan", "nas.lan", ["10.0.0.2", "::1"], False),
+        (".lan", "nas.lan", ["10.0.0.1"], True),
+        (".lan", "lan", ["10.0.0.1"], False),
+        ("lan", "nas.lan", ["10.0.0.1"], False),
+        ("nas.lan", None, ["10.0.0.1"], False),
+    ],
+)
+def test_host_names_must_resolve_there_and_back(pattern: str, name: str | None, back: list[str], matches: bool) -> None:
+    around = Surroundings(reverse=lambda _address: name, forward=lambda _name: back)
+    hba = parse_hba(f"host all all {pattern} trust")
+    verdict = evaluate(hba, Client("u", "d", "10.0.0.1"), around=around)
+    assert verdict.outcome.value == ("trust" if matches else "no-entry")
+    assert verdict.doubts == ()
+
+
+def test_failing_lookups_count_as_no_match() -> None:
+    def fail(_: str) -> str:
+        raise OSError("no DNS")
+
+    hba = parse_hba("host all all x trust\nhost all all y trust")
+    assert evaluate(hba, CLIENT, around=Surroundings(fail, lambda _: [])).outcome is Outcome.NO_ENTRY
+    assert evaluate(hba, CLIENT, around=Surroundings(lambda _: "x", fail)).outcome is Outcome.NO_ENTRY
+
+
+def test_what_only_the_server_can_tell_is_a_doubt() -> None:
+    hba = parse_hba("host all all nas.lan reject\nhost all all samenet reject\nhost all all all md5\n")
+    verdict = evaluate(hba, CLIENT)
+    assert (verdict.outcome, [rule.line for rule in verdict.doubts]) == (Outcome.SCRAM, [1, 2])
+    assert any("only the server can tell" in line for line in explain(hba, CLIENT, verdict, []))
+    around = Surroundings(interfaces=(("192.168.1.1", "255.255.255.0"),))
+    assert evaluate(parse_hba("host all all samenet trust"), CLIENT, around=around).outcome is Outcome.TRUST
+
+
+@pytest.mark.parametrize(
+    ("md5_verifier", "major", "outcome"),
+    [
+        (frozenset({"teslamate"}), 17, "md5"),
+        (frozenset({"grafana"}), 17, "scram-sha-256"),
+        (None, 17, "scram-sha-256"),
+        (None, 13, "md5"),
+    ],
+)
+def test_md5_line_demands_what_the_stored_password_allows(
+    md5_verifier: frozenset[str] | None, major: int, outcome: str
+) -> None:
+    assert _outcome("host all all all md5", CLIENT, Roles({}, md5_verifier), major=major) == outcome
+
+
+def test_overlong_names_are_cut_as_in_the_startup_packet() -> None:
+    long_name = "x" * 70
+    assert _outcome(f"host all {'x' * 63} all trust", Client(long_name, "d", "::1")) == "trust"
+
+
+def test_peer_and_certificates_are_explained() -> None:
+    hba = parse_hba("local all all peer\nhostssl all all all md5 clientcert=verify-ca\n")
+    local = Client("teslamate", os_user="pi")
+    assert explain(hba, local, evaluate(hba, local), [])[1] == (
+        "peer lets in only the system user `teslamate`, not `pi`"
+    )
+    remote = Client("u", "d", "10.0.0.1", tls=True)
+    assert "certificate" in explain(hba, remote, evaluate(hba, remote), [])[1]
+
+
+def test_rules_of_included_files_take_part() -> None:
+    reader = MemoryReader({"x.conf": "# c\nhost all teslamate 192.168.1.0/24 trust\n"})
+    verdict = evaluate(parse_hba("include x.conf\nhost all all all reject\n", reader=reader), CLIENT)
+    assert verdict.rule is not None
+    assert (verdict.outcome, verdict.rule.file, verdict.rule.line) == (Outcome.TRUST, "x.conf", 2)

@@ -1,0 +1,161 @@
+"""The parser and the evaluator against PostgreSQL itself, on random files."""
+
+from __future__ import annotations
+
+import random
+import socket
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.hba import odd_texts
+from tests.hba.pgserver import HbaServer
+from tests.hba.wild import ADDRESSES, DATABASES, FILES, REGEX_NAMES, REGEX_PIECES, USERS, Wild
+from tmsync.core.hba import Client, Hba, Method, Roles, Rule, Surroundings, cure, evaluate, parse_hba
+from tmsync.core.hba.addresses import parse_ip
+from tmsync.core.hba.model import Family
+from tmsync.core.hba.regexes import compile_regex
+
+ROLES = Roles(
+    {"twc": ["readers"], "deep": ["mid"], "mid": ["admins"]},
+    frozenset({"grafana"}),
+)
+PROBES_PER_FILE = 12
+FILES_TO_PROBE = 30
+BROKEN_FILES = 120
+PATTERNS = 3000
+CURES = 25
+
+
+def _reverse(address: str) -> str | None:
+    return socket.gethostbyaddr(address)[0]
+
+
+def _forward(name: str) -> list[str]:
+    return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
+
+
+@pytest.fixture(scope="module")
+def unsupported(hba_server: HbaServer) -> frozenset[Method]:
+    """Methods this build refuses."""
+    hba_server.write("".join(f"host all all all {method}\n" for method in Method).encode(), {})
+    errors = {row["line_number"]: row["error"] or "" for row in hba_server.rules()}
+    return frozenset(m for number, m in enumerate(Method, 1) if "not supported by this build" in errors[number])
+
+
+def _parse(server: HbaServer, text: str, unsupported: frozenset[Method]) -> Hba:
+    path = str(server.data / "pg_hba.conf")
+    return parse_hba(text, path=path, server_major=server.major, unsupported=unsupported)
+
+
+def _assert_read_alike(server: HbaServer, text: str, files: dict[str, str], unsupported: frozenset[Method]) -> None:
+    """The parser names the lines, messages and columns that pg_hba_file_rules shows."""
+    server.write(text.encode(), {name: content.encode() for name, content in files.items()})
+    hba = _parse(server, text, unsupported)
+    rows = server.rules()
+    refused = [row for row in rows if row["type"] is None]
+    assert [error.line for error in hba.errors if error.line] == [row["line_number"] for row in refused], text
+    for error, row in zip(hba.errors, refused, strict=False):
+        if row["error"] is not None and "record cannot match" not in row["error"]:  # elsewhere it keeps its reason
+            assert error.message == row["error"], text
+            assert error.file == row.get("file_name", error.file)
+    assert list(map(_columns, hba.rules)) == [_row_columns(row) for row in rows if row["type"] is not None], text
+
+
+def test_errors_and_columns_are_those_of_the_server(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
+    wild = Wild(20, hba_server.major)
+    for number in range(BROKEN_FILES):
+        _assert_read_alike(hba_server, wild.file(broken=number % 4 != 0), FILES, unsupported)
+
+
+def test_odd_lines_are_read_like_the_server_reads_them(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
+    for text in odd_texts.TEXTS:
+        _assert_read_alike(hba_server, text, odd_texts.FILES, unsupported)
+
+
+def _columns(rule: Rule) -> tuple[Any, ...]:
+    family, number, mask, name = rule.net
+    where: Any = (
+        (number, mask) if family in (Family.IPV4, Family.IPV6) else name or (rule.address and rule.address.text)
+    )
+    databases, users = ([token.text for token in field] for field in (rule.databases, rule.users))
+    return rule.line, rule.type.value, databases, users, where, rule.method.value
+
+
+def _row_columns(row: dict[str, Any]) -> tuple[Any, ...]:
+    where: Any = row["address"]
+    if row["netmask"] is not None:
+        address, mask = parse_ip(row["address"]), parse_ip(row["netmask"])
+        assert address is not None
+        assert mask is not None
+        where = (address[1] & mask[1], mask[1])
+    return row["line_number"], row["type"], row["database"], row["user_name"], where, row["auth_method"]
+
+
+def test_outcomes_are_those_of_the_server(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
+    files = {name: content.encode() for name, content in FILES.items()}
+    wild, choose = Wild(7, hba_server.major), random.Random(7)
+    around = Surroundings(_reverse, _forward)
+    addresses = [*ADDRESSES, *_ipv6(), None]
+    probed = 0
+    while probed < FILES_TO_PROBE * PROBES_PER_FILE:
+        text = wild.file()
+        hba = _parse(hba_server, text, unsupported)
+        if hba.errors:
+            continue
+        hba_server.write(text.encode(), files)
+        hba_server.reload()
+        for _ in range(PROBES_PER_FILE):
+            address = choose.choice(addresses)
+            client = Client(
+                user=choose.choice(USERS),
+                database=choose.choice(DATABASES),
+                address=address,
+                tls=hba_server.has_tls and address is not None and choose.random() < 0.5,
+                replication=choose.random() < 0.1,
+            )
+            answer = hba_server.probe(
+                client.user, client.database, address, tls=client.tls, replication=client.replication
+            )
+            assert evaluate(hba, client, ROLES, around).outcome.value == answer, (client, text)
+            probed += 1
+
+
+def test_random_regular_expressions_match_what_they_match_for_the_server(hba_server: HbaServer) -> None:
+    choose = random.Random(5)
+    asked = 'SELECT array_agg(name COLLATE "C" ~ {} ORDER BY number) FROM unnest({}) WITH ORDINALITY n (name, number)'
+    names = "ARRAY[" + ", ".join(f"$n${name}$n$" for name in REGEX_NAMES) + "]"
+    for _ in range(PATTERNS):
+        pattern = "".join(choose.choices(REGEX_PIECES, k=choose.choice([1, 2, 2, 3, 4, 6])))
+        try:
+            answer = hba_server.query(asked.format(f"$p${pattern}$p$", names))[0][0]
+        except psycopg2.errors.InvalidRegularExpression as error:
+            answer = (error.diag.message_primary or "").replace(": ", f' "{pattern}": ', 1)
+        found = compile_regex(pattern)
+        assert (found.error or [found.matches(name) for name in REGEX_NAMES]) == answer, pattern
+
+
+def test_the_server_agrees_with_a_cure(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
+    files = {name: content.encode() for name, content in FILES.items()}
+    wild, choose = Wild(11, hba_server.major), random.Random(11)
+    cured = 0
+    while cured < CURES:
+        hba = _parse(hba_server, wild.file(), unsupported)
+        client = Client(choose.choice(USERS), choose.choice(DATABASES), choose.choice(ADDRESSES))
+        change = cure(hba, client, roles=ROLES, around=Surroundings(_reverse, _forward))
+        if change is not None:
+            hba_server.write(change.new_text.encode(), files)
+            hba_server.reload()
+            answer = hba_server.probe(client.user, client.database, client.address, tls=False)
+            assert answer == change.verdict.outcome.value, (client, change)
+            cured += 1
+
+
+def _ipv6() -> list[str]:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return []
+    return ["::1"]

@@ -1,0 +1,168 @@
+"""What the tests run on: private servers, a TWCManager folder, and tmsync as a process of its own.
+
+`python -m tests.support.surroundings` says which servers were found, a line for each kind.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, find_mosquitto
+from tmsync.demo.postgres import PrivatePostgres, find_binaries
+from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
+
+PASSWORD = "pass-SECRET-word"
+KEY = "key-SECRET-0123456789"
+LOCAL = "local all all trust\n"
+OPEN = LOCAL + "host all all all scram-sha-256\n"
+
+
+@dataclass
+class Run:
+    """A finished tmsync: its exit code and what it said where."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def check(self, check_id: str) -> dict[str, Any]:
+        return next(check for check in self.json["checks"] if check["id"] == check_id)
+
+    @property
+    def failed(self) -> dict[str, Any] | None:
+        return next((check for check in self.json["checks"] if check["status"] == "fail"), None)
+
+
+def tmsync(*arguments: str, environ: Mapping[str, str] | None = None, **options: Any) -> Run:
+    """Run tmsync with a clean surrounding: no configuration, no password file, nobody's environment."""
+    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **(environ or {})}
+    command = [sys.executable, "-m", "tmsync", *arguments]
+    options = {"timeout": 60, "stdin": subprocess.DEVNULL, **options}
+    done = subprocess.run(command, env=clean, capture_output=True, text=True, cwd="/", **options)
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass
+class TeslaMate:
+    """A private server with TeslaMate's database; `fresh()` brings it back to a good state."""
+
+    postgres: PrivatePostgres
+    access: str = ""
+    refresh: str = ""
+    secrets: list[str] = field(default_factory=lambda: [PASSWORD, KEY])
+
+    def sql(self, statements: str, database: str = "teslamate") -> list[tuple[Any, ...]]:
+        return self.postgres.sql(statements, database)
+
+    def create(self) -> None:
+        self.sql(f"create role teslamate login password '{PASSWORD}'", "postgres")
+        self.sql(f"create role twc login password '{PASSWORD}'", "postgres")
+        self.sql("create database teslamate owner teslamate", "postgres")
+        self.sql(f"set role teslamate; {TABLES} {token_table()}")
+
+    def fresh(self) -> None:
+        """Undo what a test may have changed."""
+        self.sql(f"alter role teslamate login connection limit -1 password '{PASSWORD}'", "postgres")
+        self.sql(f"alter role twc login connection limit -1 password '{PASSWORD}'", "postgres")
+        self.sql("alter database teslamate allow_connections true", "postgres")
+        self.sql("grant connect on database teslamate to public", "postgres")
+        self.sql(
+            "drop schema if exists private cascade; drop table if exists public.tokens;"
+            f"set role teslamate; {token_table()}"
+        )
+        self.store(access_token(datetime.now(UTC) + timedelta(hours=7)))
+        self.hba(OPEN)
+
+    def store(self, access: str, refresh: str | None = None, key: str = KEY) -> None:
+        """Put encrypted tokens into the row."""
+        self.access, self.refresh = access, refresh or refresh_token()
+        self.secrets += [self.access, self.refresh]
+        self.sql(token_row(sealed(self.access, key), sealed(self.refresh, key)))
+
+    def store_raw(self, access: str, refresh: str = "null", table: str = "private.tokens") -> None:
+        """Put SQL expressions into the row."""
+        self.sql(token_row(access, refresh, table))
+
+    def hba(self, text: str) -> None:
+        self.postgres.write_hba(text)
+        self.postgres.reload()
+
+    def environ(self, **changes: str | None) -> dict[str, str]:
+        """The environment that configures tmsync for this server; None takes a variable away."""
+        values: dict[str, str | None] = {
+            "TMSYNC_DATABASE_HOST": "127.0.0.1",
+            "TMSYNC_DATABASE_PORT": str(self.postgres.port),
+            "TMSYNC_DATABASE_PASSWORD": PASSWORD,
+            "TMSYNC_TESLAMATE_ENCRYPTION_KEY": KEY,
+            "TMSYNC_DATABASE_CONNECT_TIMEOUT": "5",
+            **changes,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def check_db(self, *arguments: str, **changes: str | None) -> Run:
+        return tmsync("check-db", "--json", *arguments, environ=self.environ(**changes))
+
+    def sync(self, twc: "TwcFolder", *arguments: str, **changes: str | None) -> Run:
+        environ = self.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config), **changes)
+        return tmsync("sync-tokens", "--json", *arguments, environ=environ)
+
+
+@dataclass
+class TwcFolder:
+    """A TWCManager folder: config.json and settings.json, and a web control port nobody listens on."""
+
+    path: Path
+    port: int
+
+    def __post_init__(self) -> None:
+        self.config = self.path / "config.json"
+        self.settings = self.path / "settings.json"
+        self.configure()
+
+    def configure(self, **teslamate: Any) -> None:
+        document = {
+            "config": {"settingsPath": str(self.path)},
+            "control": {"HTTP": {"listenPort": self.port}},
+            "vehicle": {"TeslaMate": teslamate},
+        }
+        self.config.write_text(json.dumps(document))
+        self.config.chmod(0o600)
+
+    def write(self, data: Any, mode: int = 0o644) -> None:
+        self.settings.write_text(data if isinstance(data, str) else json.dumps(data))
+        self.settings.chmod(mode)
+
+    def read(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.settings.read_text())
+        return data
+
+    def listing(self) -> list[str]:
+        return sorted(path.name for path in self.path.iterdir())
+
+
+def main() -> None:
+    found = [f"{binaries.version} ({binaries.origin})" for binaries in find_binaries()]
+    print(f"PostgreSQL for the tests: {', '.join(found) or 'none at hand'}")
+    print(f"MQTT broker for the tests: {broker_in_words()}")
+
+
+def broker_in_words() -> str:
+    """Mosquitto, or what the tests do without it."""
+    if find_mosquitto() is not None:
+        return PrivateMosquitto(Path()).origin
+    instead = PurePythonBroker(Path()).origin
+    return f"{instead} in Mosquitto's stead: tests that need Mosquitto are skipped (sudo apt-get install mosquitto)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""A simulated TeslaMate followed by a Watch, message by message, on the simulation's own clock."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from tmsync.core.clock import Instant
+from tmsync.core.config.load import load_settings
+from tmsync.core.telemetry.fleet import SourceChange, VehicleView, Watch
+from tmsync.core.telemetry.health import Evidence, Rules, Source, Verdict
+from tmsync.core.telemetry.monitor import rules_of
+from tmsync.demo.simulator import SimulatedTeslaMate
+
+NOWHERE = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
+EPSILON = 1e-6
+
+
+def default_rules() -> Rules:
+    return rules_of(load_settings(environ=NOWHERE))
+
+
+class Follower:
+    """Hands every publication to a Watch and judges at every moment at which something may change.
+
+    witness: asked once a minute for what the second witnesses say.
+    """
+
+    def __init__(
+        self,
+        teslamate: SimulatedTeslaMate,
+        rules: Rules | None = None,
+        witness: Callable[[float], Evidence] | None = None,
+        polling: Mapping[int, int] | None = None,
+    ) -> None:
+        self.teslamate = teslamate
+        self.watch = Watch("", rules or default_rules())
+        self.witness = witness
+        self.polling = polling or {}
+        self.changes: list[SourceChange] = []
+        self.verdicts: list[tuple[datetime, int, Verdict]] = []
+        """Every change of a verdict: when, of which car, to what."""
+        self._last: dict[int, Verdict] = {}
+        self._asked_at = self.running(teslamate.now) - 60
+
+    def running(self, moment: datetime) -> float:
+        return moment.timestamp()
+
+    def connect(self, retained: Mapping[str, bytes]) -> None:
+        """Subscribe now: the broker hands over what it retains."""
+        at = self.running(self.teslamate.now)
+        self.watch.connected(at)
+        for topic, payload in retained.items():
+            self.watch.message(topic, payload, at, retained=True)
+        self._judge(at)
+
+    def follow(self, span: timedelta) -> None:
+        """Let the simulation run for `span` and judge what comes, and what does not come."""
+        end = self.teslamate.now + span
+        for message in self.teslamate.until(end):
+            at = self.running(message.at)
+            self._pass_time(at)
+            self.watch.message(message.topic, message.payload, at, retained=False)
+            self._judge(at)
+        self._pass_time(self.running(end))
+
+    def _pass_time(self, until: float) -> None:
+        while True:
+            moments = [moment for moment in (self.watch.next_change_at(),) if moment is not None]
+            if self.witness is not None:
+                moments.append(self._asked_at + 60)
+            due = min(moments, default=until)
+            if due >= until:
+                return
+            self._judge(due + EPSILON)
+
+    def _judge(self, at: float) -> None:
+        if self.witness is not None and at >= self._asked_at + 60:
+            self._asked_at = at
+            self.watch.hear(self.witness(at), self.polling)
+        now = Instant(datetime.fromtimestamp(at, UTC), at)
+        self.changes += self.watch.changes(now)
+        for car_id, verdict in self.watch.verdicts().items():
+            if self._last.get(car_id) is not verdict:
+                self._last[car_id] = verdict
+                self.verdicts.append((now.wall, car_id, verdict))
+
+    def view(self, car_id: int = 1) -> VehicleView:
+        at = self.running(self.teslamate.now)
+        views = self.watch.views(Instant(self.teslamate.now, at))
+        return next(view for view in views if view.car_id == car_id)
+
+    def told(self, car_id: int = 1) -> list[Verdict]:
+        return [verdict for _, car, verdict in self.verdicts if car == car_id]
+
+    def sources(self, car_id: int = 1) -> list[Source]:
+        return [change.after for change in self.changes if change.car_id == car_id]
+
+
+def retained(messages: Iterable[tuple[datetime, str, bytes, bool]]) -> dict[str, bytes]:
+    """What a broker holds after these."""
+    held: dict[str, bytes] = {}
+    for _, topic, payload, retain in messages:
+        if retain and payload:
+            held[topic] = payload
+        elif retain:
+            held.pop(topic, None)
+    return held

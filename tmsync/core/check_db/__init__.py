@@ -1,0 +1,1 @@
+"""check-db: the ladder of checks, what each failure means, and the report."""

@@ -1,0 +1,177 @@
+"""check-db as a whole: the ladder, the file, and what the one tells of the other."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tmsync.core.check_db.hba_file import Answer, Question, ask
+from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
+from tmsync.core.clock import Clock
+from tmsync.core.config.settings import Settings
+from tmsync.core.errors import Cause, ConfigError, Step, TmsyncError
+
+LOCAL: Final = "local"
+"""As --client-address: the Unix socket."""
+RELOAD_TRIES: Final = 20
+RELOAD_PAUSE_S: Final = 0.1
+
+
+class HbaRequest(NamedTuple):
+    """What --pg-hba and its companions ask for. client_tls: None where neither flag was given."""
+
+    path: Path
+    offline: bool = False
+    client_address: str | None = None
+    client_tls: bool | None = None
+    member_of: tuple[str, ...] = ()
+    apply: bool = False
+
+
+def examine(
+    settings: Settings | ConfigError, request: HbaRequest | None, *, clock: Clock, environ: Mapping[str, str]
+) -> Diagnosis:
+    """Run the ladder, and the check hba-file where it is asked for. Never raises for what it is there to find."""
+    if request is not None and request.offline:
+        return _offline(settings, request, clock)
+    from tmsync.core.check_db.ladder import diagnose
+
+    found = diagnose(settings, clock=clock, environ=environ)
+    if request is None or isinstance(settings, ConfigError):
+        return found
+    answer, question = _ask(settings, request, found, clock)
+    if question is None or not request.apply:
+        return _beside(found, answer.check)
+    if answer.cure is not None:
+        check, told = _apply(question, answer, settings)
+    elif _is_stale(found, answer.check):
+        check, told = answer.check, _reload(settings, question.path) is not None
+    else:
+        return _beside(found, answer.check)
+    if not told:
+        return _beside(found, check)
+    # The file is right and the server has been told: does the ladder agree?
+    for _ in range(RELOAD_TRIES):
+        found = diagnose(settings, clock=clock, environ=environ)
+        hba = found.of(CheckId.PG_HBA)
+        if hba is None or hba.status is not Status.FAIL:
+            break
+        clock.sleep(RELOAD_PAUSE_S)
+    return _beside(found, check)
+
+
+def _is_stale(found: Diagnosis, check: Check) -> bool:
+    """Whether the file lets this client in and the server does not: it has not read this version yet."""
+    hba = found.of(CheckId.PG_HBA)
+    return hba is not None and hba.status is Status.FAIL and check.status in (Status.PASS, Status.WARN)
+
+
+def _offline(settings: Settings | ConfigError, request: HbaRequest, clock: Clock) -> Diagnosis:
+    found = Diagnosis()
+    if isinstance(settings, ConfigError):
+        steps = (Step(settings.problem.hint),)
+        found.checks.append(Check(CheckId.CONFIG, Status.FAIL, str(settings), settings.cause, "", steps))
+        return found
+    found.aim(settings)
+    answer, question = _ask(settings, request, found, clock)
+    check = answer.check
+    if question is not None and answer.cure is not None and request.apply:
+        check, _ = _apply(question, answer, None)
+    found.checks.append(check)
+    return found
+
+
+def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock) -> tuple[Answer, Question | None]:
+    begun = clock.monotonic()
+    address = request.client_address or found.seen_address or found.source_address
+    connect = found.of(CheckId.CONNECT)
+    by_socket = connect is not None and connect.status is Status.PASS and found.source_address is None
+    if address is None and not by_socket:
+        status, cause = (Status.FAIL, Cause.USAGE) if request.offline else (Status.SKIP, None)
+        summary = "this host's address, as the server sees it, is not known"
+        steps = (Step("Name it: --client-address 192.168.1.50 (or local, for the Unix socket)."),)
+        return Answer(Check(CheckId.HBA_FILE, status, summary, cause, "", steps)), None
+    from tmsync.core.hba import Client
+
+    user, database = settings.get("database.user"), settings.get("database.name")
+    socket = address is None or address == LOCAL
+    routes = [False] if socket else _routes(request, settings.get("database.sslmode"), found.offers_tls)
+    clients = tuple(Client(user, database, None if socket else address, tls=tls) for tls in routes)
+    major = int(found.server_version.split(".", maxsplit=1)[0]) if found.server_version else None
+    question = Question(request.path, clients, request.member_of, major)
+    try:
+        answer = ask(question)
+    except ValueError:
+        steps = (Step("Give a numeric address, such as 192.168.1.50 or fd00::5."),)
+        summary = f"--client-address: {address!r} is no IP address"
+        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, summary, Cause.USAGE, "", steps)), None
+    return answer._replace(check=replace(answer.check, elapsed_s=clock.monotonic() - begun)), question
+
+
+def _routes(request: HbaRequest, sslmode: str, offers_tls: bool | None) -> list[bool]:
+    """With TLS (True) and without, in the order libpq tries them."""
+    from tmsync.core.postgres.sslmode import ROUTES
+
+    if request.client_tls is not None:
+        return [request.client_tls]
+    routes = [tls for tls in ROUTES[sslmode] if not tls or offers_tls is not False]
+    return routes or [True]
+
+
+def _apply(question: Question, answer: Answer, settings: Settings | None) -> tuple[Check, bool]:
+    """Write the cure and reload (unless `settings` is None: then nothing is contacted)."""
+    from tmsync.core.check_db.hba_apply import write_cure
+    from tmsync.core.check_db.hba_line import reload_steps
+    from tmsync.core.hba import DiskReader
+
+    change, check = answer.cure, answer.check
+    assert change is not None  # noqa: S101 - callers have looked
+    before = DiskReader().read_text(str(question.path))
+    try:
+        backup = write_cure(question.path, before, change)
+    except TmsyncError as error:
+        steps = (Step(error.problem.hint), *check.fix)
+        return replace(check, cause=error.cause, summary=str(error), fix=steps), False
+    told = None if settings is None else _reload(settings, question.path)
+    after = ask(question).check
+    more = {**after.more, "applied": True, "backup": str(backup), "reloaded": told is not None}
+    more |= {key: check.more[key] for key in ("insert_before_line", "diff") if key in check.more}
+    summary = f"line {change.insert_before_line} of {question.path} is now `{change.line}`; backup in {backup.name}"
+    detail = told or "the server has not been told yet"
+    steps = () if told else reload_steps()
+    done = Check(CheckId.HBA_FILE, Status.PASS, summary, None, detail, steps, change.line, check.elapsed_s, more)
+    return done, told is not None
+
+
+def _reload(settings: Settings, path: Path) -> str | None:
+    """Make the server read its files; in words how, None where it cannot be done from here."""
+    from tmsync.core.check_db.hba_apply import signal_server
+
+    return _reload_by_sql(settings) or signal_server(path)
+
+
+def _reload_by_sql(settings: Settings) -> str | None:
+    import psycopg2
+
+    from tmsync.core.postgres.session import QueryFailed, connect
+
+    try:
+        with connect(settings.database()) as session:
+            session.query("select pg_reload_conf()")
+    except (psycopg2.Error, QueryFailed, ConfigError):
+        return None
+    return "reloaded by pg_reload_conf()"
+
+
+def _beside(found: Diagnosis, check: Check) -> Diagnosis:
+    """The file's verdict beside the server's: what the file says explains what the server did, or contradicts it."""
+    hba = found.of(CheckId.PG_HBA)
+    if hba is not None and hba.status in (Status.PASS, Status.FAIL) and check.status is not Status.SKIP:
+        shut = check.status is Status.FAIL
+        agree = shut == (hba.status is Status.FAIL)
+        note = f"By the file: {check.summary}"
+        if not agree:
+            note += "\nThe server disagrees: it has not read this version yet (reload it), or it uses another file"
+        found.amend(replace(hba, detail="\n".join(filter(None, (hba.detail, note)))))
+    found.checks.append(check)
+    return found

@@ -1,0 +1,217 @@
+"""The check hba-file: which line of a pg_hba.conf decides about this client, and the line that would mend it.
+
+Needs no server. Source: PostgreSQL src/backend/libpq/hba.c; documentation, "The pg_hba.conf File".
+"""
+
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tmsync.core.check_db.hba_line import reload_steps
+from tmsync.core.check_db.report import Check, CheckId, Status
+from tmsync.core.errors import Cause, Step
+from tmsync.core.hba import Client, DiskReader, FileReader, Hba, Outcome, Roles, Verdict, evaluate, parse_hba
+
+if TYPE_CHECKING:
+    from tmsync.core.hba import Cure
+
+DEFAULT_MAJOR: Final = 17
+CRITICISED_RULES: Final = 1000
+"""A file of more rules is not searched for unreachable ones: that takes longer than all the rest."""
+MAX_BYTES: Final = 64 << 20
+SHOWN_FINDINGS: Final = 5
+PASSWORD_OUTCOMES: Final = frozenset(
+    {Outcome.TRUST, Outcome.PASSWORD, Outcome.MD5, Outcome.SCRAM, Outcome.LDAP, Outcome.PAM, Outcome.RADIUS}
+)
+"""What a client with a password gets through; trust does not even ask."""
+
+
+class Question(NamedTuple):
+    """Whom to judge by which file.
+
+    clients: the ways libpq tries, in order (with TLS, without); the first that is let in counts.
+    member_of: roles the user is in, for `+role` entries.
+    server_major: the server's version; None where it is not known.
+    """
+
+    path: Path
+    clients: tuple[Client, ...]
+    member_of: tuple[str, ...] = ()
+    server_major: int | None = None
+
+    @property
+    def roles(self) -> Roles:
+        """As the evaluator takes them."""
+        return Roles({self.clients[0].user: self.member_of})
+
+
+class Answer(NamedTuple):
+    """The check, and the change of the file that would mend it, where there is one."""
+
+    check: Check
+    cure: "Cure | None" = None
+
+
+def major_of(path: Path) -> int | None:
+    """The server version a pg_hba.conf belongs to: PG_VERSION beside it, or Debian's folder name."""
+    try:
+        match = re.match(r"\d+", path.with_name("PG_VERSION").read_text("ascii", "replace")[:16])
+    except OSError:
+        match = re.search(r"/postgresql/(\d+)/", str(path))
+        return int(match[1]) if match else None
+    return int(match[0]) if match else None
+
+
+def ask(question: Question) -> Answer:
+    """Judge the client by the file on this machine."""
+    path = question.path
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+            return _unreadable(path, "it is no regular file" if found.st_size <= MAX_BYTES else "it is too large")
+        text = DiskReader().read_text(str(path))
+    except OSError as error:
+        return _unreadable(path, error.strerror or "unknown error", missing=isinstance(error, FileNotFoundError))
+    major = question.server_major or major_of(path) or DEFAULT_MAJOR
+    return judge(question, parse_hba(text, path=str(path), server_major=major))
+
+
+def read_from(path: str, reader: FileReader, server_major: int) -> Hba:
+    """A file that stands elsewhere, such as on the server's disk.
+
+    Raises: OSError as `reader` does.
+    """
+    return parse_hba(reader.read_text(path), path=path, server_major=server_major, reader=reader)
+
+
+def judge(question: Question, hba: Hba) -> Answer:
+    """Judge the client by a parsed file."""
+    client, verdict = decide(question, hba)
+    more = _document(hba, verdict)
+    if hba.errors:
+        return Answer(_broken(hba, client, verdict, more))
+    from tmsync.core.hba import describe, place
+
+    if verdict.outcome in PASSWORD_OUTCOMES and not verdict.doubts:
+        assert verdict.rule is not None  # noqa: S101 - only a rule lets anybody in
+        summary = f"{place(verdict.rule)} decides: {describe(client)} is let in by {verdict.outcome.value}"
+        findings = _findings(hba, question.roles)
+        detail = "\n".join([verdict.rule.text.strip(), *_shown(findings)])
+        more = {**more, "findings": findings}
+        about_it = any(finding["line"] == verdict.rule.line for finding in findings)
+        status, cause = (Status.WARN, Cause.TOO_WIDE) if about_it else (Status.PASS, None)
+        return Answer(Check(CheckId.HBA_FILE, status, summary, cause, detail, more=more))
+    return _shut(question, hba, client, verdict, more)
+
+
+def decide(question: Question, hba: Hba) -> tuple[Client, Verdict]:
+    """The first way that is let in, or else the first way, with its verdict."""
+    verdicts = [(client, evaluate(hba, client, question.roles)) for client in question.clients]
+    return next((pair for pair in verdicts if pair[1].allowed), verdicts[0])
+
+
+def _document(hba: Hba, verdict: Verdict) -> dict[str, Any]:
+    rule = verdict.rule
+    match = None
+    if rule is not None:
+        match = {"line": rule.line, "text": rule.text.strip(), "method": rule.method.value}
+        if rule.included:
+            match["file"] = rule.file
+    errors: list[dict[str, Any]] = []
+    for error in hba.errors:
+        errors.append({"line": error.line, "message": error.message})
+        if error.included:
+            errors[-1]["file"] = error.file
+    return {"match": match, "outcome": verdict.outcome.value, "errors": errors, "server_major": hba.server_major}
+
+
+def _broken(hba: Hba, client: Client, verdict: Verdict, more: dict[str, Any]) -> Check:
+    from tmsync.core.hba import explain
+
+    first = hba.errors[0]
+    where = f"line {first.line}" if first.line else "the whole file"
+    count = f" (and {len(hba.errors) - 1} more)" if len(hba.errors) > 1 else ""
+    detail = "\n".join(explain(hba, client, verdict, []))
+    steps = (
+        Step(
+            "Mend the lines named. Until then a running server keeps the rules it had, whatever the file says, and one"
+            " that is started refuses to start."
+        ),
+        Step("The server's own view, as a superuser:", "SELECT line_number, error FROM pg_hba_file_rules;"),
+    )
+    summary = f"{where}: {first.message}{count}"
+    return Check(CheckId.HBA_FILE, Status.FAIL, summary, Cause.SYNTAX_ERROR, detail, steps, more=more)
+
+
+def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: dict[str, Any]) -> Answer:
+    from tmsync.core.hba import cure, describe, explain, near_misses, place
+
+    roles = question.roles
+    reasons = explain(hba, client, verdict, near_misses(hba, client, roles, limit=SHOWN_FINDINGS))
+    cause = {Outcome.NO_ENTRY: Cause.NO_ENTRY, Outcome.REJECT: Cause.REJECTED}.get(
+        verdict.outcome, Cause.NO_PASSWORD_METHOD
+    )
+    rule = verdict.rule
+    what = {
+        Cause.NO_ENTRY: f"no line matches {describe(client)}",
+        Cause.REJECTED: f"{place(rule) if rule else ''} rejects {describe(client)}",
+    }.get(cause, f"{place(rule) if rule else ''} asks {describe(client)} for {verdict.outcome.value}, not a password")
+    try:
+        change = cure(hba, client, None, roles)
+    except ValueError:
+        change = None
+    steps: tuple[Step, ...] = ()
+    line = None
+    if change is not None:
+        line = change.line
+        more = {**more, "insert_before_line": change.insert_before_line, "diff": diff(hba, change)}
+        at = f"before line {change.insert_before_line}" if rule or verdict.doubts else "at the end"
+        steps = (
+            Step(f"Insert this line {at} of {hba.path} (--apply does it):", line),
+            Step("As a diff:", more["diff"]),
+            *reload_steps(),
+        )
+    told = "\n".join(reason for reason in reasons if reason != what)
+    check = Check(CheckId.HBA_FILE, Status.FAIL, what, cause, told, steps, line, more={**more, "applied": False})
+    return Answer(check, change)
+
+
+def diff(hba: Hba, change: "Cure") -> str:
+    """The change as a unified diff."""
+    import difflib
+
+    before, after = hba.text.splitlines(keepends=True), change.new_text.splitlines(keepends=True)
+    lines = difflib.unified_diff(before, after, hba.path, hba.path, n=2)
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _findings(hba: Hba, roles: Roles) -> list[dict[str, Any]]:
+    """What is wrong with the rules whoever connects; none for a file too large to search."""
+    if len(hba.sheet.rows) > CRITICISED_RULES:
+        return []
+    from tmsync.core.hba import criticise
+
+    return [
+        {"line": finding.line, "kind": finding.kind.value, "message": finding.message}
+        for finding in criticise(hba, roles)
+    ]
+
+
+def _shown(findings: list[dict[str, Any]]) -> list[str]:
+    lines = [f"line {finding['line']}: {finding['message']}" for finding in findings[:SHOWN_FINDINGS]]
+    rest = len(findings) - len(lines)
+    return [*lines, f"and {rest} more remarks"] if rest else lines
+
+
+def _unreadable(path: Path, what: str, *, missing: bool = False) -> Answer:
+    hint = "Name a file that this user can read, or run the same command as root, with sudo before it."
+    if missing:
+        hint = (
+            "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf, TeslaMate's Docker volume at"
+            " /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf (with the image of PostgreSQL 18"
+            " .../_data/18/docker/pg_hba.conf). The server tells a superuser: SHOW hba_file;"
+        )
+    more: dict[str, Any] = {"match": None, "outcome": None, "errors": []}
+    summary = f"{path} cannot be read: {what}"
+    return Answer(Check(CheckId.HBA_FILE, Status.FAIL, summary, Cause.UNREADABLE_FILE, "", (Step(hint),), more=more))

@@ -1,0 +1,123 @@
+"""The results of check-db: plain data, for any renderer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tmsync.core.config.settings import Settings
+from tmsync.core.errors import Cause, ExitCode, Step
+
+
+class CheckId(StrEnum):
+    """The rungs of the ladder, in order."""
+
+    CONFIG = "config"
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    PROTOCOL = "protocol"
+    TLS = "tls"
+    PG_HBA = "pg-hba"
+    LOGIN = "login"
+    SCHEMA = "schema"
+    TOKENS = "tokens"
+    DECRYPT = "decrypt"
+    CLAIMS = "claims"
+    HBA_FILE = "hba-file"
+    """Only with a pg_hba.conf at hand; needs no server."""
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check's result."""
+
+    id: CheckId
+    status: Status
+    summary: str
+    cause: Cause | None = None
+    detail: str = ""
+    fix: tuple[Step, ...] = ()
+    hba_line: str | None = None
+    elapsed_s: float = 0.0
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the document that only this check has."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The check as check-db prints it; in `fix` words and lines to paste stand one after the other."""
+        return {
+            "id": self.id.value,
+            "status": self.status.value,
+            "cause": self.cause.value if self.cause else None,
+            "summary": self.summary,
+            "detail": self.detail,
+            "fix": [line for step in self.fix for line in step.as_lines()],
+            "hba_line": self.hba_line,
+            "elapsed_s": round(self.elapsed_s, 4),
+            **self.more,
+        }
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """Everything check-db found out."""
+
+    target: dict[str, Any] | None = None
+    source_address: str | None = None
+    server_version: str | None = None
+    server_tls: str | None = None
+    seen_address: str | None = None
+    """This host as the server sees it, where its own words told; behind a translation it is not `source_address`."""
+    offers_tls: bool | None = None
+    schema_level: int | None = None
+    tokens_table: str | None = None
+    checks: list[Check] = field(default_factory=list)
+
+    def aim(self, settings: Settings) -> None:
+        """Note what is to be reached; `host` is None where it is not set."""
+        self.target = {key: settings.get(f"database.{key}") for key in ("host", "port", "name", "user", "sslmode")}
+
+    @property
+    def failure(self) -> Check | None:
+        """The first check that failed."""
+        return next((check for check in self.checks if check.status is Status.FAIL), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether TeslaMate's tokens can be read; warnings do not count."""
+        return self.failure is None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """2 for a faulty configuration, 1 for any other failure."""
+        if self.failure is None:
+            return ExitCode.GOOD
+        faulty = self.failure.id is CheckId.CONFIG or self.failure.cause in (Cause.UNREADABLE_FILE, Cause.USAGE)
+        return ExitCode.USAGE if faulty else ExitCode.PROBLEM
+
+    def of(self, check_id: CheckId) -> Check | None:
+        """One check's result."""
+        return next((check for check in self.checks if check.id is check_id), None)
+
+    def amend(self, check: Check) -> None:
+        """Put `check` in place of the one of the same id."""
+        self.checks = [check if one.id is check.id else one for one in self.checks]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's fields, without command and version."""
+        return {
+            "ok": self.ok,
+            "target": self.target,
+            "source_address": self.source_address,
+            "server": {"version": self.server_version, "tls": self.server_tls},
+            "teslamate": {"schema_level": self.schema_level, "tokens_table": self.tokens_table},
+            "checks": [check.as_json() for check in self.checks],
+        }

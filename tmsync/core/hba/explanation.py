@@ -1,0 +1,145 @@
+"""Why the entry somebody hoped for does not apply: rules that come too late, and rules that fail on one column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tmsync.core.hba.load import Hba, Sheet
+from tmsync.core.hba.match import Client, Matcher, Outcome, Part, Roles, Surroundings, Verdict, may_hold
+from tmsync.core.hba.model import ConnectionType, Family, Method, Rule
+
+_GENERAL = {"all", "sameuser", "samerole", "samegroup", "replication"}
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A rule about this client that does not decide. failed: columns that do not fit; none when it comes too late."""
+
+    rule: Rule
+    failed: tuple[Part, ...]
+
+
+def near_misses(
+    hba: Hba, client: Client, roles: Roles | None = None, around: Surroundings | None = None, limit: int = 10
+) -> list[NearMiss]:
+    """Rules that name the client's user, database or network but fail on another column, and rules that would match
+    were another not before them. Fewest failures first, then file order; at most `limit`."""
+    matcher = Matcher(client, roles or Roles(), around or Surroundings(), hba.server_major)
+    found: list[NearMiss] = []
+    decided = False
+    for rule in _candidates(hba, hba.sheet, matcher):
+        failed = tuple(matcher.failures(rule))
+        if not failed and not decided:
+            decided = True
+        elif not failed or _mentions(rule, failed, client):
+            found.append(NearMiss(rule, failed))
+    return sorted(found, key=lambda miss: len(miss.failed))[:limit]
+
+
+def _candidates(hba: Hba, sheet: Sheet, matcher: Matcher) -> Iterator[Rule]:
+    """Rules worth a closer look; plain rows are sorted out by their text, since most are about somebody else."""
+    users, databases = matcher.users - {"all"}, matcher.databases - _GENERAL
+    for index, (kind, database, user, address, _, _, rest) in enumerate(sheet.rows):
+        if kind:
+            named = (
+                user in users
+                or database in databases
+                or ("," in user and may_hold(user, users))
+                or ("," in database and may_hold(database, databases))
+            )
+            if named or matcher.knows_address(address) is not False:
+                yield hba.rule_at(sheet, index)
+        elif rest:
+            for item in sheet.special.get(index, ()):
+                if isinstance(item, Rule):
+                    yield item
+                else:
+                    yield from _candidates(hba, item, matcher)
+
+
+def _mentions(rule: Rule, failed: tuple[Part, ...], client: Client) -> bool:
+    """One of the columns that fit is about this client in particular."""
+    if Part.USER not in failed and not any(token.is_keyword("all") for token in rule.users):
+        return True
+    if Part.DATABASE not in failed and not any(not t.quoted and t.text in _GENERAL for t in rule.databases):
+        return True
+    if client.address is None or Part.ADDRESS in failed:
+        return False
+    family, _, mask, _ = rule.net
+    return mask != 0 or family in (Family.NAME, Family.SAMEHOST, Family.SAMENET)
+
+
+def place(rule: Rule) -> str:
+    """`line 97` or, in another file, `line 3 of /etc/x.conf`."""
+    return f"line {rule.line} of {rule.file}" if rule.included else f"line {rule.line}"
+
+
+def explain(hba: Hba, client: Client, verdict: Verdict, misses: list[NearMiss]) -> list[str]:
+    """The verdict and its reasons, one sentence each, most important first."""
+    sentences = [f"the server refuses this file: {error}" for error in hba.errors]
+    rule = verdict.rule
+    if rule is None:
+        sentences.append(f"no line matches {describe(client)}")
+    elif verdict.outcome is Outcome.REJECT:
+        sentences.append(f"{place(rule)} `{rule.text.strip()}` matches first and rejects {describe(client)}")
+    else:
+        sentences.append(f"{place(rule)} `{rule.text.strip()}` matches first and demands {verdict.outcome.value}")
+        sentences += _method_notes(client, rule, verdict)
+    for doubt in verdict.doubts:
+        sentences.append(
+            f"{place(doubt)} `{doubt.text.strip()}` comes earlier, and only the server can tell whether its "
+            "address matches"
+        )
+    return sentences + [_miss(miss, rule, client) for miss in misses]
+
+
+def _method_notes(client: Client, rule: Rule, verdict: Verdict) -> list[str]:
+    notes = []
+    stranger = client.os_user not in (None, client.user)
+    if verdict.outcome is Outcome.PEER and stranger and "map" not in dict(rule.options):
+        notes.append(f"peer lets in only the system user `{client.user}`, not `{client.os_user}`")
+    certificate = dict(rule.options).get("clientcert", "verify-full" if rule.method is Method.CERT else "")
+    if certificate.startswith("verify") or certificate == "1":
+        notes.append(f"{place(rule)} lets in only clients that show a certificate the server trusts")
+    return notes
+
+
+def describe(client: Client) -> str:
+    """The client in words."""
+    database = "physical replication" if client.replication else f'database "{client.database or client.user}"'
+    if client.address is None:
+        return f'user "{client.user}", {database}, on the Unix socket'
+    encryption = "with TLS" if client.tls else "with GSSAPI encryption" if client.gss else "without TLS"
+    return f'user "{client.user}", {database}, address {client.address}, {encryption}'
+
+
+def _miss(miss: NearMiss, first: Rule | None, client: Client) -> str:
+    text = f"{place(miss.rule)} `{miss.rule.text.strip()}`"
+    if not miss.failed:
+        before = f"{place(first)} `{first.text.strip()}`" if first is not None else "another line"
+        return f"{text} would match, but {before} comes first"
+    reasons = [_reason(part, miss.rule, client) for part in miss.failed]
+    return f"{text} does not match: {', '.join(reasons)}"
+
+
+def _reason(part: Part, rule: Rule, client: Client) -> str:
+    if part is Part.TYPE:
+        return _TYPE_REASONS[rule.type] if client.address is not None else "it is for TCP connections"
+    if part is Part.ADDRESS:
+        return f"its address does not cover {client.address}"
+    if part is Part.USER:
+        return f'its users do not include "{client.user}"'
+    if client.replication:
+        return "physical replication needs the word replication as database"
+    return f'its databases do not include "{client.database or client.user}"'
+
+
+_TYPE_REASONS = {
+    ConnectionType.LOCAL: "it is for the Unix socket only",
+    ConnectionType.HOST: "it is for TCP connections",
+    ConnectionType.HOSTSSL: "it wants TLS and the connection has none",
+    ConnectionType.HOSTNOSSL: "it wants no TLS and the connection has it",
+    ConnectionType.HOSTGSSENC: "it wants GSSAPI encryption and the connection has none",
+    ConnectionType.HOSTNOGSSENC: "it wants no GSSAPI encryption and the connection has it",
+}

@@ -1,0 +1,198 @@
+"""What is wrong with a file's rules whoever connects: never reached, too wide, weaker than need be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tmsync.core.hba.addresses import ALL_ONES_V4, ALL_ONES_V6
+from tmsync.core.hba.explanation import place
+from tmsync.core.hba.load import Hba
+from tmsync.core.hba.match import DATABASE_KEYWORDS, Roles
+from tmsync.core.hba.model import MAPPED_PREFIX, ConnectionType, Family, Field, Method, Network, Rule
+from tmsync.core.hba.regexes import compile_regex
+from tmsync.core.hba.tokens import REGEX_SINCE
+
+_T = ConnectionType
+_ENCRYPTED = frozenset({_T.HOSTSSL, _T.HOSTGSSENC})
+_CLEARTEXT = frozenset({Method.PASSWORD, Method.LDAP, Method.PAM, Method.RADIUS, Method.BSD})
+_LOOPBACK_V4 = 127 << 24
+_SAMEROLE = ("samerole", "samegroup")
+
+
+class FindingKind(StrEnum):
+    """What a finding is about."""
+
+    UNREACHABLE = "unreachable"
+    NEVER_MATCHES = "never-matches"
+    TRUST_OVER_NETWORK = "trust-over-network"
+    CLEARTEXT_OVER_NETWORK = "cleartext-over-network"
+    ANY_ADDRESS = "any-address"
+    MD5 = "md5"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """line: in `file`, from 1. by: the earlier rule that takes everything, for UNREACHABLE."""
+
+    kind: FindingKind
+    line: int
+    message: str
+    file: str
+    by: Rule | None = None
+
+
+def criticise(hba: Hba, roles: Roles | None = None) -> list[Finding]:
+    """Findings in the order of the rules."""
+    cover = _Cover(hba.server_major)
+    findings: list[Finding] = []
+    for rule in hba.rules:
+        by = cover.of(rule)
+        if by is not None:
+            message = f"never reached: {place(by)} `{by.text.strip()}` takes every connection it could match"
+            findings.append(Finding(FindingKind.UNREACHABLE, rule.line, message, rule.file, by))
+        findings += [Finding(kind, rule.line, message, rule.file) for kind, message in _judge(rule, roles)]
+        cover.add(rule)
+    return findings
+
+
+def _judge(rule: Rule, roles: Roles | None) -> list[tuple[FindingKind, str]]:
+    found: list[tuple[FindingKind, str]] = []
+    family, number, mask, _ = rule.net
+    if family is Family.IPV6 and mask >> 32 == ALL_ONES_V6 >> 32 and number & ~ALL_ONES_V4 == MAPPED_PREFIX:
+        message = "never matches: a client of an IPv4-mapped address reaches the server as plain IPv4"
+        found.append((FindingKind.NEVER_MATCHES, message))
+    if rule.method is Method.REJECT or rule.type is _T.LOCAL or _is_loopback(rule.net):
+        return found
+    if rule.method is Method.TRUST:
+        message = "trust over the network: whoever comes from there is let in without a password"
+        found.append((FindingKind.TRUST_OVER_NETWORK, message))
+    if rule.method in _CLEARTEXT and rule.type not in _ENCRYPTED:
+        message = f"{rule.method} over the network: the password crosses it readable; use hostssl or scram-sha-256"
+        found.append((FindingKind.CLEARTEXT_OVER_NETWORK, message))
+    if family is Family.ALL or (family in (Family.IPV4, Family.IPV6) and mask == 0):
+        everyone = _has_all(rule.databases) and _has_all(rule.users)
+        whom = "every user and database" if everyone else "this entry"
+        found.append((FindingKind.ANY_ADDRESS, f"any address may use {whom}: name the network it is meant for"))
+    if rule.method is Method.MD5 and not _needs_md5(rule, roles):
+        message = "md5 also accepts the weak MD5 exchange: scram-sha-256 refuses it"
+        found.append((FindingKind.MD5, message))
+    return found
+
+
+def _needs_md5(rule: Rule, roles: Roles | None) -> bool:
+    """True when a role that the rule may meet is known to have its password stored as MD5."""
+    if roles is None or not roles.md5_verifier:
+        return False
+    names = {token.text for token in rule.users}
+    everyone = _has_all(rule.users) or any(token.text[:1] in ("+", "/") for token in rule.users)
+    return everyone or bool(names & roles.md5_verifier)
+
+
+def _has_all(field: Field) -> bool:
+    return any(token.is_keyword("all") for token in field)
+
+
+def _is_loopback(net: Network) -> bool:
+    family, number, mask, _ = net
+    if family is Family.IPV4:
+        return mask >> 24 == 255 and number >> 24 == _LOOPBACK_V4 >> 24
+    return (family is Family.IPV6 and mask == ALL_ONES_V6 and number == 1) or family is Family.SAMEHOST
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    place: int
+    rule: Rule
+    databases: frozenset[str]
+    users: frozenset[str]
+
+
+_ByNetwork = dict[tuple[Family, int], dict[int | str, list[_Earlier]]]
+
+
+class _Cover:
+    """Earlier rules, found by their words and masks, so that 10,000 rules need no 10,000 x 10,000 comparisons."""
+
+    def __init__(self, server_major: int) -> None:
+        self._regex = server_major >= REGEX_SINCE
+        self._buckets: dict[tuple[str, str], _ByNetwork] = {}
+        self._database_regexes: dict[str, None] = {}
+        self._user_regexes: dict[str, None] = {}
+        self._count = 0
+
+    def add(self, rule: Rule) -> None:
+        """Remember a rule for those that follow."""
+        family, number, mask, name = rule.net
+        databases = self._words(rule.databases, database=True)
+        users = self._words(rule.users, database=False)
+        self._count += 1
+        earlier = _Earlier(self._count, rule, frozenset(databases), frozenset(users))
+        self._database_regexes.update(dict.fromkeys(word for word in databases if word[0] == "/"))
+        self._user_regexes.update(dict.fromkeys(word for word in users if word[0] == "/"))
+        for database in databases:
+            for user in users:
+                by_network = self._buckets.setdefault((database, user), {})
+                by_network.setdefault((family, mask), {}).setdefault(name or number, []).append(earlier)
+
+    def of(self, rule: Rule) -> Rule | None:
+        """First earlier rule that matches whatever `rule` matches."""
+        databases = [self._above(word, database=True) for word in self._words(rule.databases, database=True)]
+        users = [self._above(word, database=False) for word in self._words(rule.users, database=False)]
+        best: _Earlier | None = None
+        for database in databases[0]:
+            for user in users[0]:
+                for earlier in _candidates(self._buckets.get((database, user), {}), rule.net):
+                    if (
+                        (best is None or earlier.place < best.place)
+                        and _type_covers(earlier.rule.type, rule.type)
+                        and not any(earlier.databases.isdisjoint(above) for above in databases)
+                        and not any(earlier.users.isdisjoint(above) for above in users)
+                    ):
+                        best = earlier
+        return None if best is None else best.rule
+
+    def _words(self, field: Field, *, database: bool) -> list[str]:
+        """Words with their kind in front: `k` keyword, `+` member, `/` regular expression, `=` plain name."""
+        keywords = DATABASE_KEYWORDS if database else ("all",)
+        words = []
+        for token in field:
+            if not token.quoted and token.text in keywords:
+                words.append("k" + ("samerole" if token.text in _SAMEROLE else token.text))
+            elif (not token.quoted and not database and token.text.startswith("+")) or (
+                self._regex and token.text.startswith("/")
+            ):
+                words.append(token.text)
+            else:
+                words.append("=" + token.text)
+        return list(dict.fromkeys(words))
+
+    def _above(self, word: str, *, database: bool) -> list[str]:
+        """Words that match all that `word` matches."""
+        above = [word] if database and word == "kreplication" else [word, "kall"]
+        if database and word == "ksameuser":
+            above.append("ksamerole")  # a role is a member of itself
+        if word.startswith("="):
+            if not database:
+                above.append("+" + word[1:])
+            regexes = self._database_regexes if database else self._user_regexes
+            above += [regex for regex in regexes if compile_regex(regex[1:]).matches(word[1:])]
+        return above
+
+
+def _candidates(by_network: _ByNetwork, net: Network) -> Iterator[_Earlier]:
+    """Rules whose network holds all of `net`."""
+    family, number, mask, name = net
+    for (other_family, other_mask), rules in by_network.items():
+        if other_family is Family.ALL and family is not Family.LOCAL:
+            yield from rules[0]
+        elif other_family is family and other_mask & mask == other_mask:
+            yield from rules.get(name or number & other_mask, ())
+
+
+def _type_covers(earlier: ConnectionType, later: ConnectionType) -> bool:
+    """A GSSAPI-encrypted connection has no TLS, and the other way round."""
+    if earlier is later or (earlier is _T.HOST and later is not _T.LOCAL):
+        return True
+    return (earlier, later) in {(_T.HOSTNOGSSENC, _T.HOSTSSL), (_T.HOSTNOSSL, _T.HOSTGSSENC)}

@@ -1,0 +1,173 @@
+"""From fields to rules, and rules back to text.
+
+Source: PostgreSQL src/backend/libpq/hba.c (parse_hba_line), whose order of checks and wording this keeps.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tmsync.core.hba.addresses import KEYWORDS, LOCAL, parse_ip, parse_masked, parse_network
+from tmsync.core.hba.model import ConnectionType, Family, Field, Method, Network, Rule, Token
+from tmsync.core.hba.tokens import REGEX_SINCE
+
+OAUTH_SINCE = 18
+NOT_IN_LINUX_BUILDS = frozenset({Method.BSD, Method.SSPI})
+"""Methods that no PostgreSQL on Linux is built with (Debian, RPM and Docker have all the others)."""
+
+Options = tuple[tuple[str, str], ...]
+
+_NEED_OPTIONS = frozenset({Method.LDAP, Method.RADIUS, Method.OAUTH})
+_TYPES = {kind.value: kind for kind in ConnectionType}
+_METHODS = {method.value: method for method in Method}
+_BARE = re.compile(r"[\w.+*:/=-]+\Z", re.ASCII)
+
+
+class ParsedLine(NamedTuple):
+    """The columns of a valid line, without its place."""
+
+    type: ConnectionType
+    databases: Field
+    users: Field
+    address: Token | None
+    mask: Token | None
+    net: Network
+    method: Method
+    options: Options
+
+
+class _RefusedError(Exception):
+    """The server's message against a line."""
+
+
+class _Columns:
+    """Hands out fields left to right."""
+
+    def __init__(self, fields: list[Field]) -> None:
+        self._fields = fields
+        self._next = 0
+
+    def take(self, what: str) -> Field:
+        """Next field, or `end-of-line before <what>`."""
+        if self._next == len(self._fields):
+            raise _RefusedError(f"end-of-line before {what}")
+        self._next += 1
+        return self._fields[self._next - 1]
+
+    def take_one(self, what: str, single: str) -> Token:
+        """Next field, which must be one word."""
+        field = self.take(what)
+        if len(field) > 1:
+            raise _RefusedError(f"multiple values specified for {single}")
+        return field[0]
+
+    def rest(self) -> list[Token]:
+        return [token for field in self._fields[self._next :] for token in field]
+
+
+def parse_fields(
+    fields: list[Field], server_major: int, unsupported: frozenset[Method] = NOT_IN_LINUX_BUILDS
+) -> ParsedLine | str:
+    """Columns of a line, or the server's message against it."""
+    try:
+        return _parse(_Columns(fields), server_major, unsupported)
+    except _RefusedError as refused:
+        return str(refused)
+
+
+def _parse(columns: _Columns, server_major: int, unsupported: frozenset[Method]) -> ParsedLine:
+    word = columns.take_one("connection type", "connection type").text
+    kind = _TYPES.get(word)
+    if kind is None:
+        raise _RefusedError(f'invalid connection type "{word}"')
+    databases = _check_regexes(columns.take("database specification"), server_major)
+    users = _check_regexes(columns.take("role specification"), server_major)
+    address, mask, net = (None, None, LOCAL) if kind is ConnectionType.LOCAL else _parse_address(columns)
+    method = _parse_method(columns, kind, server_major, unsupported)
+    options = parse_options(kind, method, columns.rest(), server_major)
+    if isinstance(options, str):
+        raise _RefusedError(options)
+    return ParsedLine(kind, databases, users, address, mask, net, method, options)
+
+
+def parse_options(kind: ConnectionType, method: Method, words: list[Token], server_major: int) -> Options | str:
+    """Options of a rule, or the server's message."""
+    if not words and method not in _NEED_OPTIONS:
+        return ()
+    from tmsync.core.hba.options import check_options  # most files have no options at all
+
+    return check_options(kind, method, words, server_major)
+
+
+def _check_regexes(field: Field, server_major: int) -> Field:
+    """A slash makes a regular expression even within quotes (since 16)."""
+    if server_major >= REGEX_SINCE:
+        for token in field:
+            if token.text.startswith("/"):
+                from tmsync.core.hba.regexes import compile_regex  # few files hold any
+
+                error = compile_regex(token.text[1:]).error
+                if error is not None:
+                    raise _RefusedError(error)
+    return field
+
+
+def _parse_address(columns: _Columns) -> tuple[Token, Token | None, Network]:
+    token = columns.take_one("IP address specification", "host address")
+    if not token.quoted and token.text in KEYWORDS:
+        return token, None, KEYWORDS[token.text]
+    if "/" in token.text:
+        net = parse_network(token.text)
+        if isinstance(net, str):
+            raise _RefusedError(net)
+        return token, None, net
+    ip = parse_ip(token.text)
+    if ip is None:
+        return token, None, (Family.NAME, 0, 0, token.text)
+    mask = columns.take_one("netmask specification", "netmask")
+    net = parse_masked(ip, mask.text)
+    if isinstance(net, str):
+        raise _RefusedError(net)
+    return token, mask, net
+
+
+def _parse_method(columns: _Columns, kind: ConnectionType, server_major: int, unsupported: frozenset[Method]) -> Method:
+    word = columns.take_one("authentication method", "authentication type").text
+    method = _METHODS.get(word)
+    if method is None or (method is Method.OAUTH and server_major < OAUTH_SINCE):
+        raise _RefusedError(f'invalid authentication method "{word}"')
+    if method in unsupported:
+        raise _RefusedError(f'invalid authentication method "{word}": not supported by this build')
+    local = kind is ConnectionType.LOCAL
+    if method is Method.IDENT and local:
+        return Method.PEER
+    if method is Method.GSS and local:
+        raise _RefusedError("gssapi authentication is not supported on local sockets")
+    if method is Method.PEER and not local:
+        raise _RefusedError("peer authentication is only supported on local sockets")
+    if method is Method.CERT and kind is not ConnectionType.HOSTSSL:
+        raise _RefusedError("cert authentication is only supported on hostssl connections")
+    return method
+
+
+def format_token(token: Token) -> str:
+    """Text that reads back as this very token, its quotedness included."""
+    if not token.quoted and _BARE.match(token.text):
+        return token.text
+    # an unquoted token may hold anything behind its first character, as in  a" b"
+    lead, rest = ("", token.text) if token.quoted else (token.text[:1], token.text[1:])
+    return lead + '"' + rest.replace('"', '""') + '"' if rest or token.quoted else lead
+
+
+def format_rule(rule: Rule) -> str:
+    """The rule as one line without line end. Parsing it gives the same columns; comments and spacing are gone."""
+    columns = [rule.type.value, _format_field(rule.databases), _format_field(rule.users)]
+    columns += [format_token(token) for token in (rule.address, rule.mask) if token is not None]
+    columns.append(rule.method.value)
+    columns += [format_token(Token(f"{name}={value}", quoted=True)) for name, value in rule.options]
+    return " ".join(columns)
+
+
+def _format_field(field: Field) -> str:
+    return ",".join(format_token(token) for token in field)

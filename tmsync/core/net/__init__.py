@@ -1,0 +1,1 @@
+"""Names, connections and HTTP, each with a deadline."""

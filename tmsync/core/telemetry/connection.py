@@ -1,0 +1,269 @@
+"""The connection to the broker: opened, watched, reopened for ever, closed.
+
+paho-mqtt speaks the protocol; the loop around it is ours, because paho knows no deadline for the broker's answer,
+retries wrong credentials every second, and asks the operating system twice for every message.
+
+Source: paho-mqtt documentation, "Network loop"; MQTT 3.1.1 specification, 3.1 and 3.2.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from tmsync.core.clock import Clock
+from tmsync.core.config.settings import MqttSettings
+from tmsync.core.errors import Cause, Problem
+from tmsync.core.telemetry import diagnosis
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+log = logging.getLogger(__name__)
+
+ANSWER_S: Final = 5.0
+"""How long the broker may take for each of: the TCP connection, the TLS handshake, CONNACK."""
+KEEPALIVE_S: Final = 30
+STOP_S: Final = 1.0
+RETRY_FIRST_S: Final = 1.0
+RETRY_MOST_S: Final = 30.0
+WAIT_S: Final = 0.25
+BATCH: Final = 64
+"""Packets read per look at the socket."""
+CHUNK_BYTES: Final = 64 * 1024
+MAX_PACKET_BYTES: Final = 1 << 20
+"""TeslaMate's largest message is far below; the protocol would allow a broker to send 256 MiB in one."""
+QOS: Final = 0
+"""What comes live is repeated with the next summary; acknowledging it would only make the broker keep queues."""
+
+OnMessage: TypeAlias = Callable[[str, bytes, bool], None]
+
+
+class Link(NamedTuple):
+    """The state of the connection: `problem` is None while it stands."""
+
+    connected: bool
+    problem: Problem | None = None
+
+
+class Feed:
+    """Subscribes to `topics` and hands every message to `on_message(topic, payload, retained)`, in a thread of its own.
+
+    on_link: told of every change of the connection, from that thread.
+    """
+
+    def __init__(
+        self,
+        target: MqttSettings,
+        topics: Sequence[str],
+        on_message: OnMessage,
+        on_link: Callable[[Link], None],
+        clock: Clock,
+    ) -> None:
+        self.target = target
+        self._topics = list(topics)
+        self._on_message = on_message
+        self._on_link = on_link
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._received = 0
+        self._accepted = False
+        self.subscribed = False
+        """Whether the broker has acknowledged the newest subscription."""
+        self._refusal: Problem | None = None
+        self._client: Client | None = None
+
+    def start(self) -> None:
+        """Connect, in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Disconnect and wait for the thread to end, unless it waits for a name service or a broker that is silent."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Subscribe to more, now and after every reconnect."""
+        self._topics += topics
+        client = self._client
+        if client is not None and self._accepted:
+            self.subscribed = False
+            client.subscribe([(topic, QOS) for topic in topics])
+
+    # -- the thread
+
+    def _run(self) -> None:
+        pause = RETRY_FIRST_S
+        while not self._stopping.is_set():
+            problem = self._connect_and_listen()
+            if self._stopping.is_set():
+                return
+            self._on_link(Link(connected=False, problem=problem))
+            if self._accepted:
+                pause = RETRY_FIRST_S
+            self._stopping.wait(pause)
+            pause = min(pause * 2, RETRY_MOST_S)
+
+    def _connect_and_listen(self) -> Problem:
+        """One connection, from its beginning to its end; why it ended."""
+        self._accepted, self.subscribed, self._refusal = False, False, None
+        try:
+            self._client = client = self._make_client()
+            diagnosis.resolve_name(self.target, ANSWER_S)
+            client.connect(self.target.host, self.target.port, KEEPALIVE_S)
+        except Exception as error:  # noqa: BLE001 - paho and OpenSSL raise whatever they like here
+            return diagnosis.of_exception(error, self.target)
+        try:
+            self._listen(client)
+        except Exception as error:  # noqa: BLE001 - paho takes packets apart unchecked; nothing may end this thread
+            log.info(f"the broker sent what is no MQTT ({type(error).__name__})")
+        finally:
+            self._close(client)
+        if self._refusal is not None:
+            return self._refusal
+        if self._accepted:
+            return Problem(
+                Cause.CONNECTION_LOST,
+                f"the broker at {self.target.host} port {self.target.port} closed the connection",
+                "Nothing to do if it was restarted: tmsync reconnects by itself.",
+            )
+        return diagnosis.of_silence(self.target)
+
+    def _listen(self, client: "Client") -> None:
+        deadline = self._clock.monotonic() + ANSWER_S
+        sock = client.socket()
+        if sock is None:
+            return
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        held = _Buffer.put_into(client)
+        while not self._stopping.is_set() and client.socket() is sock:
+            poller.modify(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+            ready = held or _pending(sock) or poller.poll(WAIT_S * 1000)
+            if ready and not self._read(client):
+                return
+            if client.want_write() and client.loop_write() != 0:
+                return
+            if client.loop_misc() != 0:
+                return
+            if not self._accepted and (self._refusal or self._clock.monotonic() >= deadline):
+                return
+
+    def _read(self, client: "Client") -> bool:
+        for _ in range(BATCH):
+            before = self._received
+            if client.loop_read() != 0 or self._refusal is not None or _announced(client) > MAX_PACKET_BYTES:
+                return False
+            if self._received == before:
+                return True
+        return True
+
+    def _close(self, client: "Client") -> None:
+        with contextlib.suppress(Exception):
+            client.disconnect()
+            client.loop_write()
+        self._client = None
+
+    def _make_client(self) -> "Client":
+        from paho.mqtt.client import Client, MQTTv311
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        target = self.target
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            # Two clients of one name would throw each other out for ever.
+            client_id=f"tmsync-{os.urandom(8).hex()}",
+            clean_session=True,
+            protocol=MQTTv311,
+            # Else paho opens a second connection by itself to a broker that wants another version.
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = ANSWER_S
+        if target.username is not None or target.password is not None:
+            client.username_pw_set(target.username or "", target.password.reveal() if target.password else None)
+        if target.tls:
+            client.tls_set_context(diagnosis.tls_context(target))
+        client.on_connect = self._connected
+        client.on_subscribe = self._subscribed
+        client.on_message = self._message
+        return client
+
+    def _connected(self, client: "Client", _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if self._accepted:
+            raise _Nonsense
+        if reason.is_failure:
+            self._refusal = diagnosis.of_refusal(reason.value, str(reason), self.target)
+            return
+        self._accepted = True
+        log.info(f"connected to the broker at {self.target.host} port {self.target.port}")
+        self._on_link(Link(connected=True))
+        client.subscribe([(topic, QOS) for topic in self._topics])
+
+    def _subscribed(self, *_: Any) -> None:
+        self.subscribed = True
+
+    def _message(self, _client: "Client", _userdata: Any, message: Any) -> None:
+        self._received += 1
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return
+        self._on_message(topic, message.payload, message.retain)
+
+
+class _Buffer:
+    """Reads ahead for paho, which asks the operating system for every header byte by itself.
+
+    That is a third of what a message costs. paho has no public place for this; where a version of it has not the one
+    used here, all goes on as before, only slower.
+    """
+
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        self._receive = receive
+        self._held = b""
+        self._at = 0
+
+    @classmethod
+    def put_into(cls, client: "Client") -> "_Buffer":
+        """Make `client` read through a buffer; true while that holds bytes."""
+        receive = getattr(client, "_sock_recv", None)
+        found = cls(receive or (lambda _: b""))
+        if receive is not None:
+            client._sock_recv = found.take  # type: ignore[method-assign]  # noqa: SLF001
+        return found
+
+    def take(self, bufsize: int) -> bytes:
+        """At most `bufsize` bytes, as `recv` would give them: none at the end of the stream.
+
+        Raises: what `recv` raises.
+        """
+        if not self:
+            self._held = self._receive(CHUNK_BYTES)
+            self._at = 0
+        begin = self._at
+        self._at = begin + bufsize
+        return self._held[begin : self._at]
+
+    def __bool__(self) -> bool:
+        return self._at < len(self._held)
+
+
+class _Nonsense(Exception):
+    """The broker does what no broker may: it accepts a connection twice."""
+
+
+def _announced(client: "Client") -> int:
+    """How many bytes the packet that is under way shall have; paho itself knows no limit, and no public name for it."""
+    under_way: dict[str, int] = getattr(client, "_in_packet", {})
+    return under_way.get("remaining_length", 0)
+
+
+def _pending(sock: Any) -> bool:
+    """Whether TLS holds bytes that the operating system no longer knows of."""
+    pending = getattr(sock, "pending", None)
+    return pending is not None and pending() > 0

@@ -1,0 +1,305 @@
+"""All vehicles together: messages in, judgements and events out. Thread-safe; reads no clock.
+
+Message intake is kept to a few dictionary look-ups, since a broker may hand over tens of thousands a second; what is
+derived from it (judgements, lines, rows) is worked out when somebody looks.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from tmsync.core.clock import Instant, iso
+from tmsync.core.telemetry.health import NO_EVIDENCE, Evidence, Judgement, Rules, Source, Verdict, judge
+from tmsync.core.telemetry.vehicle import Vehicle
+from tmsync.core.teslamate.topics import Value, parse_topic
+
+HEARTBEAT_LINE_S: Final = 30.0
+"""A vehicle's line is repeated after this when nothing changed."""
+MAX_VEHICLES: Final = 2000
+"""Beyond this, topics are somebody's mischief; at their longest they would fill some 350 MB."""
+
+
+class VehicleView(NamedTuple):
+    """A vehicle at one moment, for any renderer. Times are UTC, spans are seconds."""
+
+    at: datetime
+    car_id: int
+    namespace: str
+    name: str
+    names: tuple[str, ...]
+    """Every display name it has had since we listen, in order."""
+    state: str | None
+    since: datetime | None
+    healthy: bool | None
+    judgement: Judgement
+    last_heartbeat_at: datetime | None
+    silence_s: float
+    retained_only: bool
+    unparsable: int
+    telemetry: dict[str, Value]
+
+    def without_time(self) -> tuple[Any, ...]:
+        """What makes two views tell different things: all but the spans that grow by themselves."""
+        judged = (self.judgement.verdict, self.judgement.thresholds)
+        known = (self.name, self.state, self.since, self.healthy, self.last_heartbeat_at, self.retained_only)
+        return (*known, *judged, self.unparsable, self.telemetry)
+
+    @property
+    def name_is_made_up(self) -> bool:
+        """Whether TeslaMate has told no display name."""
+        return not self.names
+
+    def as_json(self) -> dict[str, Any]:
+        """The vehicle event's fields, without `event`."""
+        return {
+            "at": iso(self.at),
+            "car_id": self.car_id,
+            "namespace": self.namespace,
+            "name": self.name,
+            "state": self.state,
+            "since": iso(self.since) if self.since else None,
+            "healthy": self.healthy,
+            "verdict": self.judgement.verdict.value,
+            "source": self.judgement.source.value,
+            "reason": self.judgement.reason,
+            "last_heartbeat_at": iso(self.last_heartbeat_at) if self.last_heartbeat_at else None,
+            "silence_s": round(self.silence_s, 1),
+            "late_after_s": self.judgement.thresholds.late_after_s,
+            "stale_after_s": self.judgement.thresholds.stale_after_s,
+            "retained_only": self.retained_only,
+            "unparsable": self.unparsable,
+            "telemetry": {key: iso(v) if isinstance(v, datetime) else v for key, v in self.telemetry.items()},
+        }
+
+
+class SourceChange(NamedTuple):
+    """Another source is to be used for a vehicle from now on."""
+
+    at: datetime
+    car_id: int
+    name: str
+    before: Source
+    after: Source
+    verdict: Verdict
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The source event's fields, without `event`."""
+        return {
+            "at": iso(self.at),
+            "car_id": self.car_id,
+            "name": self.name,
+            "from": self.before.value,
+            "to": self.after.value,
+            "verdict": self.verdict.value,
+            "message": self.message,
+        }
+
+
+def source_message(name: str, after: Source, verdict: Verdict, *, again: bool) -> str:
+    """TWCManager's own words where it has them.
+
+    again: whether TeslaMate was distrusted before.
+    Source: TWCManager lib/TWCManager/Vehicle/TeslaMateVehicle.py (its log lines).
+    """
+    if after is Source.TESLAMATE:
+        resumed = "has resumed being provided" if again else "being provided"
+        return f"Vehicle {name} telemetry {resumed} by TeslaMate"
+    if verdict is Verdict.UNHEALTHY:
+        return f"TeslaMate reports {name} unhealthy. Switching back to TeslaAPI"
+    return f"Data from TeslaMate for {name} is stale. Switching back to TeslaAPI"
+
+
+class _Seat:
+    """A vehicle and what was last said of it."""
+
+    __slots__ = ("change_at", "judgement", "line_at", "line_key", "news", "source", "vehicle")
+
+    def __init__(self, vehicle: Vehicle) -> None:
+        self.vehicle = vehicle
+        self.source = Source.UNDECIDED
+        self.judgement: Judgement | None = None
+        self.change_at: float | None = None
+        self.line_at: float | None = None
+        self.line_key: tuple[Any, ...] | None = None
+        self.news = True
+        """Whether the next line may say something new."""
+
+    def is_due(self, at: float) -> bool:
+        """Whether something came, or the verdict may have changed by mere silence."""
+        return self.vehicle.touched or (self.change_at is not None and at >= self.change_at)
+
+
+class Watch:
+    """Every vehicle of one namespace.
+
+    on_touch: called, from whatever thread brings a message, when there is something new to look at.
+    """
+
+    def __init__(
+        self, namespace: str, rules: Rules, cars: Collection[int] = (), on_touch: Callable[[], None] | None = None
+    ) -> None:
+        self.namespace = namespace
+        self.rules = rules
+        self.messages = 0
+        self._cars = frozenset(cars)
+        self._on_touch = on_touch
+        self._lock = threading.Lock()
+        self._slots: dict[str, tuple[Vehicle, str]] = {}
+        self._seats: dict[int, _Seat] = {}
+        self._evidence = NO_EVIDENCE
+        self._polling: Mapping[int, int] = {}
+        self._connected_at = 0.0
+        self._lost_at: float | None = None
+
+    # -- in
+
+    def message(self, topic: str, payload: bytes, at: float, *, retained: bool) -> None:
+        """Take in one message. at: seconds of running time."""
+        self.messages += 1
+        slot = self._slots.get(topic)
+        if slot is None:
+            slot = self._open(topic, payload, at)
+            if slot is None:
+                return
+        vehicle, key = slot
+        with self._lock:
+            news = not vehicle.touched
+            vehicle.receive(key, payload, at, retained=retained)
+        if news and self._on_touch is not None:
+            self._on_touch()
+
+    def _open(self, topic: str, payload: bytes, at: float) -> tuple[Vehicle, str] | None:
+        parsed = parse_topic(topic, self.namespace)
+        if parsed is None or (self._cars and parsed.car_id not in self._cars):
+            return None
+        with self._lock:
+            seat = self._seats.get(parsed.car_id)
+            if seat is None:
+                # An empty payload deletes: it makes nobody appear.
+                if not payload or len(self._seats) >= MAX_VEHICLES:
+                    return None
+                seat = self._seats[parsed.car_id] = _Seat(Vehicle(parsed.car_id, at))
+                if self._on_touch is not None:
+                    self._on_touch()
+            slot = self._slots[topic] = (seat.vehicle, parsed.key)
+            return slot
+
+    def connected(self, at: float) -> None:
+        """A subscription begins."""
+        with self._lock:
+            self._connected_at = at
+            self._lost_at = None
+            self._touch_all()
+
+    def lost(self, at: float) -> None:
+        """The broker is out of reach; telling it again changes nothing."""
+        with self._lock:
+            if self._lost_at is None:
+                self._lost_at = at
+                self._touch_all()
+
+    def hear(self, evidence: Evidence, polling: Mapping[int, int]) -> None:
+        """What the second witnesses say. polling: car id -> suspend_min of cars that are polled."""
+        with self._lock:
+            self._evidence = evidence
+            self._polling = polling
+            self._touch_all()
+
+    def _touch_all(self) -> None:
+        for seat in self._seats.values():
+            seat.vehicle.touched = True
+
+    # -- out
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def views(self, now: Instant) -> list[VehicleView]:
+        """Every vehicle as it is now, by car id."""
+        with self._lock:
+            return [self._view(seat, now) for _, seat in sorted(self._seats.items())]
+
+    def verdicts(self) -> dict[int, Verdict]:
+        """Car id -> the verdict when it was last judged."""
+        with self._lock:
+            return {car_id: seat.judgement.verdict for car_id, seat in self._seats.items() if seat.judgement}
+
+    def changes(self, now: Instant) -> list[SourceChange]:
+        """Judge whatever may have changed; the changes of source, in order of car id."""
+        with self._lock:
+            return list(self._changes(now))
+
+    def lines(self, now: Instant, interval_s: float) -> list[VehicleView]:
+        """The vehicles that have something new to tell, each at most once per interval, and every 30 s otherwise."""
+        with self._lock:
+            return [view for seat in self._seats.values() if (view := self._line(seat, now, interval_s)) is not None]
+
+    def next_change_at(self) -> float | None:
+        """When a verdict may change by mere silence; seconds of running time."""
+        with self._lock:
+            return min((seat.change_at for seat in self._seats.values() if seat.change_at is not None), default=None)
+
+    def _changes(self, now: Instant) -> Iterator[SourceChange]:
+        for car_id, seat in sorted(self._seats.items()):
+            if not seat.is_due(now.running):
+                continue
+            seat.vehicle.touched = False
+            seat.news = True
+            if seat.vehicle.forgotten:
+                self._forget(car_id)
+                continue
+            judgement = self._judge(seat, now)
+            before, after = seat.source, judgement.source
+            if after is before or after is Source.UNDECIDED:
+                continue
+            seat.source = after
+            name = seat.vehicle.name
+            message = source_message(name, after, judgement.verdict, again=before is Source.TESLA_API)
+            yield SourceChange(now.wall, car_id, name, before, after, judgement.verdict, message)
+
+    def _line(self, seat: _Seat, now: Instant, interval_s: float) -> VehicleView | None:
+        since = None if seat.line_at is None else now.running - seat.line_at
+        if since is not None and (since < interval_s or not (seat.news or since >= HEARTBEAT_LINE_S)):
+            return None
+        seat.news = False
+        view = self._view(seat, now)
+        key = view.without_time()
+        if key == seat.line_key and since is not None and since < HEARTBEAT_LINE_S:
+            return None
+        seat.line_at, seat.line_key = now.running, key
+        return view
+
+    def _forget(self, car_id: int) -> None:
+        seat = self._seats.pop(car_id)
+        self._slots = {topic: slot for topic, slot in self._slots.items() if slot[0] is not seat.vehicle}
+
+    def _judge(self, seat: _Seat, now: Instant) -> Judgement:
+        facts = seat.vehicle.facts(self._connected_at, now.running)
+        evidence = self._evidence._replace(broker_lost_at=self._lost_at)
+        judgement = judge(facts, now.running, self.rules, evidence, self._polling.get(seat.vehicle.car_id))
+        seat.change_at = judgement.change_at
+        seat.judgement = judgement
+        return judgement
+
+    def _view(self, seat: _Seat, now: Instant) -> VehicleView:
+        vehicle = seat.vehicle
+        facts = vehicle.facts(self._connected_at, now.running)
+        heard = facts.heartbeat_at
+        return VehicleView(
+            at=now.wall,
+            car_id=vehicle.car_id,
+            namespace=self.namespace,
+            name=vehicle.name,
+            names=tuple(vehicle.names),
+            state=vehicle.state,
+            since=vehicle.since,
+            healthy=vehicle.healthy,
+            judgement=self._judge(seat, now),
+            last_heartbeat_at=None if heard is None else now.wall_at(heard),
+            silence_s=now.running - (vehicle.first_seen_at if heard is None else heard),
+            retained_only=vehicle.retained_only,
+            unparsable=vehicle.unparsable,
+            telemetry=dict(vehicle.values),
+        )

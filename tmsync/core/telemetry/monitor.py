@@ -1,0 +1,290 @@
+"""The telemetry as it comes: the broker's feed, the vehicles, the second witnesses, brought together."""
+
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from tmsync.core.clock import Clock, Instant, iso
+from tmsync.core.config.settings import MqttSettings, Settings
+from tmsync.core.errors import BrokerError, Cause, Problem
+from tmsync.core.telemetry.connection import ANSWER_S, Feed, Link
+from tmsync.core.telemetry.fleet import SourceChange, VehicleView, Watch
+from tmsync.core.telemetry.health import Rules, Thresholds
+from tmsync.core.telemetry.liveness import Hearing, Inquiry, Witnesses
+from tmsync.core.teslamate.topics import CARS, ROOT, namespace_of, parse_topic, prefix
+
+FIRST_LINK_S: Final = 4 * ANSWER_S
+"""Name, connection, TLS and CONNACK have their own limits; this one is for what has none."""
+SETTLED_S: Final = 1.0
+"""Retained values have all come when none has come for so long."""
+SETTLE_MOST_S: Final = 5.0
+EXPLORE_S: Final = 1.0
+MAX_NAMESPACES: Final = 8
+"""As many are named; more than one or two are somebody's mischief."""
+HEARING_S: Final = 15.0
+MOST_NAMED: Final = 20
+TICK_S: Final = 1.0
+REST_S: Final = 0.05
+"""Between two looks at what came, so that a flood is judged in batches."""
+
+
+class BrokerChange(NamedTuple):
+    """The connection to the broker came or went."""
+
+    at: datetime
+    connected: bool
+    problem: Problem | None
+    target: str
+
+    @property
+    def message(self) -> str:
+        """In words."""
+        if self.problem is not None:
+            return self.problem.message
+        return f"connected to the broker at {self.target}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The broker event's fields, without `event`."""
+        return {
+            "at": iso(self.at),
+            "state": "connected" if self.connected else "disconnected",
+            "cause": self.problem.cause.value if self.problem else None,
+            "message": self.message,
+        }
+
+
+class Batch(NamedTuple):
+    """What one look brought."""
+
+    now: Instant
+    broker: list[BrokerChange]
+    sources: list[SourceChange]
+    lines: list[VehicleView]
+    notes: list[Problem]
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The thresholds as configured."""
+    from tmsync.core.config.schema import VEHICLE_STATES
+
+    by_state = {
+        state: Thresholds(settings.get(f"health.late_after.{state}"), settings.get(f"health.stale_after.{state}"))
+        for state in VEHICLE_STATES
+    }
+    return Rules(by_state, settings.get("health.recover_after"))
+
+
+class Live:
+    """Everything that listens, from `with` on. cars: ids to watch, all when empty."""
+
+    def __init__(
+        self,
+        target: MqttSettings,
+        rules: Rules,
+        clock: Clock,
+        *,
+        cars: Collection[int] = (),
+        witnesses: Witnesses | None = None,
+    ) -> None:
+        self.target = target
+        self.clock = clock
+        self.connected = False
+        self._hearing = threading.Event()
+        self.lost: Problem | None = None
+        """Why the connection was lost the last time, if it ever stood."""
+        self._wake = threading.Event()
+        self.watch = Watch(target.namespace, rules, cars, self._wake.set)
+        self._links: deque[BrokerChange] = deque()
+        self._first_link = threading.Event()
+        self._retained_at = clock.monotonic()
+        self._exploring = False
+        self._nudged = False
+        self._namespaces: set[str] = set()
+        self._cars = frozenset(cars)
+        self._there: set[int] = set()
+        """Cars found by exploring, whether they are to be watched or not."""
+        before = prefix(target.namespace)
+        topics = [f"{before}{car}/+" for car in cars] or [f"{before}+/+"]
+        self._feed = Feed(target, topics, self._message, self._linked, clock)
+        self._inquiry = Inquiry(witnesses, self._heard) if witnesses else None
+        self._monotonic = clock.monotonic
+
+    def __enter__(self) -> Self:
+        self._feed.start()
+        if self._inquiry is not None:
+            self._inquiry.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._inquiry is not None:
+            self._inquiry.stop()
+        self._feed.stop()
+
+    @property
+    def where(self) -> str:
+        """The broker, in words."""
+        return f"{self.target.host} port {self.target.port}"
+
+    # -- called from the threads that listen
+
+    def _message(self, topic: str, payload: bytes, retained: bool) -> None:
+        at = self._monotonic()
+        if retained:
+            self._retained_at = at
+        self.watch.message(topic, payload, at, retained=retained)
+        if self._exploring:
+            namespace = namespace_of(topic)
+            if namespace is not None and len(self._namespaces) < MAX_NAMESPACES:
+                self._namespaces.add(namespace)
+            if (parsed := parse_topic(topic, self.target.namespace)) is not None:
+                self._there.add(parsed.car_id)
+
+    def _linked(self, link: Link) -> None:
+        now = Instant.of(self.clock)
+        if link.connected:
+            self.watch.connected(now.running)
+            self._retained_at = now.running
+        else:
+            self.watch.lost(now.running)
+        if self.connected and not link.connected:
+            self.lost = link.problem
+        self.connected = link.connected
+        self._links.append(BrokerChange(now.wall, link.connected, link.problem, self.where))
+        self._first_link.set()
+        self._wake.set()
+
+    def _heard(self, hearing: Hearing) -> None:
+        self.watch.hear(hearing.evidence, hearing.polling)
+        self._hearing.set()
+        self._wake.set()
+
+    # -- called by whoever watches
+
+    def nudge(self) -> None:
+        """Look again at once; safe in a signal handler."""
+        self._nudged = True
+        self._wake.set()
+
+    def was_nudged(self) -> bool:
+        """Whether somebody nudged since this was last asked."""
+        nudged, self._nudged = self._nudged, False
+        return nudged
+
+    def wait_connected(self) -> None:
+        """Wait for the first connection.
+
+        Raises: BrokerError when it does not come about.
+        """
+        if not self._first_link.wait(FIRST_LINK_S):
+            hint = "Check mqtt.host; this host's name service may hang."
+            raise BrokerError(Cause.TIMEOUT, f"no connection to {self.where} within {FIRST_LINK_S:g} s", hint)
+        problem = self._links[0].problem
+        if problem is not None:
+            raise BrokerError(problem.cause, problem.message, problem.hint)
+
+    def wait_settled(self, most_s: float = SETTLE_MOST_S) -> None:
+        """Wait until the retained values are in: none has come for a second, or `most_s` seconds have passed."""
+        deadline = self.clock.monotonic() + most_s
+        while (now := self.clock.monotonic()) < min(self._retained_at + SETTLED_S, deadline):
+            self.clock.sleep(min(self._retained_at + SETTLED_S, deadline) - now)
+
+    def all_heard(self, now: Instant) -> bool:
+        """Whether there are vehicles, and nothing more is to be learned of any by waiting a little longer."""
+        return bool(len(self.watch)) and not any(view.retained_only for view in self.watch.views(now))
+
+    def wait_heard(self) -> None:
+        """Wait until the second witnesses have spoken, or the slowest of them has had its time."""
+        self._hearing.wait(HEARING_S)
+
+    def explore(self) -> Problem:
+        """Why no car was seen, or not every one asked for: the connection, or look which there are, and where."""
+        self._exploring = True
+        self._feed.subscribe([f"{ROOT}/{CARS}/+/state", f"{ROOT}/+/{CARS}/+/state"])
+        self.clock.sleep(EXPLORE_S)
+        self._exploring = False
+        if self.lost is not None and not self.other_namespaces:
+            # Cars of our own namespace that appear only now came with the reconnect.
+            return self.lost
+        if not self._feed.subscribed:
+            hint = "Try again; a broker or a network that hangs looks like this."
+            return Problem(Cause.TIMEOUT, f"the broker at {self.where} does not answer the subscription", hint)
+        missing = self._cars - self._there
+        if missing and self._there:
+            return not_among(missing, self._there)
+        return no_vehicles(self.target, self.where, self.other_namespaces)
+
+    @property
+    def other_namespaces(self) -> list[str]:
+        """Where `explore` saw cars instead; an empty one for TeslaMate's own default."""
+        return sorted(self._namespaces - {self.target.namespace})
+
+    def batches(self, interval_s: float, until: float | None = None) -> Iterator[Batch]:
+        """Look again and again, as soon as there is something to see; ends at `until`, seconds of running time."""
+        shown_state: tuple[bool, Cause | None] | None = None
+        started = self.clock.monotonic()
+        explored = False
+        while True:
+            now = Instant.of(self.clock)
+            broker = []
+            while self._links:
+                change = self._links.popleft()
+                state = change.connected, change.problem.cause if change.problem else None
+                # The same failure again and again is one piece of news.
+                if state != shown_state:
+                    broker.append(change)
+                    shown_state = state
+            notes = []
+            if not explored and self.connected and not len(self.watch) and now.running - started >= SETTLE_MOST_S:
+                explored = True
+                notes.append(self.explore())
+            sources = self.watch.changes(now)
+            yield Batch(now, broker, sources, self.watch.lines(now, interval_s), notes)
+            if until is not None and now.running >= until:
+                return
+            self._rest(now, interval_s, until)
+
+    def _rest(self, now: Instant, interval_s: float, until: float | None) -> None:
+        change_at = self.watch.next_change_at()
+        moments = [now.running + min(TICK_S, max(interval_s, REST_S))]
+        moments += [moment for moment in (change_at, until) if moment is not None]
+        self.clock.sleep(REST_S)
+        left = min(moments) - self.clock.monotonic()
+        if left > 0:
+            self._wake.wait(left)
+        self._wake.clear()
+
+
+def not_among(missing: Collection[int], there: Collection[int]) -> Problem:
+    """Cars that were asked for are not there, and others are."""
+    named, known = (", ".join(map(str, sorted(ids)[:MOST_NAMED])) for ids in (missing, there))
+    subject = f"car {named} is" if len(missing) == 1 else f"cars {named} are"
+    return Problem(
+        Cause.NO_VEHICLES, f"{subject} not known to the broker", f"Give --car one that is there ({known}), or no --car."
+    )
+
+
+def no_vehicles(target: MqttSettings, where: str, others: Sequence[str]) -> Problem:
+    """No car was seen; `others` are the namespaces in which there are some."""
+    place = f"namespace {target.namespace}" if target.namespace else "no namespace"
+    message = f"no car is known to the broker at {where} under {prefix(target.namespace)} ({place})"
+    if others:
+        named = [f'"{name}"' for name in others]
+        seen = ["without a namespace"] * ("" in others)
+        seen += [f"in namespace {', '.join(filter(None, others))}"] * any(others)
+        hint = f"Cars were seen {' and '.join(seen)}: set mqtt.namespace (--namespace) to {' or '.join(named)}."
+        if target.namespace == ROOT and "" in others:
+            hint += (
+                ' TWCManager\'s sample configuration sets mqtt_prefix "teslamate"; leave it empty unless TeslaMate runs'
+                " with MQTT_NAMESPACE=teslamate."
+            )
+        return Problem(Cause.NO_VEHICLES, message, hint)
+    hint = (
+        "Check that TeslaMate publishes to this broker (MQTT_HOST in its environment; docker compose logs teslamate),"
+        " and that the broker's access list lets this user read teslamate/#."
+    )
+    return Problem(Cause.NO_VEHICLES, message, hint)
