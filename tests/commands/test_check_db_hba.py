@@ -180,7 +180,7 @@ def test_apply_by_a_user_who_may_not_write_changes_nothing(hba: Path) -> None:
     script = (
         "import contextlib, io, os, sys\n"
         "from tmsync.cli import run\n"
-        "from tmsync.core.postgres import hba_apply\n"
+        "from tmsync.core.check_db import hba_apply\n"
         "with contextlib.redirect_stdout(io.StringIO()): run(sys.argv[1:])\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "sys.exit(run([*sys.argv[1:], '--apply']))\n"
@@ -230,8 +230,8 @@ def test_killed_anywhere_the_file_is_the_old_or_the_new_one(tmp_path: Path, mome
     script = (
         "import os, signal, sys\n"
         "from tmsync.cli import run\n"
-        "from tmsync.core import replace\n"
-        "from tmsync.core.postgres import examine, hba_apply\n"
+        "from tmsync.core.files import replace\n"
+        "from tmsync.core.check_db import examine, hba_apply\n"
         "step, moment, done = int(sys.argv[1]), sys.argv[2], 0\n"
         "def guarded(call):\n"
         "    def wrapped(*arguments, **named):\n"

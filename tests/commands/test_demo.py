@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.surroundings import tmsync
+from tests.support.surroundings import tmsync, tmsync_process
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ PLOT = [
 
 def test_demo_tells_its_story_and_leaves_no_trace(temporary: Path) -> None:
     environ = {"TMPDIR": str(temporary), "TMSYNC_DATABASE_HOST": "never.asked.invalid", "TMSYNC_CONFIG": "/nonexistent"}
-    run = tmsync("demo", environ=environ, timeout=120)
+    run = tmsync_process("demo", environ=environ, timeout=120)
     assert run.code == 0, run.out[-2000:] + run.err
     assert run.err == ""
     plot = [*PLOT, "TeslaMate reports Green unhealthy. Switching back to TeslaAPI"]

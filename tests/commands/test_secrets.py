@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.standin import running
-from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
+from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync, tmsync_process
 from tmsync.demo.teslamate import access_token
 
 FAULTS: dict[str, Callable[[TeslaMate, TwcFolder], dict[str, str | None]]] = {}
@@ -166,7 +166,7 @@ def test_secrets_are_not_in_arguments_nor_handed_to_the_restart_command(teslamat
         environ = teslamate.environ(
             TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config), TMSYNC_TWCMANAGER_RESTART_COMMAND=str(script)
         )
-        assert tmsync("sync-tokens", environ=environ).code == 0
+        assert tmsync_process("sync-tokens", environ=environ).code == 0
     finally:
         process.kill()
         process.wait()

@@ -142,6 +142,7 @@ def test_only_the_cars_asked_for(mosquitto: Broker) -> None:
             "cause": "no-vehicles",
             "message": "cars 8, 9 are not known to the broker",
             "hint": "Give --car one that is there (1, 2, 3), or no --car.",
+            "fix": ["Give --car one that is there (1, 2, 3), or no --car."],
         },
     )
 
