@@ -110,7 +110,7 @@ def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
 
 def _routes(request: HbaRequest, sslmode: str, offers_tls: bool | None) -> list[bool]:
     """With TLS (True) and without, in the order libpq tries them."""
-    from tmsync.core.postgres.sslmode import ROUTES
+    from tmsync.core.postgres.tls import ROUTES
 
     if request.client_tls is not None:
         return [request.client_tls]

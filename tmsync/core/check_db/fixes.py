@@ -11,7 +11,7 @@ from typing import Final
 from tmsync.core.check_db.hba_line import reload_steps
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, Step
-from tmsync.core.postgres.quoting import sql_name
+from tmsync.core.postgres.session import sql_name
 
 DOCKER_PSQL: Final = "docker compose exec database psql -U teslamate teslamate"
 IN_DATABASE: Final = ", under [database] in tmsync's configuration file"

@@ -18,11 +18,10 @@ from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings, Settings
 from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, Step, TmsyncError
 from tmsync.core.net.dial import Dialled, dial, is_socket_folder, resolve, source_address
-from tmsync.core.postgres.login import LoginFailure, log_in
+from tmsync.core.postgres.login import LoginFailure, address_seen, hba_cause, log_in
 from tmsync.core.postgres.probe import Probe, Prober
 from tmsync.core.postgres.session import Session
-from tmsync.core.postgres.sqlstate import address_seen, hba_cause
-from tmsync.core.postgres.sslmode import NEEDS_TLS, ROUTES
+from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES
 from tmsync.core.postgres.wire import PASSWORD_METHODS, Demand, Method, ServerError
 from tmsync.core.secret import Secret
 from tmsync.core.teslamate.claims import EXPIRES_SOON, Api, Claims, read_claims

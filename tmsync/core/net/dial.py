@@ -4,14 +4,12 @@ import errno
 import os
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause
-
-T = TypeVar("T")
+from tmsync.core.net.deadline import Overdue, within
 
 TIMEOUT: Final = frozenset({errno.ETIMEDOUT})
 REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT})
@@ -70,34 +68,6 @@ def _ask_within(timeout: float, host: str, port: int) -> list[Any]:
         return within(timeout, lambda: _lookup(host, port))
     except Overdue:
         raise TimeoutError(errno.ETIMEDOUT, f"no answer from the name service within {timeout:g} s") from None
-
-
-class Overdue(Exception):
-    """Nothing came of it in time."""
-
-
-def within(timeout: float, work: Callable[[], T]) -> T:
-    """The result of `work`, which knows no limit of its own; it is left to itself after `timeout` seconds.
-
-    Raises: Overdue, and whatever `work` raises.
-    """
-    results: list[T] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
-            errors.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if errors:
-        raise errors[0]
-    if not results:
-        raise Overdue
-    return results[0]
 
 
 def dial(addresses: list[Address], timeout: float, monotonic: Callable[[], float] = time.monotonic) -> list[Dialled]:

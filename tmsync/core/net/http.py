@@ -1,13 +1,12 @@
 """One HTTP request, to the named host alone: nothing is redirected, no proxy is asked."""
 
-import contextlib
 import http.client
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from tmsync.core.net.deadline import cutting
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 FAILURES: Final = (OSError, ValueError, http.client.HTTPException)
@@ -40,7 +39,7 @@ def request(url: str, method: str, path: str, timeout: float, body: str | None =
     headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
     sock = socket.create_connection((connection.host, connection.port), timeout)
     try:
-        with _cut_after(timeout, sock):
+        with cutting(sock.fileno(), timeout):
             if parts.scheme == "https":
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=connection.host)
             connection.sock = sock
@@ -50,33 +49,3 @@ def request(url: str, method: str, path: str, timeout: float, body: str | None =
     finally:
         sock.close()
         connection.close()
-
-
-@contextlib.contextmanager
-def _cut_after(seconds: float, sock: socket.socket) -> Iterator[None]:
-    """Ends the connection under whoever waits for it, to whom that looks like an answer's end or its lack.
-
-    Raises: TimeoutError instead.
-    """
-    overdue = threading.Event()
-
-    def cut() -> None:
-        overdue.set()
-        with contextlib.suppress(OSError):
-            handle.shutdown(socket.SHUT_RDWR)
-
-    # TLS takes the socket itself away.
-    with sock.dup() as handle:
-        timer = threading.Timer(seconds, cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except FAILURES:
-            if not overdue.is_set():
-                raise
-        finally:
-            timer.cancel()
-            timer.join()
-    if overdue.is_set():
-        raise TimeoutError("timed out")

@@ -11,8 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
 from tmsync.core.net.dial import Address, dial
-from tmsync.core.postgres.sslmode import NEEDS_TLS, ROUTES
-from tmsync.core.postgres.tls import TlsFailed, secure
+from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES, TlsFailed, secure
 from tmsync.core.postgres.wire import Answer, Closed, Demand, Garbage, ServerError, Wire
 
 log = logging.getLogger(__name__)

@@ -4,22 +4,32 @@ Source: psycopg2 documentation, "The connect() function"; libpq's own limit ends
 """
 
 import math
-import os
-import socket
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, StoreError
-from tmsync.core.net.dial import Overdue, is_name, resolve, within
+from tmsync.core.net.deadline import Overdue, cutting, within
+from tmsync.core.net.dial import is_name, resolve
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 APPLICATION_NAME: Final = "tmsync"
+_SQL_PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
+# The reserved words of PostgreSQL 12 to 18 that may not stand bare as a role's or a database's name.
+_RESERVED_WORDS: Final = """
+    all analyse analyze and any array as asc asymmetric authorization between binary both case cast check collate
+    collation column concurrently constraint create cross current_catalog current_date current_role current_schema
+    current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch for
+    foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral leading
+    left like limit localtime localtimestamp natural none not notnull null offset on only or order outer overlaps
+    placing primary public references returning right select session_user similar some symmetric system_user table
+    tablesample then to trailing true union unique user using variadic verbose when where window with
+"""
+SQL_RESERVED: Final = frozenset(_RESERVED_WORDS.split())
 
 
 class QueryFailed(StoreError):
@@ -73,33 +83,18 @@ class Session:
         import psycopg2
 
         try:
-            with self._watched(), self.conn.cursor() as cursor:
+            # libpq waits for ever for an answer; shutting its socket down makes it give up.
+            with cutting(self.conn.fileno(), self.timeout), self.conn.cursor() as cursor:
                 cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
+        except Overdue:
+            raise QueryFailed("", f"no answer came within {self.timeout:g} s") from None
         except psycopg2.Error as error:
             message = str(error).strip().split("\n", maxsplit=1)[0]
             if not error.pgcode:
                 # libpq tells why the first time, and later only that the connection is closed.
-                message = f"the connection broke, or no answer came within {self.timeout:g} s"
+                message = "the connection broke"
             raise QueryFailed(error.pgcode or "", message) from None
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        # libpq waits for ever for an answer; shutting the socket down makes it give up.
-        timer = threading.Timer(self.timeout, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _cut(self) -> None:
-        try:
-            with socket.socket(fileno=os.dup(self.conn.fileno())) as sock:
-                sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
 
 
 def connect(target: DatabaseSettings) -> Session:
@@ -137,3 +132,10 @@ def connect(target: DatabaseSettings) -> Session:
         raise psycopg2.OperationalError(f"the server does not finish the login within {limit} s") from None
     conn.autocommit = True
     return Session(conn, target.connect_timeout)
+
+
+def sql_name(name: str) -> str:
+    """An SQL identifier, quoted where it must be. Source: PostgreSQL documentation, "Identifiers and Key Words"."""
+    if _SQL_PLAIN.fullmatch(name) and name not in SQL_RESERVED:
+        return name
+    return '"' + name.replace('"', '""') + '"'

@@ -4,6 +4,7 @@ Source: PostgreSQL documentation, "SSL Support"; src/interfaces/libpq/fe-secure-
 """
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
 
 SYSTEM_ROOTS: Final = "system"
 """sslrootcert=system stands for the operating system's certificate store (PostgreSQL 16+)."""
-NAME_MISMATCH: Final = frozenset({62, 64})
-"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+NEEDS_TLS: Final = frozenset({"require", "verify-ca", "verify-full"})
+ROUTES: Final = {
+    "disable": (False,),
+    "allow": (False, True),
+    "prefer": (True, False),
+    "require": (True,),
+    "verify-ca": (True,),
+    "verify-full": (True,),
+}
+"""What each sslmode makes libpq try, in order; True is with TLS."""
 
 
 class TlsFailed(Exception):
@@ -41,44 +50,28 @@ def secure(sock: socket.socket, target: DatabaseSettings) -> "ssl.SSLSocket":
     """
     import ssl
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    from tmsync.core.net.tls import UnusableFile, client_context, identify, mismatch_or_untrusted
+
     root = target.sslrootcert or (str(default_root()) if is_there(default_root()) else None)
     verifies = target.sslmode in ("verify-ca", "verify-full") or (target.sslmode == "require" and root is not None)
-    context.check_hostname = target.sslmode == "verify-full"
-    context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
-    if verifies:
-        _trust(context, root)
-    _identify(context)
+    if verifies and root is None:
+        raise TlsFailed(Cause.TLS_UNTRUSTED, "no root certificate: database.sslrootcert is not set")
+    try:
+        context = client_context(
+            verify=verifies, roots=None if root == SYSTEM_ROOTS else root, check_name=target.sslmode == "verify-full"
+        )
+    except UnusableFile as error:
+        raise TlsFailed(Cause.TLS_UNTRUSTED, f"{root} is no readable root certificate: {error}") from None
+    certificate = expanded("~/.postgresql/postgresql.crt")
+    if is_there(certificate):
+        with suppress(UnusableFile):
+            identify(context, str(certificate), str(certificate.with_suffix(".key")))
     try:
         return context.wrap_socket(sock, server_hostname=target.host)
     except ssl.SSLCertVerificationError as error:
-        mismatch = error.verify_code in NAME_MISMATCH
-        raise TlsFailed(Cause.TLS_NAME_MISMATCH if mismatch else Cause.TLS_UNTRUSTED, error.verify_message) from None
+        raise TlsFailed(mismatch_or_untrusted(error), error.verify_message) from None
     except TimeoutError:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "handshake failed"
         raise TlsFailed(Cause.TLS_FAILED, str(reason)) from None
-
-
-def _trust(context: "ssl.SSLContext", root: str | None) -> None:
-    if root is None:
-        raise TlsFailed(Cause.TLS_UNTRUSTED, "no root certificate: database.sslrootcert is not set")
-    if root == SYSTEM_ROOTS:
-        context.load_default_certs()
-        return
-    try:
-        context.load_verify_locations(cafile=root)
-    except OSError as error:
-        raise TlsFailed(Cause.TLS_UNTRUSTED, f"{root} is no readable root certificate: {error.strerror}") from None
-
-
-def _identify(context: "ssl.SSLContext") -> None:
-    """Present libpq's default client certificate, where there is one: pg_hba.conf may ask for it."""
-    certificate = expanded("~/.postgresql/postgresql.crt")
-    if is_there(certificate):
-        try:
-            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-        except OSError:
-            return

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.net.dial import is_name, resolve
-from tmsync.core.postgres.tls import NAME_MISMATCH
 
 if TYPE_CHECKING:
     import ssl
@@ -49,27 +48,18 @@ def tls_context(target: MqttSettings) -> "ssl.SSLContext":
 
     Raises: ReadableFileMissing.
     """
-    import ssl
+    from tmsync.core.net.tls import UnusableFile, client_context, identify
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if target.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     try:
-        if target.ca_file is None:
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(cafile=target.ca_file)
-    except OSError as error:
-        raise ReadableFileMissing(f"mqtt.ca_file {target.ca_file}: {_about_file(error)}") from None
+        context = client_context(verify=not target.insecure, roots=target.ca_file)
+    except UnusableFile as error:
+        raise ReadableFileMissing(f"mqtt.ca_file {target.ca_file}: {error}") from None
     if target.cert_file is not None:
         try:
-            # Never ask for a passphrase on the terminal.
-            context.load_cert_chain(target.cert_file, target.key_file, password=lambda: "")
-        except (OSError, ValueError) as error:
+            identify(context, target.cert_file, target.key_file)
+        except UnusableFile as error:
             named = f"mqtt.cert_file {target.cert_file}, mqtt.key_file {target.key_file or 'not set'}"
-            raise ReadableFileMissing(f"{named}: {_about_file(error)}") from None
+            raise ReadableFileMissing(f"{named}: {error}") from None
     return context
 
 
@@ -85,6 +75,8 @@ def resolve_name(target: MqttSettings, timeout: float) -> None:
 def of_exception(error: Exception, target: MqttSettings) -> Problem:
     """The problem behind an exception that came up while connecting."""
     import ssl
+
+    from tmsync.core.net.tls import NAME_MISMATCH
 
     where = f"{target.host} port {target.port}"
     if isinstance(error, ReadableFileMissing):
@@ -236,16 +228,6 @@ def _shakes_hands(target: MqttSettings, timeout: float) -> bool:
         return "alert" in (error.reason or "").lower()
     except (OSError, ValueError):
         return False
-
-
-def _about_file(error: Exception) -> str:
-    import ssl
-
-    if not isinstance(error, ssl.SSLError):
-        return _words(error)
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "the key is not the certificate's"
-    return "what is needed does not stand there in PEM form, or its key wants a passphrase"
 
 
 def _words(error: Exception) -> str:
