@@ -1,7 +1,7 @@
 """Errors a person can act on: what happened, where, and what to do next. None of them ever carries a secret."""
 
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class ExitCode(IntEnum):
@@ -121,6 +121,9 @@ class Place(StrEnum):
     """They do not."""
 
 
+PLACES: Final = {Place.DOCKER: "TeslaMate in Docker", Place.NATIVE: "Not in Docker"}
+
+
 class Step(NamedTuple):
     """One step of a fix: what to do in words, and apart from them what to paste, one or more lines."""
 
@@ -130,7 +133,12 @@ class Step(NamedTuple):
 
     def as_lines(self) -> list[str]:
         """The words, then every line to paste by itself, as JSON's `fix` lists them."""
-        return [line for line in (self.words, *self.command.splitlines()) if line]
+        return [line for line in (self.told, *self.command.splitlines()) if line]
+
+    @property
+    def told(self) -> str:
+        """The words, with the place in front where the step is for one place only."""
+        return f"{PLACES[self.place]}: {self.words}" if self.words and self.place in PLACES else self.words
 
 
 class Problem:
@@ -153,7 +161,7 @@ class Problem:
     @property
     def hint(self) -> str:
         """The first step's words; empty where nothing can be done."""
-        return self.fix[0].words if self.fix else ""
+        return self.fix[0].told if self.fix else ""
 
     def as_json(self) -> dict[str, Any]:
         """The error object of every JSON document: `{"cause", "message", "hint", "fix"}`."""

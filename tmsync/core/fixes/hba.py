@@ -1,7 +1,59 @@
-"""Fixes for pg_hba.conf."""
+"""Fixes for pg_hba.conf.
+
+Source: PostgreSQL documentation, "The pg_hba.conf File" and "Server Signaling Functions"; the official postgres image,
+which lets every host in with a password until its pg_hba.conf is changed.
+"""
 
 from typing import Final
 
-from tmsync.core.fixes import Fixes
+from tmsync.core.errors import Cause, Place, Step
+from tmsync.core.fixes import Fixes, Steps
 
-FIXES: Final[Fixes] = {}
+RELOAD: Final[Steps] = (
+    Step("Any server, as a superuser in psql:", "SELECT pg_reload_conf();"),
+    Step(
+        "Then reload, which disturbs nobody:",
+        "docker compose exec database psql -U teslamate teslamate -c 'SELECT pg_reload_conf()'",
+        Place.DOCKER,
+    ),
+    Step("Then reload, which disturbs nobody:", "sudo systemctl reload postgresql", Place.NATIVE),
+)
+ADD: Final = "dd this line to the server's pg_hba.conf, above all others (the first line that matches decides):"
+WHERE: Final[Steps] = (
+    Step("The line can be added to the container's file by this command:", "{docker_insert}", Place.DOCKER),
+    RELOAD[1],
+    Step(
+        "Debian keeps the file at /etc/postgresql/<version>/main/pg_hba.conf; any server tells a superuser where it"
+        " is:",
+        "SHOW hba_file;",
+        Place.NATIVE,
+    ),
+    RELOAD[2],
+)
+UNNAMEABLE: Final = Step("No pg_hba.conf can name the role {unnameable}: use another one.")
+
+FIXES: Final[Fixes] = {
+    Cause.NO_ENTRY: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
+    Cause.REJECTED: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
+    Cause.TLS_ONLY: (
+        UNNAMEABLE,
+        Step(
+            "Use TLS, which the server's rules let through, under [database] in tmsync's configuration file:",
+            'sslmode = "prefer"',
+        ),
+        Step("Or let this host in without TLS: a" + ADD, "{line}"),
+        *WHERE,
+    ),
+    Cause.PLAIN_ONLY: (
+        UNNAMEABLE,
+        Step(
+            "Connect without TLS, which the server's rules let through, under [database] in tmsync's configuration"
+            " file:",
+            'sslmode = "prefer"',
+        ),
+        Step("Or let this host in with TLS: a" + ADD, "{line}"),
+        *WHERE,
+    ),
+    Cause.CLIENT_CERTIFICATE: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
+    Cause.NO_PASSWORD_METHOD: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
+}
