@@ -12,7 +12,7 @@ from tests.support.terminal import terminal
 from tmsync.cli import COMMANDS
 from tmsync.render import styles
 
-ALLOWED = {"", "0", "1", "2", "32", "1;31", "30;43"}
+ALLOWED = {"", "0", "1", "2", "32", "1;31", "30;43", "1;37;41"}
 """Select Graphic Rendition: what the styles come to, and back to plain."""
 SCREENS = (["check-db"], ["status", "--wait", "1"], ["watch-mqtt", "--once"], ["config"])
 COLOUR = {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
@@ -22,12 +22,28 @@ PALETTES: dict[str, tuple[Rgb, Rgb, dict[int, Rgb]]] = {
     "dark": (
         (30, 30, 30),
         (212, 212, 212),
-        {0: (0, 0, 0), 1: (205, 49, 49), 2: (13, 188, 121), 3: (229, 229, 16), 9: (241, 76, 76)},
+        {
+            0: (0, 0, 0),
+            1: (205, 49, 49),
+            2: (13, 188, 121),
+            3: (229, 229, 16),
+            7: (229, 229, 229),
+            9: (241, 76, 76),
+            15: (255, 255, 255),
+        },
     ),
     "light": (
         (255, 255, 255),
         (0, 0, 0),
-        {0: (46, 52, 54), 1: (204, 0, 0), 2: (78, 154, 6), 3: (196, 160, 0), 9: (239, 41, 41)},
+        {
+            0: (46, 52, 54),
+            1: (204, 0, 0),
+            2: (78, 154, 6),
+            3: (196, 160, 0),
+            7: (211, 215, 207),
+            9: (239, 41, 41),
+            15: (238, 238, 236),
+        },
     ),
 }
 LEAST_CONTRAST = 3.0
@@ -97,5 +113,5 @@ def test_every_screen_keeps_to_the_styles() -> None:
     for name, output in told.items():
         assert "\x1b[1m" in output, name
         assert rendition(output) <= ALLOWED, name
-    assert "\x1b[1;31m" in told["status"]
+    assert "\x1b[1;37;41m" in told["status"]
     assert "\x1b[30;43m" in told["live"]

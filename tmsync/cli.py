@@ -168,7 +168,7 @@ def _fail(arguments: Sequence[str], found: Problem, code: int) -> int:
 
         output.result(document(command, {"ok": False, "error": found.as_json()}))
     elif command == "status" and "nagios" in values(arguments, "--format"):
-        from tmsync.render.status import nagios_unknown
+        from tmsync.render.monitoring import nagios_unknown
 
         text, code = nagios_unknown(found)
         output.result(text)

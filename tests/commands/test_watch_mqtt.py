@@ -91,7 +91,8 @@ def test_once_as_table_and_as_log(mosquitto: Broker) -> None:
     assert lines[0].split() == ["Vehicle", "State", "Battery", "Charging", "OK", "Beat", "Verdict", "Source"]
     assert "63/80%" in lines[1]
     assert "11kW 1h15" in lines[1]
-    assert lines[2].startswith(r"[red]x[/]\x1b")
+    assert lines[2] == "    only retained values so far; a heartbeat is due within 6 min"
+    assert lines[3].startswith(r"[red]x[/]\x1b")
     assert "\x1b" not in table
     assert max(map(len, lines)) <= 80
     log = mosquitto.once("--format", "log").out.splitlines()
@@ -100,15 +101,27 @@ def test_once_as_table_and_as_log(mosquitto: Broker) -> None:
     assert r"Vehicle [red]x[/]\x1b[31m\n is undecided" in log[1]
 
 
-def test_reasons_go_on_below_themselves(mosquitto: Broker) -> None:
+def test_reasons_stand_below_the_row_where_there_is_no_room_beside_it(mosquitto: Broker) -> None:
     mosquitto.publisher.car(**BLUE)
-    lines = mosquitto.once(environ={"COLUMNS": "160"}).out.splitlines()
-    beside = lines[0].index("Reason")
-    assert lines[2][:beside].isspace()
-    assert " ".join(line[beside:] for line in lines[1:3]) == (
-        "only retained values so far; a heartbeat is due within 6 min"
-    )
-    assert max(map(len, lines)) <= 160
+    reason = "only retained values so far; a heartbeat is due within 6 min"
+    head, row = mosquitto.once(environ={"COLUMNS": "220"}).out.splitlines()
+    assert row.index(reason) == head.index("Reason")
+    head, _, below = mosquitto.once(environ={"COLUMNS": "160"}).out.splitlines()
+    assert "Reason" not in head
+    assert below == f"    {reason}"
+    lines = mosquitto.once(environ={"COLUMNS": "50"}).out.splitlines()
+    assert " ".join(line.strip() for line in lines[2:]) == reason
+    assert max(map(len, lines)) <= 50
+
+
+def test_columns_are_left_out_before_a_name_is_cut(mosquitto: Broker) -> None:
+    name = "Model Y Long Range AWD of the family 2"
+    mosquitto.publisher.car(**{**BLUE, "display_name": name})
+    for columns in (80, 60, 50):
+        head, row, *_ = mosquitto.once(environ={"COLUMNS": str(columns)}).out.splitlines()
+        assert row.startswith(f"{name} ")
+        assert {"Vehicle", "Verdict"} <= set(head.split())
+        assert len(row) <= columns
 
 
 def test_no_car_names_the_namespaces_in_which_there_are_some(mosquitto: Broker) -> None:

@@ -48,13 +48,13 @@ def test_at_80_columns_each_vehicle_has_its_line(mosquitto: Broker) -> None:
         assert screen.end() == 0
 
 
-def test_at_140_columns_there_is_room_for_words_and_reasons(mosquitto: Broker) -> None:
-    with terminal(["watch-mqtt"], mosquitto.environ(), 180, 40) as screen:
+def test_reasons_stand_beside_the_rows_or_below_them(mosquitto: Broker) -> None:
+    with terminal(["watch-mqtt"], mosquitto.environ(), 220, 40) as screen:
         screen.wait_for(shows("Reason", "Blue", "11 kW 16 A 1 h 15 min left", "only retained values so far", EVENT))
         screen.resize(140, 40)
-        screen.wait_for(shows("Blue", "11 kW 16 A 1 h 15 min left", EVENT, without="Reason"))
+        screen.wait_for(shows("11 kW 16 A 1 h 15 min left", "    only retained values so far", EVENT, without="Reason"))
         screen.resize(80, 24)
-        screen.wait_for(shows("Blue", "11kW 1h15", EVENT, without="Reason"))
+        screen.wait_for(shows("Blue", "11kW 1h15", "    only retained values so far", EVENT, without="Reason"))
         assert screen.end() == 0
 
 
@@ -71,7 +71,8 @@ def test_stale_is_seen_with_its_reason(mosquitto: Broker) -> None:
     with terminal(["watch-mqtt"], mosquitto.environ(**QUICK)) as screen:
         lines = screen.wait_for(lambda lines: any("stale. Switching back to TeslaAPI" in line for line in lines))
         assert "TeslaAPI" in next(line for line in lines if line.startswith("Blue"))
-        assert any(line.startswith("Blue: no heartbeat for ") for line in lines)
+        blue = next(index for index, line in enumerate(lines) if line.startswith("Blue"))
+        assert lines[blue + 1].startswith("    no heartbeat for ")
         mosquitto.server.stop()
         screen.wait_for(lambda lines: "lost" in lines[0])
         mosquitto.server.start()

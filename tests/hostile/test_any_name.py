@@ -15,15 +15,16 @@ from rich.console import Console
 from tests.hostile.effort import NASTY, NOW, examples, is_clean
 from tests.telemetry.following import default_rules
 from tmsync.core.clock import Instant
-from tmsync.core.errors import Cause, Problem
-from tmsync.core.status.report import Broker, Database, Finding, Severity, Status
+from tmsync.core.errors import Cause, Problem, Step
+from tmsync.core.status.report import Broker, Database, Part, RatedProblem, Severity, Status
 from tmsync.core.telemetry.fleet import SourceChange, VehicleView, Watch, source_message
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.telemetry.hooks import Hook
 from tmsync.core.twcmanager.held import Held
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.render.document import document
-from tmsync.render.status import nagios, nagios_unknown, prometheus, render
+from tmsync.render.monitoring import nagios, nagios_unknown, prometheus
+from tmsync.render.status import render
 from tmsync.render.watch import WatchScreen, json_line, log_line, once_table, verdict_line
 
 RULES = default_rules()
@@ -59,11 +60,14 @@ FLEETS = st.lists(VIEWS, min_size=1, max_size=3).map(
 
 
 def status_of(views: list[VehicleView], words: str) -> Status:
-    problem = Problem(Cause.CONNECTION_LOST, words, words)
+    problem = Problem(Cause.CONNECTION_LOST, words, (Step(words, words),), (words,))
     held = Held(Presence.RUNNING, words, words, words, problem=problem)
-    broker = Broker(ok=True, namespace=words, vehicles=tuple(views))
-    findings = [Finding(Severity.WARNING, problem), Finding(Severity.CRITICAL, problem)]
-    return Status(NOW, Database(ok=False, problem=problem), held, broker, findings)
+    broker = Broker(ok=True, where=words, namespace=words, vehicles=tuple(views))
+    rated = (
+        RatedProblem(Severity.CRITICAL, Part.DATABASE, problem),
+        RatedProblem(Severity.WARNING, Part.BROKER, problem),
+    )
+    return Status(NOW, words, Database(ok=False, where=words, problem=problem), held, broker, rated)
 
 
 def screen(width: int) -> Console:

@@ -85,7 +85,7 @@ def status(
     except ConfigError as error:
         if fmt is not Format.NAGIOS:
             raise
-        from tmsync.render.status import nagios_unknown
+        from tmsync.render.monitoring import nagios_unknown
 
         text, code = nagios_unknown(error.problem)
         output.result(text)
@@ -100,16 +100,17 @@ def _show(found: Status, fmt: Format, *, quiet: bool) -> int:
 
         output.result(document("status", found.as_json()))
         return found.exit_code
-    from tmsync.render import status as renderer
+    if fmt is Format.TABLE:
+        from tmsync.render.console import console
+        from tmsync.render.status import render
 
-    if fmt is Format.NAGIOS:
-        text, code = renderer.nagios(found)
-        output.result(text)
-        return code
-    if fmt is Format.PROMETHEUS:
-        output.result(renderer.prometheus(found))
+        output.result(render(found, console(), quiet=quiet))
         return found.exit_code
-    from tmsync.render.console import console
+    from tmsync.render.monitoring import nagios, prometheus
 
-    output.result(renderer.render(found, console(), quiet=quiet))
-    return found.exit_code
+    if fmt is Format.PROMETHEUS:
+        output.result(prometheus(found))
+        return found.exit_code
+    text, code = nagios(found)
+    output.result(text)
+    return code

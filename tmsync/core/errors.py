@@ -103,6 +103,7 @@ class Cause(StrEnum):
     STALE = "stale"
     UNHEALTHY = "unhealthy"
     DUPLICATE_NAME = "duplicate-name"
+    NAMELESS = "nameless"
     RENAMED = "renamed"
     LOGGING_DISABLED = "logging-disabled"
     NOT_PUBLISHED = "not-published"

@@ -1,6 +1,10 @@
-"""Spans of time in words."""
+"""Spans of time and lists of names in words."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
+
+MOST_NAMED: Final = 20
 
 
 def in_words(span: timedelta) -> str:
@@ -12,3 +16,16 @@ def in_words(span: timedelta) -> str:
     parts = [(days, "d"), (hours, "h"), (minutes, "min")]
     shown = [f"{count} {unit}" for count, unit in parts if count]
     return " ".join(shown[:2])
+
+
+def listed(names: Sequence[object], most: int = MOST_NAMED) -> str:
+    """ "a", "a and b", "a, b and c", "a, b and 7 more"."""
+    shown = [str(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1]))) if shown else ""
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 vehicle", "2 vehicles"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -22,3 +22,8 @@ def console(file: TextIO | None = None) -> Console:
 def trimmed(screen: Console, captured: str) -> str:
     """Captured output without the blanks Rich fills its last column with, unless colours hold them."""
     return captured if screen.color_system else "\n".join(line.rstrip() for line in captured.split("\n"))
+
+
+def can_show_blocks(screen: Console) -> bool:
+    """Whether the terminal's encoding has block characters and marks."""
+    return screen.encoding.lower().replace("-", "").startswith("utf")

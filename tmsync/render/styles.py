@@ -1,7 +1,8 @@
 """Every style that tmsync prints in. Each can be read on a dark and on a light background.
 
 What is to be read stands in the terminal's own colour. A colour marks a short word that says the same without it. No
-letters in yellow, cyan, white or a bright colour: on white they are hardly seen; nor in blue, which black swallows.
+letters in yellow, cyan, white or a bright colour without a background of their own: on white they are hardly seen; nor
+in blue, which black swallows.
 """
 
 from typing import Final
@@ -15,6 +16,8 @@ GOOD: Final = "green"
 WARN: Final = "black on yellow"
 """Brings its own background: yellow letters are lost on white."""
 BAD: Final = "bold red"
+CRITICAL: Final = "bold white on red"
+"""The heads of critical problems: not fainter than those of warnings."""
 
 HELP: Final = {
     "STYLE_OPTION": STRONG,

@@ -1,24 +1,31 @@
-"""Vehicles for people: a row each, as much of it as the terminal is wide."""
+"""Vehicles for people: a row each, as much of it as the terminal is wide, and why a verdict is what it is."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Console
+from rich.measure import Measurement
+from rich.segment import Segment, SegmentLines
+from rich.table import Table
 from rich.text import Text
 
 from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.words import in_words
+from tmsync.render.console import can_show_blocks
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
 from tmsync.render.text import printable, wrapped
 
-REASON_CELLS: Final = 24
-"""The reasons are shown beside where at least so much room is left."""
-NAME_CELLS: Final = 8
-"""The vehicle's name may be cut down to this before columns are left out."""
+NAME_CELLS: Final = 40
+"""A longer name is cut, so that one alone does not leave all the others without columns."""
+NAME_HEAD: Final = "Vehicle"
+UNBOUND: Final = 100_000
+"""Columns of a terminal without an end, on which to measure."""
+BELOW: Final = "    "
+"""Before a reason that stands below its row."""
 VERDICT_STYLES: Final = {
     Verdict.WAITING: PLAIN,
     Verdict.FRESH: GOOD,
@@ -31,34 +38,29 @@ SOURCE_STYLES: Final = {Source.TESLAMATE: PLAIN, Source.TESLA_API: BAD, Source.U
 LOW_BATTERY: Final = 15
 """Percent; below, the bar is red."""
 URGENCY: Final = (Verdict.STALE, Verdict.UNHEALTHY, Verdict.LATE, Verdict.WAITING, Verdict.QUIET, Verdict.FRESH)
-TROUBLED: Final = 3
-"""So many of these are trouble."""
+"""Worst first. What comes last needs no reason."""
+
+Line: TypeAlias = list[Segment]
 
 
 class Style(NamedTuple):
-    """How much a cell says: in words or short, with a bar of so many cells."""
+    """How much a cell says: in words or short, with a bar of so many cells; the blanks between two columns."""
 
     words: bool
     bar_cells: int
     gap: int
-    name_cells: int
 
 
-STYLES: Final = (Style(True, 10, 2, 24), Style(False, 5, 2, 14), Style(False, 0, 1, 14))
+STYLES: Final = (Style(True, 10, 2), Style(False, 5, 2), Style(False, 0, 1))
 """The first that fits the terminal is used."""
 
 
 class Frame(NamedTuple):
-    """What a table is drawn for: how wide, at what time, and whether block characters can be shown.
+    """What cells are drawn for: at what time, whether block characters can be shown, and in which style."""
 
-    folds: whether a reason may go on in further lines; else it is cut.
-    """
-
-    width: int
     now: datetime
     blocks: bool
-    folds: bool = False
-    style: Style = STYLES[0]
+    style: Style
 
     @property
     def words(self) -> bool:
@@ -77,105 +79,93 @@ class Column(NamedTuple):
     right: bool = False
 
 
-def vehicle_lines(views: Sequence[VehicleView], frame: Frame) -> tuple[list[Text], bool]:
-    """A head and the vehicles' lines, as wide as the frame at most; and whether they tell why there is trouble."""
-    for style in STYLES:
-        laid = _Layout(views, frame._replace(style=style), COLUMNS)
-        if laid.width <= frame.width:
+class Block(NamedTuple):
+    """A vehicle on the screen: its row, and below it, where there is no room beside it, why its verdict holds."""
+
+    row: Line
+    reason: list[Line]
+    urgency: int
+    """Lowest first."""
+
+
+class Sheet(NamedTuple):
+    """The table's head, and a block for each vehicle."""
+
+    head: Line
+    blocks: list[Block]
+
+    def lines(self, room: int | None = None) -> Iterator[Line]:
+        """Everything, top down. room: lines there are for the reasons; the most urgent have them first."""
+        told = []
+        for block in sorted(self.blocks, key=lambda block: block.urgency):
+            if room is not None:
+                room -= len(block.reason)
+                if room < 0:
+                    break
+            told.append(id(block))
+        yield self.head
+        for block in self.blocks:
+            yield block.row
+            yield from block.reason if id(block) in told else ()
+
+
+def sheet(views: Sequence[VehicleView], screen: Console, now: datetime) -> Sheet:
+    """The vehicles in the richest form that fits the screen. Columns are left out before a name is cut."""
+    for style, columns in _forms():
+        frame = Frame(now, can_show_blocks(screen), style)
+        table = _table(views, frame, columns)
+        if (width := _width(table, screen)) <= screen.width:
             break
+    else:
+        name = max(len(NAME_HEAD), *(_name(view, frame).cell_len for view in views))
+        table.columns[0].width = max(screen.width - width + name, 1)
+    reasons = max(cell_len(printable(view.judgement.reason)) for view in views)
+    beside = width + style.gap + max(reasons, len(REASON.head)) <= screen.width
+    if beside:
+        table = _table(views, frame, (*columns, REASON))
+    head, *rows = screen.render_lines(table, screen.options, pad=False)
+    return Sheet(head, [_block(view, row, screen, beside=beside) for view, row in zip(views, rows, strict=True)])
+
+
+def _block(view: VehicleView, row: Line, screen: Console, *, beside: bool) -> Block:
+    urgency = URGENCY.index(view.judgement.verdict)
+    if beside or urgency == len(URGENCY) - 1:
+        return Block(row, [], urgency)
+    text = Text(wrapped(printable(view.judgement.reason), screen.width, BELOW), no_wrap=True, overflow="ellipsis")
+    return Block(row, screen.render_lines(text, screen.options, pad=False), urgency)
+
+
+def _forms() -> Iterator[tuple[Style, Sequence[Column]]]:
+    """Every form of the table, richest first."""
+    yield from ((style, COLUMNS) for style in STYLES)
     columns = list(COLUMNS)
-    while laid.width - laid.can_shrink > frame.width and len(columns) > 2:
+    while len(columns) > 2:
         columns.remove(min(columns, key=lambda column: column.needed))
-        laid = _Layout(views, laid.frame, columns)
-    return laid.lines(), laid.tells_reasons
+        yield STYLES[-1], tuple(columns)
 
 
-def can_show_blocks(screen: Console) -> bool:
-    """Whether the terminal's encoding has block characters."""
-    return screen.encoding.lower().replace("-", "").startswith("utf")
+def _table(views: Sequence[VehicleView], frame: Frame, columns: Sequence[Column]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, frame.style.gap, 0, 0), header_style=STRONG)
+    for column in columns:
+        table.add_column(
+            column.head if frame.words else column.short,
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for view in views:
+        table.add_row(*(column.cell(view, frame) for column in columns))
+    return table
+
+
+def _width(table: Table, screen: Console) -> int:
+    """The columns of a terminal that the table wants."""
+    return Measurement.get(screen, screen.options.update(max_width=UNBOUND), table).maximum
 
 
 def print_vehicles(views: Sequence[VehicleView], screen: Console, now: datetime) -> None:
-    """The table, and below it the reasons of what is not quite right where they do not fit beside."""
-    lines, tells_reasons = vehicle_lines(views, Frame(screen.width, now, can_show_blocks(screen), folds=True))
-    screen.print(Group(*lines))
-    if not tells_reasons and (reasons := trouble(views)):
-        screen.print(Group(Text(), *reasons))
-
-
-def trouble(views: Sequence[VehicleView]) -> list[Text]:
-    """A line for every vehicle whose data is not quite right, and why."""
-    lines = []
-    for view in _troubled(views):
-        name = Text(printable(view.name))
-        name.truncate(STYLES[0].name_cells, overflow="ellipsis")
-        lines.append(Text.assemble(name, f": {printable(view.judgement.reason)}"))
-    return lines
-
-
-def _troubled(views: Sequence[VehicleView]) -> list[VehicleView]:
-    return [view for view in views if view.judgement.verdict in URGENCY[:TROUBLED]]
-
-
-class _Layout:
-    """Every cell of a table in one style, and how wide that is."""
-
-    def __init__(self, views: Sequence[VehicleView], frame: Frame, columns: Sequence[Column]) -> None:
-        self.views = views
-        self.frame = frame
-        self.columns = columns
-        self.rows = [[column.cell(view, frame) for column in columns] for view in views]
-        heads = [column.head if frame.words else column.short for column in columns]
-        self.heads = heads
-        cells = [[len(head), *(row[index].cell_len for row in self.rows)] for index, head in enumerate(heads)]
-        self.widths = [max(lengths) for lengths in cells]
-        self.widths[0] = min(self.widths[0], frame.style.name_cells)
-        self.width = sum(self.widths) + frame.style.gap * (len(columns) - 1)
-        self.can_shrink = max(self.widths[0] - NAME_CELLS, 0)
-
-    @property
-    def reason_cells(self) -> int:
-        """The room for the reason; 0 when it is too small."""
-        left = self.frame.width - self.width - self.frame.style.gap
-        return left if left >= REASON_CELLS else 0
-
-    @property
-    def tells_reasons(self) -> bool:
-        """Whether every reason of trouble can be read to its end."""
-        if self.frame.folds:
-            return bool(self.reason_cells)
-        return all(cell_len(printable(view.judgement.reason)) <= self.reason_cells for view in _troubled(self.views))
-
-    def lines(self) -> list[Text]:
-        """The head and the vehicles' lines. Put together by hand: rich.table takes twenty times as long."""
-        widths = [self.widths[0] + min(self.frame.width - self.width, 0), *self.widths[1:]]
-        heads = [Text(head, style=STRONG) for head in self.heads]
-        lines = [self._line(heads, widths)]
-        if self.reason_cells:
-            lines[0].append("Reason", style=STRONG)
-        for row, view in zip(self.rows, self.views, strict=True):
-            line = self._line(row, widths)
-            first, *others = self._reason(view) if self.reason_cells else [""]
-            lines += [line.append(first), *(Text(" " * (self.width + self.frame.style.gap) + more) for more in others)]
-        for line in lines:
-            line.rstrip()
-            line.no_wrap, line.overflow = True, "ellipsis"
-        return lines
-
-    def _reason(self, view: VehicleView) -> list[str]:
-        reason = printable(view.judgement.reason)
-        return wrapped(reason, self.reason_cells).split("\n") if self.frame.folds else [reason]
-
-    def _line(self, cells: Sequence[Text], widths: Sequence[int]) -> Text:
-        line = Text()
-        for column, cell, width in zip(self.columns, cells, widths, strict=True):
-            cell.truncate(max(width, 1), overflow="ellipsis")
-            pad = " " * (max(width, 1) - cell.cell_len)
-            if column.right:
-                line.append(pad)
-            line.append_text(cell)
-            line.append(("" if column.right else pad) + " " * self.frame.style.gap)
-        return line
+    """The whole table."""
+    screen.print(SegmentLines(sheet(views, screen, now).lines(), new_lines=True))
 
 
 def fold(views: Sequence[VehicleView], lines: int) -> tuple[list[VehicleView], str]:
@@ -203,7 +193,9 @@ def short_span(span: timedelta) -> str:
 
 
 def _name(view: VehicleView, _: Frame) -> Text:
-    return Text(printable(view.name))
+    name = Text(printable(view.name))
+    name.truncate(NAME_CELLS, overflow="ellipsis")
+    return name
 
 
 def _state(view: VehicleView, frame: Frame) -> Text:
@@ -255,9 +247,12 @@ def _charging(view: VehicleView, frame: Frame) -> Text:
 def _healthy(view: VehicleView, frame: Frame) -> Text:
     if view.healthy is None:
         return Text("-", style=FAINT)
-    if view.healthy:
-        return Text("yes" if frame.words else "ok", style=GOOD)
-    return Text("no", style=BAD)
+    if not view.healthy:
+        return Text("no", style=BAD)
+    if view.judgement.source is Source.TESLA_API:
+        # What it said last, or has not said for long enough: no reason for a green light.
+        return Text("-", style=FAINT)
+    return Text("yes" if frame.words else "ok", style=GOOD)
 
 
 def _heartbeat(view: VehicleView, frame: Frame) -> Text:
@@ -275,8 +270,12 @@ def _source(view: VehicleView, _: Frame) -> Text:
     return Text(view.judgement.source, style=SOURCE_STYLES[view.judgement.source])
 
 
+def _reason(view: VehicleView, _: Frame) -> Text:
+    return Text(printable(view.judgement.reason))
+
+
 COLUMNS: Final = (
-    Column("Vehicle", "Vehicle", _name, 9),
+    Column(NAME_HEAD, NAME_HEAD, _name, 9),
     Column("State", "State", _state, 7),
     Column("Battery", "Battery", _battery, 4),
     Column("Charging", "Charging", _charging, 2),
@@ -285,3 +284,4 @@ COLUMNS: Final = (
     Column("Verdict", "Verdict", _verdict, 8),
     Column("Source", "Source", _source, 6),
 )
+REASON: Final = Column("Reason", "Reason", _reason)

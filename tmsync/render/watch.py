@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from rich.console import Console, Group, RenderableType
+from rich.segment import SegmentLines
 from rich.text import Text
 
 from tmsync.core.clock import iso
@@ -17,10 +18,12 @@ from tmsync.core.telemetry.monitor import BrokerChange
 from tmsync.render.console import trimmed
 from tmsync.render.styles import BAD, FAINT, GOOD, STRONG, WARN
 from tmsync.render.text import printable, wrapped
-from tmsync.render.vehicles import Frame, can_show_blocks, fold, print_vehicles, trouble, vehicle_lines
+from tmsync.render.vehicles import fold, print_vehicles, sheet
 
 MOST_EVENTS: Final = 8
 LEAST_EVENTS: Final = 2
+REASON_ROOM: Final = 3
+"""Lines kept for the reasons of the worst vehicles where not all vehicles have room."""
 RATE_SPAN_S: Final = 10.0
 
 
@@ -91,26 +94,26 @@ class WatchScreen:
     def draw(self, views: Sequence[VehicleView], screen: Console, now: datetime, rate: float) -> RenderableType:
         """One picture, no larger than the terminal."""
         width, height = screen.size
-        frame = Frame(width, now, can_show_blocks(screen))
         # Head, a blank, the table's head, and before the events a blank.
         free = height - 3
         events = self._last_events(width, min(MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1)))
-        rows, folded = fold(views, max(free - (len(events) + 1 if events else 0), 1))
+        room = max(free - (len(events) + 1 if events else 0), 1)
         parts: list[RenderableType] = [self._head(rate, now, width), Text()]
-        tells_reasons = True
-        if views:
-            lines, tells_reasons = vehicle_lines(rows, frame)
-            parts += lines
-        else:
-            parts += self._nobody()
-        if folded:
-            parts.append(Text(folded, no_wrap=True, overflow="ellipsis"))
-        reasons = [] if tells_reasons else [line for told in trouble(rows) for line in told.wrap(screen, width)]
-        if reasons and free - len(rows) - len(events) - 2 > len(reasons):
-            parts += [Text(), *reasons]
+        parts += self._vehicles(views, screen, now, room) if views else self._nobody()
         if events:
             parts += [Text(), *events]
         return Group(*parts)
+
+    def _vehicles(
+        self, views: Sequence[VehicleView], screen: Console, now: datetime, room: int
+    ) -> list[RenderableType]:
+        """The table in `room` lines and its head: a row for every vehicle, then reasons as far as there is room."""
+        shown, folded = fold(views, room)
+        if folded and room > REASON_ROOM * 2:
+            shown, folded = fold(views, room - REASON_ROOM)
+        lines = sheet(shown, screen, now).lines(room - len(shown) - bool(folded)) if shown else ()
+        told = [Text(folded, no_wrap=True, overflow="ellipsis")] if folded else []
+        return [SegmentLines(lines, new_lines=True), *told]
 
     def _head(self, rate: float, now: datetime, width: int) -> Text:
         namespace = f"namespace {printable(self._namespace)}" if self._namespace else "no namespace"

@@ -2,6 +2,58 @@
 
 from typing import Final
 
+from tmsync.core.errors import Cause, Place, Step
 from tmsync.core.fixes import Fixes
 
-FIXES: Final[Fixes] = {}
+LOGS: Final = "docker compose logs --tail 50 teslamate"
+NATIVE_LOGS: Final = "journalctl -u teslamate -n 50 --no-pager"
+RESTART: Final = "docker compose restart teslamate"
+NATIVE_RESTART: Final = "sudo systemctl restart teslamate"
+
+FIXES: Final[Fixes] = {
+    Cause.STALE: (
+        Step(
+            "See whether TeslaMate runs and reaches the broker:", f"docker compose ps teslamate\n{LOGS}", Place.DOCKER
+        ),
+        Step(
+            "See whether TeslaMate runs and reaches the broker:",
+            f"systemctl status teslamate --no-pager\n{NATIVE_LOGS}",
+            Place.NATIVE,
+        ),
+    ),
+    Cause.UNHEALTHY: (
+        Step("See what keeps TeslaMate from Tesla's API:", LOGS, Place.DOCKER),
+        Step("See what keeps TeslaMate from Tesla's API:", NATIVE_LOGS, Place.NATIVE),
+    ),
+    Cause.LOGGING_DISABLED: (
+        Step("Switch its logging on, on TeslaMate's settings page, then restart TeslaMate:", RESTART, Place.DOCKER),
+        Step(
+            "Switch its logging on, on TeslaMate's settings page, then restart TeslaMate:",
+            NATIVE_RESTART,
+            Place.NATIVE,
+        ),
+    ),
+    Cause.NOT_PUBLISHED: (
+        Step(
+            "TeslaMate publishes a car that was added or enabled after its start only when it starts again:",
+            RESTART,
+            Place.DOCKER,
+        ),
+        Step(
+            "TeslaMate publishes a car that was added or enabled after its start only when it starts again:",
+            NATIVE_RESTART,
+            Place.NATIVE,
+        ),
+    ),
+    Cause.DUPLICATE_NAME: (
+        Step(
+            "TWCManager matches vehicles by display name: give each its own in the Tesla app, and restart TWCManager."
+        ),
+    ),
+    Cause.NAMELESS: (
+        Step("TWCManager matches vehicles by display name: name each in the Tesla app, and restart TWCManager."),
+    ),
+    Cause.RENAMED: (
+        Step("TWCManager matches vehicles by display name, and reads the names when it starts: restart TWCManager."),
+    ),
+}

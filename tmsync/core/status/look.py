@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from tmsync.core.clock import Clock, Instant
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
-from tmsync.core.status.problems import findings
-from tmsync.core.status.report import Broker, Database, Finding, Severity, Status
+from tmsync.core.status.problems import problems
+from tmsync.core.status.report import Broker, Database, Status
 from tmsync.core.telemetry.liveness import Hearing, Witnesses
 from tmsync.core.twcmanager.held import held_by_twcmanager
 
@@ -42,22 +43,23 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
         tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
         held = pool.submit(held_by_twcmanager, settings, None, clock)
         broker = begin(lambda: _broker(settings, wait_s, clock, hearing), Broker(), wanted=has_broker)
-        database = tokens.result()._replace(cars=hearing.result().cars)
-        status = Status(clock.now(), database, held.result(), broker.result())
+        database = replace(tokens.result(), cars=hearing.result().cars)
+        config_file = str(settings.config_path) if settings.config_path else None
+        status = Status(clock.now(), config_file, database, held.result(), broker.result())
     unwise = (*settings.warnings, *(settings.mqtt().warnings if has_broker else ()))
-    status.findings = [Finding(Severity.WARNING, warning) for warning in unwise]
-    status.findings += findings(status)
-    return status
+    return replace(status, problems=problems(status, unwise))
 
 
 def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Database:
     from tmsync.core.teslamate.assessment import read_tokens
 
+    target = settings.database()
+    where = f"{target.host} port {target.port}"
     try:
         tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=False)
     except TmsyncError as error:
-        return Database(ok=False, problem=error.problem)
-    return Database(ok=True, tokens=tokens)
+        return Database(False, where, error.problem)
+    return Database(True, where, tokens=tokens)
 
 
 def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[Hearing]") -> Broker:
@@ -68,7 +70,7 @@ def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[He
         try:
             live.wait_connected()
         except TmsyncError as error:
-            return Broker(ok=False, problem=error.problem, namespace=target.namespace)
+            return Broker(False, live.where, error.problem, target.namespace)
         deadline = clock.monotonic() + wait_s
         live.wait_settled(wait_s)
         while (left := deadline - clock.monotonic()) > 0 and not live.all_heard(Instant.of(clock)):
@@ -79,4 +81,4 @@ def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[He
         now = Instant.of(clock)
         live.watch.changes(now)
         vehicles = tuple(live.watch.views(now))
-        return Broker(ok=True, namespace=target.namespace, nobody=nobody, vehicles=vehicles)
+        return Broker(True, live.where, None, target.namespace, nobody, vehicles)

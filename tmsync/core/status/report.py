@@ -1,50 +1,72 @@
-"""What each part of the link was found to be; plain data."""
+"""What each part of the link was found to be, and what it comes to; plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from math import ceil
+from typing import Any
 
 from tmsync.core.clock import iso
 from tmsync.core.errors import ExitCode, Problem
 from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.health import Source
 from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.teslamate.records import CarRecord
 from tmsync.core.twcmanager.held import Held
+from tmsync.core.words import counted, in_words
 
 
 class Severity(StrEnum):
-    """How bad a problem is. Warnings alone leave the whole in order."""
+    """How bad a problem is, worst first. Warnings alone leave the whole in order."""
 
     CRITICAL = "critical"
     WARNING = "warning"
 
 
-class Finding(NamedTuple):
-    """A problem and how bad it is."""
+class Part(StrEnum):
+    """A part of the link, in the order in which the token and the telemetry take their way."""
+
+    CONFIGURATION = "configuration"
+    DATABASE = "database"
+    TOKEN = "token"
+    TWCMANAGER = "twcmanager"
+    BROKER = "broker"
+    VEHICLES = "vehicles"
+
+
+@dataclass(frozen=True, slots=True)
+class RatedProblem:
+    """A problem, how bad it is, the part of the link it is about, and the vehicles that share it."""
 
     severity: Severity
+    part: Part
     problem: Problem
+    car_ids: tuple[int, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """One of the document's `problems`."""
-        return {"severity": self.severity.value, **self.problem.as_json()}
+        about = {"part": self.part.value, "car_ids": list(self.car_ids)}
+        return {"severity": self.severity.value, **self.problem.as_json(), **about}
 
 
-class Database(NamedTuple):
-    """TeslaMate's database. ok: None where none is configured."""
+@dataclass(frozen=True, slots=True)
+class Database:
+    """TeslaMate's database. ok: None where none is configured. where: host and port in words."""
 
     ok: bool | None = None
+    where: str | None = None
     problem: Problem | None = None
     tokens: Tokens | None = None
-    cars: Mapping[int, CarRecord] = {}
+    cars: Mapping[int, CarRecord] = field(default_factory=dict)
 
 
-class Broker(NamedTuple):
-    """The MQTT broker and what came from it. ok: None where none is configured."""
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The MQTT broker and what came from it. ok: None where none is configured. where: host and port in words."""
 
     ok: bool | None = None
+    where: str | None = None
     problem: Problem | None = None
     namespace: str = ""
     nobody: Problem | None = None
@@ -52,21 +74,40 @@ class Broker(NamedTuple):
     vehicles: tuple[VehicleView, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What it comes to: the problems of each severity, the vehicles still undecided, and both in one line."""
+
+    critical: int
+    warning: int
+    waiting: int
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's `summary`."""
+        return {"critical": self.critical, "warning": self.warning, "waiting": self.waiting, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything together, at one moment."""
 
     at: datetime
+    config_file: str | None
     database: Database
     twcmanager: Held
     broker: Broker
-    findings: list[Finding] = field(default_factory=list)
+    problems: tuple[RatedProblem, ...] = ()
+    """Worst first."""
 
     @property
     def worst(self) -> Severity | None:
         """The worst severity found."""
-        found = {finding.severity for finding in self.findings}
-        return next((severity for severity in Severity if severity in found), None)
+        return self.problems[0].severity if self.problems else None
+
+    def worst_of(self, part: Part) -> Severity | None:
+        """The worst severity found of one part."""
+        return next((rated.severity for rated in self.problems if rated.part is part), None)
 
     @property
     def ok(self) -> bool:
@@ -84,6 +125,26 @@ class Status:
         tokens, held = self.database.tokens, self.twcmanager
         return None if tokens is None or not held.readable else tokens.fingerprint == held.fingerprint
 
+    @property
+    def undecided(self) -> tuple[VehicleView, ...]:
+        """The vehicles of which nothing can be said yet. That is no problem."""
+        return tuple(view for view in self.broker.vehicles if view.judgement.source is Source.UNDECIDED)
+
+    @property
+    def decided_after_s(self) -> int | None:
+        """Seconds of `--wait` after which silence decides about every undecided vehicle; None where it never does."""
+        left = [view.judgement.thresholds.stale_after_s - view.silence_s for view in self.undecided]
+        finite = all(view.judgement.thresholds.stale_after_s for view in self.undecided)
+        return ceil(max(left)) + 1 if left and finite else None
+
+    @property
+    def summary(self) -> Summary:
+        """What it comes to: the numbers of problems, or that all is well and what that rests on."""
+        counts = {kind: sum(rated.severity is kind for rated in self.problems) for kind in Severity}
+        found = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        text = found or f"All is well{' so far' if self.undecided else ''}: {'; '.join(_good(self))}"
+        return Summary(counts[Severity.CRITICAL], counts[Severity.WARNING], len(self.undecided), text)
+
     def vehicle_json(self, view: VehicleView) -> dict[str, Any]:
         """A vehicle, with what the database knows of it."""
         record = self.database.cars.get(view.car_id)
@@ -100,7 +161,8 @@ class Status:
         return {
             "ok": self.ok,
             "at": iso(self.at),
-            "database": {**_part(database.ok, database.problem), "cars": len(database.cars)},
+            "config_file": self.config_file,
+            "database": {**_part(database), "cars": len(database.cars)},
             "tokens": {
                 "fingerprint": None,
                 "expires_at": None,
@@ -109,6 +171,7 @@ class Status:
                 "in_sync": self.in_sync,
                 "held_by_twcmanager": twc.fingerprint,
                 "held_since": iso(twc.since) if twc.since else None,
+                "held_expires_at": iso(twc.expires_at) if twc.expires_at else None,
             },
             "twcmanager": {
                 "state": twc.presence.value,
@@ -118,15 +181,36 @@ class Status:
                 "sync_enabled": twc.sync_enabled,
                 "holds_refresh_token": twc.holds_refresh_token,
             },
-            "broker": {**_part(broker.ok, broker.problem), "namespace": broker.namespace},
+            "broker": {**_part(broker), "namespace": broker.namespace},
             "vehicles": [self.vehicle_json(view) for view in broker.vehicles],
-            "problems": [finding.as_json() for finding in self.findings],
+            "facade": None,
+            "summary": self.summary.as_json(),
+            "problems": [rated.as_json() for rated in self.problems],
         }
 
 
-def _part(ok: bool | None, problem: Problem | None) -> dict[str, Any]:
+def _good(status: Status) -> Iterator[str]:
+    """What is in order, in a few words for each part that is configured."""
+    tokens = status.database.tokens
+    if tokens is not None:
+        kept = {True: ", the same in TWCManager", False: "", None: ""}[status.in_sync]
+        yield f"token good for {in_words(tokens.expires_at - status.at)}{kept}"
+    views = status.broker.vehicles
+    if not views:
+        return
+    trusted = sum(view.judgement.source is Source.TESLAMATE for view in views)
+    if trusted:
+        yield f"{trusted} of {counted(len(views), 'vehicle')} by TeslaMate"
+    if status.undecided:
+        after = status.decided_after_s
+        yield f"{len(status.undecided)} undecided" + (f" (--wait {after} decides)" if after else "")
+
+
+def _part(part: Database | Broker) -> dict[str, Any]:
+    problem = part.problem
     return {
-        "ok": ok,
+        "ok": part.ok,
+        "where": part.where,
         "cause": problem.cause.value if problem else None,
         "message": problem.message if problem else None,
     }

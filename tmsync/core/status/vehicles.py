@@ -1,0 +1,100 @@
+"""What is wrong with vehicles, and how bad it is: one problem for all that share it. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
+from tmsync.core.status.report import Part, RatedProblem, Severity
+from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.health import Verdict
+from tmsync.core.teslamate.records import CarRecord
+from tmsync.core.words import MOST_NAMED, in_words, listed
+
+Cars = Mapping[int, CarRecord]
+
+BY_VERDICT: Final = {
+    Verdict.STALE: (Cause.STALE, Severity.CRITICAL, "TeslaMate's data is stale"),
+    Verdict.UNHEALTHY: (Cause.UNHEALTHY, Severity.WARNING, "TeslaMate reports trouble with Tesla's API"),
+}
+"""Verdict -> cause, severity, and what is said of several vehicles whose reasons differ."""
+
+
+def assess(views: Sequence[VehicleView], cars: Cars, at: datetime) -> Iterator[RatedProblem]:
+    """Every problem of the vehicles seen. cars: what the database knows of them, by id."""
+    disabled = [view for view in views if _is_disabled(view.car_id, cars)]
+    logged = [view for view in views if view not in disabled]
+    for verdict in BY_VERDICT:
+        yield from _of_verdict(verdict, [view for view in logged if view.judgement.verdict is verdict], cars, at)
+    if disabled:
+        words = f"{listed([view.name for view in disabled])}: its logging is switched off in TeslaMate"
+        yield _warning(Cause.LOGGING_DISABLED, words, [view.car_id for view in disabled])
+    yield from _names(logged, cars)
+    seen = {view.car_id for view in views}
+    missing = [car for car in cars.values() if car.car_id not in seen and car.enabled is not False]
+    if missing and views:
+        words = f"TeslaMate knows {listed([_name(car) for car in missing])}, but publishes nothing of it"
+        yield _warning(Cause.NOT_PUBLISHED, words, [car.car_id for car in missing])
+
+
+def _of_verdict(verdict: Verdict, views: Sequence[VehicleView], cars: Cars, at: datetime) -> Iterator[RatedProblem]:
+    if not views:
+        return
+    cause, severity, together = BY_VERDICT[verdict]
+    reasons = [view.judgement.reason for view in views]
+    details = [f"{view.name}: {_told(view, cars, at)}" for view in views[:MOST_NAMED]]
+    shared = len(set(reasons)) == 1
+    message = f"{listed([view.name for view in views])}: {reasons[0] if shared else together}"
+    if shared:
+        details = [_last_record(view, cars, at) for view in views] if len(views) == 1 else []
+    found = problem(cause, message, details=tuple(filter(None, details)))
+    yield RatedProblem(severity, Part.VEHICLES, found, tuple(view.car_id for view in views))
+
+
+def _told(view: VehicleView, cars: Cars, at: datetime) -> str:
+    return "; ".join(filter(None, (view.judgement.reason, _last_record(view, cars, at))))
+
+
+def _last_record(view: VehicleView, cars: Cars, at: datetime) -> str:
+    record = cars.get(view.car_id)
+    if record is None or record.last_record_at is None:
+        return ""
+    return f"its newest record in the database is {in_words(at - record.last_record_at)} old"
+
+
+def _names(views: Sequence[VehicleView], cars: Cars) -> Iterator[RatedProblem]:
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for view in views:
+        by_name[view.name].append(view.car_id)
+    for name, ids in by_name.items():
+        if len(ids) > 1:
+            yield _warning(Cause.DUPLICATE_NAME, f"cars {listed(ids)} are all called {name}", ids)
+    nameless = [view.car_id for view in views if view.name_is_made_up]
+    if len(nameless) > 1:
+        yield _warning(Cause.NAMELESS, f"cars {listed(nameless)} have no name", nameless)
+    renamed = [(view, before) for view in views if (before := _name_before(view, cars)) is not None]
+    if renamed:
+        told = [f"car {view.car_id} is called {view.name}, and was called {before}" for view, before in renamed]
+        yield _warning(Cause.RENAMED, "; ".join(told[:MOST_NAMED]), [view.car_id for view, _ in renamed])
+
+
+def _name_before(view: VehicleView, cars: Cars) -> str | None:
+    record = cars.get(view.car_id)
+    before = [name for name in view.names[:-1] if name != view.name]
+    if record is not None and record.name and record.name != view.name and not view.name_is_made_up:
+        before.append(record.name)
+    return before[-1] if before else None
+
+
+def _is_disabled(car_id: int, cars: Cars) -> bool:
+    return car_id in cars and cars[car_id].enabled is False
+
+
+def _name(car: CarRecord) -> str:
+    return car.name or f"car {car.car_id}"
+
+
+def _warning(cause: Cause, message: str, car_ids: Sequence[int]) -> RatedProblem:
+    return RatedProblem(Severity.WARNING, Part.VEHICLES, problem(cause, message), tuple(car_ids))
