@@ -22,7 +22,7 @@ end
 complete -c tmsync -f
 complete -c tmsync -n __tmsync_at -a init -d 'Set tmsync up: take over what TWCManager\'s and TeslaMate\'s files say, ask for the rest, try every answer'
 complete -c tmsync -n __tmsync_at -a config -d 'Show every setting, its value and where it came from, and what is missing for which command'
-complete -c tmsync -n __tmsync_at -a check-db -d 'Say why this host cannot read TeslaMate\'s database, and how to mend it'
+complete -c tmsync -n __tmsync_at -a check-db -d 'Say why this host cannot read TeslaMate\'s database, and how to fix it'
 complete -c tmsync -n __tmsync_at -a sync-tokens -d 'Export TeslaMate\'s Tesla API token into TWCManager, which then never has to refresh one'
 complete -c tmsync -n __tmsync_at -a watch-mqtt -d 'Show each vehicle\'s telemetry as it comes, and whether to trust TeslaMate or to ask the Tesla API'
 complete -c tmsync -n __tmsync_at -a status -d 'Look at everything once: database, token, TWCManager, broker, vehicles, and what is wrong'

@@ -172,7 +172,7 @@ def test_all_addresses_of_a_name_are_tried_and_told(binaries: Binaries, monkeypa
     assert found.failure is not None
     assert (found.failure.id, found.failure.cause) == ("pg-hba", "no-entry")
     assert found.checks[1].summary == "teslamate.lan is ::1, 127.0.0.1"
-    assert found.checks[2].detail == "::1: connection refused\n127.0.0.1: connected"
+    assert found.checks[2].details == ("::1: connection refused", "127.0.0.1: connected")
 
 
 # -- TLS
@@ -420,12 +420,21 @@ def test_tables_without_the_token_table(teslamate: TeslaMate) -> None:
 
 def test_least_privilege_role_and_the_printed_statements_mend_it(every_teslamate: TeslaMate) -> None:
     failed = expect(every_teslamate.check_db("--db-user", "twc"), "schema", "no-privilege")
-    assert grants(failed) == ["GRANT USAGE ON SCHEMA private TO twc;", "GRANT SELECT ON private.tokens TO twc;"]
-    for statement in grants(failed):
+    tables = "cars, car_settings, states, drives, positions, charging_processes, charges, updates"
+    needed = ["GRANT USAGE ON SCHEMA private TO twc;", "GRANT SELECT ON private.tokens TO twc;"]
+    further = [f"GRANT SELECT ON {tables} TO twc;", "GRANT pg_read_all_stats TO twc;"]
+    assert grants(failed) == [*needed, *further]
+    for statement in needed:
         every_teslamate.sql(f"set role teslamate; {statement}")
     run = every_teslamate.check_db("--db-user", "twc")
     expect_green(run)
     assert run.json["teslamate"] == {"schema_level": None, "tokens_table": "private.tokens"}
+    missing = ("states", "drives", "positions", "charging_processes", "charges", "updates")
+    every_teslamate.sql("; ".join(f"create table public.{table} ()" for table in missing))
+    for statement in further:
+        every_teslamate.sql(statement)
+    every_teslamate.sql("revoke select on cars, car_settings from twc; revoke pg_read_all_stats from twc")
+    every_teslamate.sql(f"drop table {', '.join(missing)}")
 
 
 def test_usage_without_select_is_no_privilege_either(teslamate: TeslaMate) -> None:
@@ -507,15 +516,9 @@ def test_encrypted_tokens_in_the_old_table(teslamate: TeslaMate) -> None:
     [
         (lambda now: access_token(now - timedelta(minutes=5)), "expired", "fail", 1),
         (lambda now: access_token(now + timedelta(minutes=50)), "expires-soon", "warn", 0),
-        (
-            lambda now: access_token(now + timedelta(hours=5), "https://owner-api.teslamotors.com/"),
-            "owner-api",
-            "warn",
-            0,
-        ),
         (lambda _: "EU_not-a-jwt", "no-jwt", "warn", 0),
     ],
-    ids=["expired", "expires-soon", "owner-api", "no-jwt"],
+    ids=["expired", "expires-soon", "no-jwt"],
 )
 def test_what_the_token_says_of_itself(
     teslamate: TeslaMate, token: Callable[[datetime], str], cause: str, status: str, code: int
@@ -525,6 +528,14 @@ def test_what_the_token_says_of_itself(
     claims = run.check("claims")
     assert (claims["cause"], claims["status"], run.code) == (cause, status, code)
     assert claims["fix"]
+
+
+def test_token_for_the_owner_api_is_told_and_is_no_fault(teslamate: TeslaMate) -> None:
+    teslamate.store(access_token(datetime.now(UTC) + timedelta(hours=5), "https://owner-api.teslamotors.com/"))
+    run = teslamate.check_db()
+    expect_green(run)
+    assert run.check("claims")["status"] == "pass"
+    assert run.check("claims")["summary"].startswith("Owner API, EU, expires in ")
 
 
 # -- a server that speaks another language

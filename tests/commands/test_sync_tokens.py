@@ -231,7 +231,7 @@ def test_warning_before_a_token_expires_that_teslamate_does_not_renew(teslamate:
     teslamate.store(access_token(datetime.now(UTC) + timedelta(minutes=30)))
     run = tmsync("sync-tokens", environ=teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config)))
     assert run.code == 0
-    assert run.err.startswith("tmsync: warning: TeslaMate's token expires in 29 min")
+    assert run.err.startswith("tmsync: warning: TeslaMate's access token expires in 29 min")
 
 
 # -- one at a time

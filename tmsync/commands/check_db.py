@@ -79,9 +79,9 @@ def check_db(
     fmt: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
     as_json: Json = False,
 ) -> None:
-    """Say why this host cannot read TeslaMate's database, and how to mend it.
+    """Say why this host cannot read TeslaMate's database, and how to fix it.
 
-    Eleven checks, from the configuration up to the token's expiry; the first that fails is explained.
+    Checks from the configuration up to the token's expiry; the first that fails is explained.
 
     Example: tmsync check-db --db-host 192.168.1.5
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.commands import asking
-from tmsync.core.check_db.report import Check, CheckId
+from tmsync.core.check_db.report import Check, CheckId, Stage
 from tmsync.core.clock import Clock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
@@ -14,7 +14,7 @@ from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import ConfigError, Problem, Step
 from tmsync.core.setup.compose import find_compose, read_compose
 from tmsync.core.setup.takeover import Taken, differences, take_over
-from tmsync.core.setup.trial import ENTER, OPEN, REACH, Verdict, try_broker, try_database
+from tmsync.core.setup.trial import Verdict, try_broker, try_database
 from tmsync.render.check_db import explain, steps
 from tmsync.render.console import console
 from tmsync.render.text import printable
@@ -160,10 +160,10 @@ class Interview:
     def database(self) -> None:
         """TeslaMate's database: reach it, get in, open the tokens."""
         _title("TeslaMate's database")
-        if not self._stage(("database.host", "database.port"), lambda: self._climb(REACH)):
+        if not self._stage(("database.host", "database.port"), lambda: self._climb(Stage.REACH)):
             return
-        self._stage(("database.user", "database.name", "database.password"), lambda: self._climb(ENTER))
-        self._stage(("teslamate.encryption_key",), lambda: self._climb(OPEN))
+        self._stage(("database.user", "database.name", "database.password"), lambda: self._climb(Stage.ENTER))
+        self._stage(("teslamate.encryption_key",), lambda: self._climb(Stage.OPEN))
 
     def broker(self) -> None:
         """The broker, and whether cars are there."""
@@ -172,8 +172,8 @@ class Interview:
         if self._stage(names, lambda: self._listen(namespace=False)):
             self._stage(("mqtt.namespace",), lambda: self._listen(namespace=True))
 
-    def _climb(self, rungs: tuple[CheckId, ...]) -> Verdict:
-        return try_database(self.settings, rungs, self.clock, self.sources.environ)
+    def _climb(self, stage: Stage) -> Verdict:
+        return try_database(self.settings, stage, self.clock, self.sources.environ)
 
     def _listen(self, *, namespace: bool) -> Verdict:
         found = try_broker(self.settings, self.clock)
@@ -301,7 +301,7 @@ def as_check(found: Problem) -> Check:
     """A broker's problem in the form of a check, so that it is shown alike."""
     from tmsync.core.check_db.report import Status
 
-    return Check(CheckId.CONNECT, Status.FAIL, found.message, found.cause, "", (Step(found.hint),))
+    return Check(CheckId.CONNECT, Status.FAIL, problem=found)
 
 
 def _title(text: str) -> None:

@@ -107,10 +107,16 @@ class _ToStderr(logging.Handler):
 
 
 def problem(found: Problem, kind: str = "error") -> None:
-    """Tell a problem: what is wrong, and on a line of its own what to do."""
+    """Tell a problem: what is wrong, and below it what to do."""
     say(f"tmsync: {kind}: {printable(found.message)}")
-    if found.hint:
+    if len(found.fix) == 1 and not found.fix[0].command:
         say(f"  {printable(found.hint)}")
+        return
+    from tmsync.render.problems import step_lines
+
+    width = _width(sys.stderr) if sys.stderr.isatty() else sys.maxsize
+    for line in step_lines(found.fix, width):
+        message(line.text)
 
 
 def for_reading(stream: TextIO, text: str, *, spare: int = 0) -> str:
@@ -120,8 +126,8 @@ def for_reading(stream: TextIO, text: str, *, spare: int = 0) -> str:
     """
     if not stream.isatty():
         return text
-    columns = int(told) if (told := os.environ.get("COLUMNS", "")).isdigit() else _columns(stream)
-    return "\n".join(_in_lines(line, columns - spare) for line in text.split("\n"))
+    columns = _width(stream) - spare
+    return "\n".join(_in_lines(line, columns) for line in text.split("\n"))
 
 
 def _in_lines(line: str, columns: int) -> str:
@@ -129,6 +135,10 @@ def _in_lines(line: str, columns: int) -> str:
         return line
     margin = " " * (len(line) - len(line.lstrip()))
     return wrapped(line.strip(), columns, margin)
+
+
+def _width(stream: TextIO) -> int:
+    return int(told) if (told := os.environ.get("COLUMNS", "")).isdigit() else _columns(stream)
 
 
 def _columns(stream: TextIO) -> int:

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.check_db.tokens import read_tokens
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, DeliveryError, ExitCode, Problem, TmsyncError
-from tmsync.core.teslamate.assessment import Tokens, read_tokens
+from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.twcmanager.deliver import (
     Courier,
     Delivery,
@@ -20,7 +21,6 @@ from tmsync.core.twcmanager.deliver import (
     refuse_if_it_syncs_itself,
 )
 from tmsync.core.twcmanager.settings_content import TokenFields
-from tmsync.core.words import in_words
 
 log = logging.getLogger(__name__)
 
@@ -127,15 +127,11 @@ def _deliver(
 
 
 def _judged(tokens: Tokens, now: datetime, *, force: bool) -> list[Problem]:
-    left = tokens.expires_at - now
-    if tokens.claims.expires_at is not None and left <= timedelta(0) and not force:
-        raise DeliveryError(
-            Cause.EXPIRED,
-            f"TeslaMate's access token expired {in_words(-left)} ago; it was not exported",
-            "See why TeslaMate does not renew it (docker compose logs --tail 50 teslamate), or export it all the same"
-            " with --force.",
-        )
-    return tokens.warnings(now)
+    found = tokens.problems(now)
+    for problem in found:
+        if problem.cause is Cause.EXPIRED and not force:
+            raise DeliveryError(problem)
+    return found
 
 
 def _fields(tokens: Tokens, *, shared: bool) -> TokenFields:

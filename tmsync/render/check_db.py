@@ -10,6 +10,7 @@ from rich.text import Text
 from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
 from tmsync.core.errors import Step
 from tmsync.render.console import trimmed
+from tmsync.render.problems import step_lines
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
 from tmsync.render.text import printable
 
@@ -23,9 +24,9 @@ def render(found: Diagnosis, screen: Console, *, quiet: bool = False) -> str:
     if shown:
         parts.append(_table(shown))
     advised = [check for check in shown if check.fix and check.status in (Status.WARN, Status.PASS)]
-    parts += [part for check in advised for part in _fix(check)]
+    parts += [part for check in advised for part in _fix(check, screen)]
     for failure in _explained(found):
-        parts += _fix(failure)
+        parts += _fix(failure, screen)
     if found.ok and not quiet:
         warnings = sum(check.status is Status.WARN for check in found.checks)
         told = f", with {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
@@ -42,7 +43,7 @@ def explain(check: Check, screen: Console) -> str:
     """One failed check with its fix, as text for `screen`."""
     with screen.capture() as capture:
         screen.print(_table([check]))
-        for part in _fix(check):
+        for part in _fix(check, screen):
             screen.print(part, soft_wrap=isinstance(part, _Paste))
     return trimmed(screen, capture.get())
 
@@ -78,28 +79,13 @@ def _table(checks: list[Check]) -> Table:
         style = STYLES[check.status]
         words = FAINT if check.status is Status.SKIP else PLAIN
         lines: list[RenderableType] = [Text(printable(check.summary), style=words)]
-        lines += [Text(printable(line)) for line in check.detail.splitlines()]
+        lines += [Text(printable(line)) for text in check.details for line in text.splitlines()]
         table.add_row(Text(check.status, style=style), Text(check.id, style=words), Group(*lines))
     return table
 
 
-def _fix(check: Check) -> list[RenderableType]:
+def _fix(check: Check, screen: Console) -> list[RenderableType]:
     about = f"{check.id} ({check.cause})" if check.cause else check.id
-    parts: list[RenderableType] = [Text(f"\nWhat to do about {about}:", style=STRONG)]
-    number = 0
-    for step in check.fix:
-        number += bool(step.words)
-        parts += _step(step, number)
-    return parts
-
-
-def _step(step: Step, number: int) -> list[RenderableType]:
-    parts: list[RenderableType] = []
-    if step.words:
-        said = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
-        said.add_column(no_wrap=True, width=4, justify="right")
-        said.add_column(overflow="fold")
-        said.add_row(f"{number}.", Text(printable(step.words)))
-        parts.append(said)
-    parts += [_Paste(f"       {printable(line)}", style=STRONG) for line in step.command.splitlines()]
-    return parts
+    lines = step_lines(check.fix, screen.width)
+    told = [_Paste(line.text, style=STRONG) if line.to_paste else Text(line.text) for line in lines]
+    return [Text(f"\nWhat to do about {about}:", style=STRONG), *told]

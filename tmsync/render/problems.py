@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from tmsync.core.errors import Place, Step
+from tmsync.core.errors import PLACES, Step
 from tmsync.render.text import printable, wrapped
 
-HEADS: Final = {Place.DOCKER: "TeslaMate in Docker:", Place.NATIVE: "Not in Docker:"}
 NUMBER_CELLS: Final = 5
 """Columns for "  1. " before the words of a step."""
 
@@ -21,9 +20,13 @@ class Line(NamedTuple):
 
 def step_lines(steps: Sequence[Step], width: int, indent: str = "") -> Iterator[Line]:
     """The steps in `width` columns. Those for one place only stand under a heading, and are counted by themselves."""
+    placed = False
     for place, group in groupby(steps, lambda step: step.place):
-        if place in HEADS:
-            yield Line(indent + HEADS[place])
+        if place in PLACES:
+            yield Line(f"{indent}{PLACES[place]}:")
+        elif placed:
+            yield Line(f"{indent}In either case:")
+        placed = place in PLACES
         number = 0
         for step in group:
             if step.words:

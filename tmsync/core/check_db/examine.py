@@ -9,7 +9,7 @@ from tmsync.core.check_db.hba_file import Answer, Question, ask
 from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ConfigError, Step, TmsyncError
+from tmsync.core.errors import Cause, ConfigError, Problem, Step, TmsyncError
 
 LOCAL: Final = "local"
 """As --client-address: the Unix socket."""
@@ -69,8 +69,7 @@ def _is_stale(found: Diagnosis, check: Check) -> bool:
 def _offline(settings: Settings | ConfigError, request: HbaRequest, clock: Clock) -> Diagnosis:
     found = Diagnosis()
     if isinstance(settings, ConfigError):
-        steps = (Step(settings.problem.hint),)
-        found.checks.append(Check(CheckId.CONFIG, Status.FAIL, str(settings), settings.cause, "", steps))
+        found.checks.append(Check(CheckId.CONFIG, Status.FAIL, problem=settings.problem))
         return found
     found.aim(settings)
     answer, question = _ask(settings, request, found, clock)
@@ -87,10 +86,11 @@ def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
     connect = found.of(CheckId.CONNECT)
     by_socket = connect is not None and connect.status is Status.PASS and found.source_address is None
     if address is None and not by_socket:
-        status, cause = (Status.FAIL, Cause.USAGE) if request.offline else (Status.SKIP, None)
         summary = "this host's address, as the server sees it, is not known"
+        if not request.offline:
+            return Answer(Check(CheckId.HBA_FILE, Status.SKIP, summary)), None
         steps = (Step("Name it: --client-address 192.168.1.50 (or local, for the Unix socket)."),)
-        return Answer(Check(CheckId.HBA_FILE, status, summary, cause, "", steps)), None
+        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=Problem(Cause.USAGE, summary, steps))), None
     from tmsync.core.hba import Client
 
     user, database = settings.get("database.user"), settings.get("database.name")
@@ -104,7 +104,7 @@ def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
     except ValueError:
         steps = (Step("Give a numeric address, such as 192.168.1.50 or fd00::5."),)
         summary = f"--client-address: {address!r} is no IP address"
-        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, summary, Cause.USAGE, "", steps)), None
+        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=Problem(Cause.USAGE, summary, steps))), None
     return answer._replace(check=replace(answer.check, elapsed_s=clock.monotonic() - begun)), question
 
 
@@ -130,16 +130,17 @@ def _apply(question: Question, answer: Answer, settings: Settings | None) -> tup
     try:
         backup = write_cure(question.path, before, change)
     except TmsyncError as error:
-        steps = (Step(error.problem.hint), *check.fix)
-        return replace(check, cause=error.cause, summary=str(error), fix=steps), False
+        failed = error.problem
+        failed = Problem(failed.cause, failed.message, failed.fix + check.fix, check.details)
+        return replace(check, problem=failed), False
     told = None if settings is None else _reload(settings, question.path)
     after = ask(question).check
     more = {**after.more, "applied": True, "backup": str(backup), "reloaded": told is not None}
     more |= {key: check.more[key] for key in ("insert_before_line", "diff") if key in check.more}
     summary = f"line {change.insert_before_line} of {question.path} is now `{change.line}`; backup in {backup.name}"
-    detail = told or "the server has not been told yet"
-    steps = () if told else reload_steps()
-    done = Check(CheckId.HBA_FILE, Status.PASS, summary, None, detail, steps, change.line, check.elapsed_s, more)
+    detail = told or "the server has not been told yet: it reads the file when it is reloaded"
+    then = () if told else reload_steps()
+    done = Check(CheckId.HBA_FILE, Status.PASS, summary, None, (detail,), then, change.line, check.elapsed_s, more)
     return done, told is not None
 
 
@@ -169,9 +170,9 @@ def _beside(found: Diagnosis, check: Check) -> Diagnosis:
     if hba is not None and hba.status in (Status.PASS, Status.FAIL) and check.status is not Status.SKIP:
         shut = check.status is Status.FAIL
         agree = shut == (hba.status is Status.FAIL)
-        note = f"By the file: {check.summary}"
+        notes = (*hba.notes, f"By the file: {check.summary}")
         if not agree:
-            note += "\nThe server disagrees: it has not read this version yet (reload it), or it uses another file"
-        found.amend(replace(hba, detail="\n".join(filter(None, (hba.detail, note)))))
+            notes += ("The server disagrees: it has not read this version yet (reload it), or it uses another file",)
+        found.amend(replace(hba, notes=notes))
     found.checks.append(check)
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tmsync.core.check_db.hba_line import reload_steps
 from tmsync.core.check_db.report import Check, CheckId, Status
-from tmsync.core.errors import Cause, Step
+from tmsync.core.errors import Cause, Problem, Step
 from tmsync.core.hba import Client, DiskReader, FileReader, Hba, Outcome, Roles, Verdict, evaluate, parse_hba
 
 if TYPE_CHECKING:
@@ -97,11 +97,13 @@ def judge(question: Question, hba: Hba) -> Answer:
         assert verdict.rule is not None  # noqa: S101 - only a rule lets anybody in
         summary = f"{place(verdict.rule)} decides: {describe(client)} is let in by {verdict.outcome.value}"
         findings = _findings(hba, question.roles)
-        detail = "\n".join([verdict.rule.text.strip(), *_shown(findings)])
+        details = (verdict.rule.text.strip(), *_shown(findings))
         more = {**more, "findings": findings}
         about_it = any(finding["line"] == verdict.rule.line for finding in findings)
-        status, cause = (Status.WARN, Cause.TOO_WIDE) if about_it else (Status.PASS, None)
-        return Answer(Check(CheckId.HBA_FILE, status, summary, cause, detail, more=more))
+        if about_it:
+            wide = Problem(Cause.TOO_WIDE, summary, (), details)
+            return Answer(Check(CheckId.HBA_FILE, Status.WARN, problem=wide, more=more))
+        return Answer(Check(CheckId.HBA_FILE, Status.PASS, summary, notes=details, more=more))
     return _shut(question, hba, client, verdict, more)
 
 
@@ -132,16 +134,17 @@ def _broken(hba: Hba, client: Client, verdict: Verdict, more: dict[str, Any]) ->
     first = hba.errors[0]
     where = f"line {first.line}" if first.line else "the whole file"
     count = f" (and {len(hba.errors) - 1} more)" if len(hba.errors) > 1 else ""
-    detail = "\n".join(explain(hba, client, verdict, []))
+    details = tuple(explain(hba, client, verdict, []))
     steps = (
         Step(
-            "Mend the lines named. Until then a running server keeps the rules it had, whatever the file says, and one"
+            "Fix the lines named. Until then a running server keeps the rules it had, whatever the file says, and one"
             " that is started refuses to start."
         ),
         Step("The server's own view, as a superuser:", "SELECT line_number, error FROM pg_hba_file_rules;"),
     )
     summary = f"{where}: {first.message}{count}"
-    return Check(CheckId.HBA_FILE, Status.FAIL, summary, Cause.SYNTAX_ERROR, detail, steps, more=more)
+    broken = Problem(Cause.SYNTAX_ERROR, summary, steps, details)
+    return Check(CheckId.HBA_FILE, Status.FAIL, problem=broken, more=more)
 
 
 def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: dict[str, Any]) -> Answer:
@@ -172,8 +175,8 @@ def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: 
             Step("As a diff:", more["diff"]),
             *reload_steps(),
         )
-    told = "\n".join(reason for reason in reasons if reason != what)
-    check = Check(CheckId.HBA_FILE, Status.FAIL, what, cause, told, steps, line, more={**more, "applied": False})
+    shut = Problem(cause, what, steps, tuple(reason for reason in reasons if reason != what))
+    check = Check(CheckId.HBA_FILE, Status.FAIL, problem=shut, hba_line=line, more={**more, "applied": False})
     return Answer(check, change)
 
 
@@ -214,4 +217,5 @@ def _unreadable(path: Path, what: str, *, missing: bool = False) -> Answer:
         )
     more: dict[str, Any] = {"match": None, "outcome": None, "errors": []}
     summary = f"{path} cannot be read: {what}"
-    return Answer(Check(CheckId.HBA_FILE, Status.FAIL, summary, Cause.UNREADABLE_FILE, "", (Step(hint),), more=more))
+    unreadable = Problem(Cause.UNREADABLE_FILE, summary, (Step(hint),))
+    return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=unreadable, more=more))

@@ -3,7 +3,8 @@
 Source: PostgreSQL documentation, "The pg_hba.conf File" and "Server Signaling Functions".
 """
 
-from tmsync.core.errors import Step
+from tmsync.core.fixes import Steps
+from tmsync.core.fixes.hba import RELOAD
 
 
 def line_for(database: str, user: str, address: str | None) -> str | None:
@@ -19,13 +20,6 @@ def line_for(database: str, user: str, address: str | None) -> str | None:
         return None
 
 
-def reload_steps() -> tuple[Step, ...]:
+def reload_steps() -> Steps:
     """How to make the server read its files again."""
-    return (
-        Step("Then reload, which disturbs nobody. Debian:", "sudo systemctl reload postgresql"),
-        Step("Any server, as a superuser:", "SELECT pg_reload_conf();"),
-        Step(
-            "TeslaMate in Docker:",
-            "docker compose exec database psql -U teslamate teslamate -c 'SELECT pg_reload_conf()'",
-        ),
-    )
+    return RELOAD

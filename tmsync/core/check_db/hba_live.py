@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from tmsync.core.check_db.report import CheckId, Diagnosis, Status
-from tmsync.core.errors import Cause, Step
+from tmsync.core.errors import Cause, Problem, Step
 from tmsync.core.hba import Client, Hba, Roles, evaluate, parse_hba, place
 from tmsync.core.postgres.session import QueryFailed, Session
 
@@ -79,16 +79,12 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
     check = replace(check, more={**check.more, "hba_file": path})
     if errors:
         line, message = errors[0]
-        found.amend(
-            replace(
-                check,
-                status=Status.WARN,
-                cause=Cause.SYNTAX_ERROR,
-                detail=f"{path}, line {line}: {message}; the server goes by its former rules, and would not start"
-                " again with these",
-                fix=(Step(f"Mend line {line} of {path}. The server's own view:", _ERRORS + ";"),),
-            )
+        detail = (
+            f"{path}, line {line}: {message}; the server goes by its former rules, and would not start again with these"
         )
+        fix = (Step(f"Fix line {line} of {path}. The server's own view:", _ERRORS + ";"),)
+        broken = Problem(Cause.SYNTAX_ERROR, check.summary, fix, (detail,))
+        found.amend(replace(check, status=Status.WARN, problem=broken))
         return
     if hba is None:
         found.amend(check)
@@ -97,11 +93,11 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
     for member, granted in members:
         memberships.setdefault(member, []).append(granted)
     client = Client(user, database, address, tls=session.tls_version is not None)
-    found.amend(replace(check, detail=_decided(hba, client, Roles(memberships))))
+    found.amend(replace(check, notes=_decided(hba, client, Roles(memberships))))
 
 
-def _decided(hba: Hba, client: Client, roles: Roles) -> str:
+def _decided(hba: Hba, client: Client, roles: Roles) -> tuple[str, ...]:
     verdict = evaluate(hba, client, roles)
     if verdict.rule is None or verdict.doubts:
-        return ""
-    return f"{place(verdict.rule)} of {hba.path} decides: {verdict.rule.text.strip()}"
+        return ()
+    return (f"{place(verdict.rule)} of {hba.path} decides: {verdict.rule.text.strip()}",)

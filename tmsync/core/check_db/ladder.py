@@ -1,381 +1,389 @@
 """The ladder: can this host read TeslaMate's database, and if not, on which rung does it fail?
 
-Each rung stands on evidence that does not hang on the server's language: socket errors, the wire handshake, SQLSTATEs.
+Each rung takes what the one before found out, and stands on evidence that does not hang on the server's language:
+socket errors, the wire handshake, SQLSTATEs.
 """
 
-import socket
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import timedelta
-from typing import Final
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
-from tmsync.core.check_db import fixes as advice
 from tmsync.core.check_db.hba_line import line_for
 from tmsync.core.check_db.hba_live import tell_live_rules
-from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
+from tmsync.core.check_db.report import LADDER, Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings, Settings
-from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, Step, TmsyncError
-from tmsync.core.net.dial import Dialled, dial, is_socket_folder, resolve, source_address
-from tmsync.core.postgres.login import LoginFailure, address_seen, hba_cause, log_in
+from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, TmsyncError
+from tmsync.core.fixes import problem
+from tmsync.core.fixes.network import DATABASE, where
+from tmsync.core.net.dial import Address, dial, is_socket_folder, resolve, source_address
+from tmsync.core.postgres.login import LoginFailed, address_seen, hba_cause, log_in
 from tmsync.core.postgres.probe import Probe, Prober
-from tmsync.core.postgres.session import Session
+from tmsync.core.postgres.session import Session, sql_names
 from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES
 from tmsync.core.postgres.wire import PASSWORD_METHODS, Demand, Method, ServerError
 from tmsync.core.secret import Secret
-from tmsync.core.teslamate.claims import EXPIRES_SOON, Api, Claims, read_claims
-from tmsync.core.teslamate.token_store import Location, TokenRow, is_plain, locate, open_token, read_row
-from tmsync.core.words import in_words
+from tmsync.core.teslamate.assessment import assess, plain_text
+from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
+from tmsync.core.teslamate.token_store import TokenRow, is_plain, locate, only_row, open_token, read_rows
 
-# Which failed connection says most, when a name has several addresses and none answers.
+P = ParamSpec("P")
+T = TypeVar("T")
+
 TELLING: Final = (Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE)
-API_WORDS: Final = {Api.FLEET: "Fleet API", Api.OWNER: "retired Owner API", Api.UNKNOWN: "unknown API"}
+"""Which failed connection says most, when a name has several addresses and none answers."""
 
 
 def diagnose(settings: Settings | ConfigError, *, clock: Clock, environ: Mapping[str, str]) -> Diagnosis:
     """Run all checks; those after the first failure are skipped. Never raises for what it is there to find."""
-    return _Doctor(settings, clock, environ).run()
+    found = Diagnosis()
+    with ExitStack() as resources:
+        climb = Climb(clock, environ, found, resources)
+        try:
+            climb.to_the_top(settings)
+        except Failed as failed:
+            found.checks.append(failed.check)
+    found.checks += [Check(check_id, Status.SKIP, "not reached") for check_id in LADDER[len(found.checks) :]]
+    return found
 
 
-class _Doctor:
+class Failed(Exception):
+    """The check that failed."""
+
+    def __init__(self, check_id: CheckId, problem: Problem, hba_line: str | None = None) -> None:
+        super().__init__(problem.message)
+        self.check = Check(check_id, Status.FAIL, problem=problem, hba_line=hba_line)
+
+
+class Configured(NamedTuple):
+    """After config."""
+
+    settings: Settings
     target: DatabaseSettings
-    dialled: list[Dialled]
-    prober: Prober
-    probe: Probe
-    session: Session | None = None
-    location: Location
-    row: TokenRow
-    access: Secret
 
-    def __init__(self, settings: Settings | ConfigError, clock: Clock, environ: Mapping[str, str]) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.environ = environ
-        self.found = Diagnosis()
-
-    def run(self) -> Diagnosis:
-        rungs: tuple[tuple[CheckId, Callable[[], Check]], ...] = (
-            (CheckId.CONFIG, self.config),
-            (CheckId.RESOLVE, self.resolve),
-            (CheckId.CONNECT, self.connect),
-            (CheckId.PROTOCOL, self.protocol),
-            (CheckId.TLS, self.tls),
-            (CheckId.PG_HBA, self.pg_hba),
-            (CheckId.LOGIN, self.login),
-            (CheckId.SCHEMA, self.schema),
-            (CheckId.TOKENS, self.tokens),
-            (CheckId.DECRYPT, self.decrypt),
-            (CheckId.CLAIMS, self.claims),
-        )
-        try:
-            for check_id, rung in rungs:
-                if not self.found.ok:
-                    self.found.checks.append(Check(check_id, Status.SKIP, "not reached"))
-                    continue
-                begun = self.clock.monotonic()
-                check = rung()
-                self.found.checks.append(replace(check, elapsed_s=self.clock.monotonic() - begun))
-        finally:
-            if self.session is not None:
-                self.session.close()
-        return self.found
-
-    # -- rungs
-
-    def config(self) -> Check:
-        if isinstance(self.settings, ConfigError):
-            return _failed(CheckId.CONFIG, self.settings.problem)
-        self.found.aim(self.settings)
-        try:
-            self.target = self.settings.database()
-        except ConfigError as error:
-            return _failed(CheckId.CONFIG, error.problem)
+    @property
+    def place(self) -> str:
+        """Where the server is, in words."""
         target = self.target
-        summary = f"{target.user} at {_place(target)}, database {target.name}"
-        warnings = self.settings.warnings
-        if not warnings:
-            return Check(CheckId.CONFIG, Status.PASS, summary)
-        loose = [problem for problem in warnings if problem.cause is Cause.LOOSE_PERMISSIONS]
-        first = (loose or list(warnings))[0]
-        steps = tuple(
-            Step("", problem.hint) if problem.cause is Cause.LOOSE_PERMISSIONS else Step(problem.hint)
-            for problem in warnings
-        )
-        return Check(
-            CheckId.CONFIG, Status.WARN, summary, first.cause, "\n".join(problem.message for problem in warnings), steps
-        )
+        return target.host if is_socket_folder(target.host) else f"{target.host} port {target.port}"
 
-    def resolve(self) -> Check:
-        target = self.target
-        try:
-            self.addresses = resolve(target.host, target.port, target.connect_timeout)
-        except (OSError, UnicodeError) as error:
-            words = error.strerror if isinstance(error, OSError) else "not a host name"
-            return Check(
-                CheckId.RESOLVE,
-                Status.FAIL,
-                f"{target.host} does not resolve to an address",
-                Cause.UNRESOLVABLE,
-                str(words),
-                advice.network_steps(Cause.UNRESOLVABLE, target),
-            )
-        texts = [address.text for address in self.addresses]
-        if is_socket_folder(target.host):
-            summary = f"Unix socket {texts[0]}"
-        elif texts == [target.host]:
-            summary = f"{target.host} is an address"
-        else:
-            summary = f"{target.host} is {', '.join(texts)}"
-        return Check(CheckId.RESOLVE, Status.PASS, summary)
+    @property
+    def network(self) -> dict[str, Any]:
+        """What the fixes of the network need."""
+        return where(DATABASE, self.target.host, self.target.port)
 
-    def connect(self) -> Check:
-        target = self.target
-        self.dialled = dial(self.addresses, target.connect_timeout, self.clock.monotonic)
-        open_ones = [one for one in self.dialled if one.sock is not None]
-        detail = "\n".join(
-            f"{one.address.text}: {'connected' if one.sock else one.error.lower()}" for one in self.dialled
-        )
-        if not open_ones:
-            cause = min((one.cause or Cause.UNREACHABLE for one in self.dialled), key=TELLING.index)
-            what = {
-                Cause.REFUSED: "refuses the connection: nothing listens there",
-                Cause.TIMEOUT: f"does not answer within {target.connect_timeout:g} s",
-                Cause.UNREACHABLE: "cannot be reached from here",
-            }[cause]
-            steps = advice.network_steps(cause, target)
-            return Check(CheckId.CONNECT, Status.FAIL, f"{_place(target)} {what}", cause, detail, steps)
-        chosen = open_ones[0]
-        for spare in open_ones[1:]:
-            _close(spare.sock)
-        assert chosen.sock is not None  # noqa: S101 - open_ones holds only those
-        self.first = chosen.sock
-        self.prober = Prober(target, chosen.address, self.clock.monotonic)
-        self.found.source_address = source_address(chosen.sock)
-        came = f" from {self.found.source_address}" if self.found.source_address else ""
-        several = detail if len(self.dialled) > 1 else ""
-        return Check(CheckId.CONNECT, Status.PASS, f"connected to {chosen.address.text}{came}", None, several)
-
-    def protocol(self) -> Check:
-        self.probe = self.prober.probe(self.first)
-        self.found.offers_tls = self.probe.offers_tls
-        failure = self.probe.protocol
-        if failure is None:
-            return Check(CheckId.PROTOCOL, Status.PASS, "a PostgreSQL server answers")
-        place = _place(self.target)
-        what = {
-            Cause.NOT_POSTGRESQL: f"{place} is not PostgreSQL",
-            Cause.NO_ANSWER: f"{place} accepts the connection, then stays silent",
-            Cause.STARTING_UP: "the server is starting up, shutting down or recovering",
-            Cause.TOO_MANY_CONNECTIONS: "the server has no connection left",
-        }.get(failure.cause, f"{place} breaks the handshake off")
-        steps = advice.protocol_steps(failure.cause, self.target)
-        return Check(CheckId.PROTOCOL, Status.FAIL, what, failure.cause, failure.words, steps)
-
-    def tls(self) -> Check:
-        probe, mode = self.probe, self.target.sslmode
-        if probe.offers_tls is None:
-            return Check(CheckId.TLS, Status.PASS, "a Unix socket needs none")
-        if probe.tls_version:
-            self.found.server_tls = probe.tls_version
-        if mode in NEEDS_TLS and not probe.offers_tls:
-            return self._tls_failed(Cause.TLS_UNAVAILABLE, f"the server offers no TLS, but sslmode is {mode}", "")
-        if probe.tls is not None and mode in NEEDS_TLS:
-            what = {
-                Cause.TLS_UNTRUSTED: "the server's certificate is not trusted",
-                Cause.TLS_NAME_MISMATCH: f"the server's certificate is not for {self.target.host}",
-            }.get(probe.tls.cause, "the TLS handshake fails")
-            return self._tls_failed(probe.tls.cause, what, probe.tls.words)
-        if mode == "disable":
-            return Check(CheckId.TLS, Status.PASS, "not used (sslmode disable)")
-        if not probe.offers_tls:
-            return Check(CheckId.TLS, Status.PASS, f"not offered; sslmode {mode} goes on without")
-        if probe.tls is not None:
-            summary = f"does not come about; sslmode {mode} goes on without"
-            return Check(CheckId.TLS, Status.PASS, summary, None, probe.tls.words)
-        checked = {"verify-ca": ", issuer checked", "verify-full": ", issuer and name checked"}.get(mode, "")
-        return Check(CheckId.TLS, Status.PASS, f"{probe.tls_version or 'offered'}{checked}")
-
-    def pg_hba(self) -> Check:
-        demanded = self.probe.demand(self.target.sslmode)
-        if demanded is not None:
-            self.tls_route, demand = demanded
-            self.method = demand.method
-            if demand.method not in PASSWORD_METHODS and demand.method is not Method.TRUST:
-                words = f"it demands {demand.method}"
-                return self._hba_failed(Cause.NO_PASSWORD_METHOD, self.found.source_address, [words])
-            route = "over the Unix socket" if is_socket_folder(self.target.host) else _route(self.tls_route)
-            asks = f"asks for {demand.method}" if demand.method in PASSWORD_METHODS else f"method {demand.method}"
-            return Check(CheckId.PG_HBA, Status.PASS, f"lets this host in {route}; {asks}")
-        return self._hba_refused()
-
-    def login(self) -> Check:
-        target = self.target
-        outcome = log_in(target, self.prober, self.method, tls=self.tls_route, environ=self.environ)
-        if isinstance(outcome, Session):
-            self.session = outcome
-            self.found.server_version = outcome.server_version
-            self.found.server_tls = outcome.tls_version
-            tell_live_rules(outcome, self.found)
-            return Check(CheckId.LOGIN, Status.PASS, f"{target.user} logs in; PostgreSQL {outcome.server_version}")
-        what = _login_words(outcome, target)
-        steps = advice.login_steps(outcome.cause, target, outcome.words, outcome.ignored)
-        detail = [outcome.words]
-        if outcome.cause is Cause.BAD_CREDENTIALS:
-            detail += self._origin("database.password", find_password(target, self.environ).origin)
-        return Check(CheckId.LOGIN, Status.FAIL, what, outcome.cause, "\n".join(detail), steps)
-
-    def schema(self) -> Check:
-        assert self.session is not None  # noqa: S101 - login passed
-        try:
-            self.location = location = locate(self.session)
-        except TmsyncError as error:
-            return self._store_failed(CheckId.SCHEMA, error)
-        self.found.schema_level = location.schema_level
-        self.found.tokens_table = location.table
-        try:
-            self.row_or_error: TokenRow | TmsyncError = read_row(self.session, location)
-        except TmsyncError as error:
-            if error.cause not in (Cause.SIGNED_OUT, Cause.SEVERAL_ROWS):
-                return self._store_failed(CheckId.SCHEMA, error)
-            self.row_or_error = error
-        level = f", schema level {location.schema_level}" if location.schema_level else ""
-        return Check(CheckId.SCHEMA, Status.PASS, f"{location.table} is readable{level}")
-
-    def tokens(self) -> Check:
-        if isinstance(self.row_or_error, TmsyncError):
-            return self._store_failed(CheckId.TOKENS, self.row_or_error)
-        self.row = self.row_or_error
-        return Check(CheckId.TOKENS, Status.PASS, f"one row, written {iso(self.row.updated_at)}")
-
-    def decrypt(self) -> Check:
-        assert isinstance(self.settings, Settings)  # noqa: S101 - config passed
-        key, row = self.settings.encryption_key, self.row
-        try:
-            self.access = open_token(row.access, key, row.refresh)
-        except DecryptionFailed as error:
-            detail = self._origin("teslamate.encryption_key") if error.cause is Cause.WRONG_KEY else []
-            return replace(self._store_failed(CheckId.DECRYPT, error), detail="\n".join(detail))
-        if is_plain(row.access):
-            steps = advice.store_steps(Cause.PLAIN_TEXT, self.target, self.location.table)
-            summary = "the tokens are stored in plain text"
-            return Check(CheckId.DECRYPT, Status.WARN, summary, Cause.PLAIN_TEXT, "", steps)
-        try:
-            if row.refresh is not None:
-                open_token(row.refresh, key)
-        except DecryptionFailed as error:
-            summary = "the access token decrypts, the refresh token does not"
-            return Check(CheckId.DECRYPT, Status.WARN, summary, Cause.CORRUPT, str(error), advice.SIGN_IN_STEPS)
-        return Check(CheckId.DECRYPT, Status.PASS, "the encryption key opens the tokens")
-
-    def claims(self) -> Check:
-        claims = read_claims(self.access.reveal())
-        cause, status = judge_claims(claims, self.clock)
-        steps = advice.store_steps(cause, self.target, self.location.table) if cause else ()
-        return Check(CheckId.CLAIMS, status, describe_claims(claims, self.clock), cause, "", steps)
-
-    # -- what failed
-
-    def _origin(self, name: str, otherwise: str = "") -> list[str]:
+    def origin(self, name: str, otherwise: str = "") -> tuple[str, ...]:
         """A line that tells where the value of a setting comes from; none where an answer to init gave it."""
-        assert isinstance(self.settings, Settings)  # noqa: S101 - config passed
         value = self.settings.values[name]
         origin = otherwise if value.value is None else value.origin
-        return [f"{name} comes from {origin}"] if origin else []
+        return (f"{name} comes from {origin}",) if origin else ()
 
-    def _hba_refused(self) -> Check:
-        target, probe = self.target, self.probe
-        usual = ROUTES[target.sslmode]
-        refusals = {tls: a for tls, a in probe.answers.items() if isinstance(a, ServerError)}
-        first = next(refusals[tls] for tls in (*usual, True, False) if tls in refusals)
-        others = [answer for tls, answer in probe.answers.items() if tls not in usual and isinstance(answer, Demand)]
-        cause = hba_cause(first)
-        if others and cause in (Cause.NO_ENTRY, Cause.REJECTED):
-            cause = Cause.PLAIN_ONLY if usual[0] else Cause.TLS_ONLY
-        own = self.found.source_address
-        seen = address_seen(first) if own is not None else None
-        address = self.found.seen_address = seen or own
-        detail = [f"{_route(tls)}: {answer.message}" for tls, answer in refusals.items()]
-        if seen and seen != own:
-            detail.append(
-                f"This host is {own}, the server sees {seen}: addresses are translated between them, as Docker's bridge"
-                " does for a published port"
-            )
-        return self._hba_failed(cause, address, detail)
 
-    def _hba_failed(self, cause: Cause, address: str | None, detail: list[str]) -> Check:
-        target = self.target
-        who = f"{target.user}, database {target.name}, from {address or 'the Unix socket'}"
+class Answered(NamedTuple):
+    """After protocol and tls: PostgreSQL, and what it answered."""
+
+    prober: Prober
+    probe: Probe
+
+
+class Admitted(NamedTuple):
+    """After pg-hba. tls: the route libpq takes; method: what is demanded on it."""
+
+    prober: Prober
+    tls: bool
+    method: Method
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """One way up. A rung returns its check and what the next one needs, or raises Failed."""
+
+    clock: Clock
+    environ: Mapping[str, str]
+    found: Diagnosis
+    resources: ExitStack
+
+    def to_the_top(self, settings: Settings | ConfigError) -> None:
+        """Raises: Failed."""
+        here = self.step(config, settings)
+        addresses = self.step(resolve_name, here)
+        prober = self.step(connect, here, addresses)
+        answered = self.step(protocol, here, prober)
+        self.step(tls, here, answered)
+        admitted = self.step(pg_hba, here, answered)
+        session = self.step(login, here, admitted)
+        rows = self.step(schema, session)
+        row = self.step(tokens, rows)
+        access = self.step(decrypt, here, row)
+        self.step(claims, access)
+
+    def step(self, rung: "Callable[Concatenate[Climb, P], tuple[Check, T]]", *args: P.args, **kwargs: P.kwargs) -> T:
+        """Raises: Failed."""
+        begun = self.clock.monotonic()
+        try:
+            check, result = rung(self, *args, **kwargs)
+        except Failed as failed:
+            failed.check = replace(failed.check, elapsed_s=self.clock.monotonic() - begun)
+            raise
+        self.found.checks.append(replace(check, elapsed_s=self.clock.monotonic() - begun))
+        return result
+
+
+# -- rungs
+
+
+def config(climb: Climb, settings: Settings | ConfigError) -> tuple[Check, Configured]:
+    """Is everything set?"""
+    if isinstance(settings, ConfigError):
+        raise Failed(CheckId.CONFIG, settings.problem)
+    climb.found.aim(settings)
+    try:
+        here = Configured(settings, settings.database())
+    except ConfigError as error:
+        raise Failed(CheckId.CONFIG, error.problem) from None
+    summary = f"{here.target.user} at {here.place}, database {here.target.name}"
+    warnings = settings.warnings
+    if not warnings:
+        return Check(CheckId.CONFIG, Status.PASS, summary), here
+    loose = [warning for warning in warnings if warning.cause is Cause.LOOSE_PERMISSIONS]
+    cause = (loose or list(warnings))[0].cause
+    fix = tuple(step for warning in warnings for step in warning.fix)
+    unwise = Problem(cause, summary, fix, tuple(warning.message for warning in warnings))
+    return Check(CheckId.CONFIG, Status.WARN, problem=unwise), here
+
+
+def resolve_name(_: Climb, here: Configured) -> tuple[Check, list[Address]]:
+    """Does the name have an address?"""
+    host = here.target.host
+    try:
+        addresses = resolve(host, here.target.port, here.target.connect_timeout)
+    except (OSError, UnicodeError) as error:
+        words = str(error.strerror if isinstance(error, OSError) else "not a host name")
+        message = f"{host} does not resolve to an address"
+        raise Failed(CheckId.RESOLVE, problem(Cause.UNRESOLVABLE, message, details=(words,), **here.network)) from None
+    texts = [address.text for address in addresses]
+    if is_socket_folder(host):
+        summary = f"Unix socket {texts[0]}"
+    elif texts == [host]:
+        summary = f"{host} is an address"
+    else:
+        summary = f"{host} is {', '.join(texts)}"
+    return Check(CheckId.RESOLVE, Status.PASS, summary), addresses
+
+
+def connect(climb: Climb, here: Configured, addresses: list[Address]) -> tuple[Check, Prober]:
+    """Does the port accept connections?"""
+    target = here.target
+    dialled = dial(addresses, target.connect_timeout, climb.clock.monotonic)
+    details = tuple(f"{one.address.text}: {'connected' if one.sock else one.error.lower()}" for one in dialled)
+    open_ones = [(one.address, one.sock) for one in dialled if one.sock is not None]
+    if not open_ones:
+        cause = min((one.cause or Cause.UNREACHABLE for one in dialled), key=TELLING.index)
         what = {
-            Cause.NO_ENTRY: f"no line lets in {who}",
-            Cause.REJECTED: f"a reject line shuts out {who}",
-            Cause.TLS_ONLY: f"only TLS is let in for {who}, and sslmode is {target.sslmode}",
-            Cause.PLAIN_ONLY: f"only connections without TLS are let in for {who}, and sslmode is {target.sslmode}",
-            Cause.CLIENT_CERTIFICATE: f"the line for {who} demands a client certificate",
-        }.get(cause, f"the line for {who} uses a method without password")
-        line = line_for(target.name, target.user, address)
-        steps = advice.hba_steps(cause, target, line)
-        return Check(CheckId.PG_HBA, Status.FAIL, what, cause, "\n".join(detail), steps, line)
-
-    def _tls_failed(self, cause: Cause, what: str, words: str) -> Check:
-        return Check(CheckId.TLS, Status.FAIL, what, cause, words, advice.tls_steps(cause, self.target))
-
-    def _store_failed(self, check_id: CheckId, error: TmsyncError) -> Check:
-        table = self.found.tokens_table or ""
-        steps = advice.store_steps(error.cause, self.target, table) or (Step(error.problem.hint),)
-        return Check(check_id, Status.FAIL, str(error), error.cause, "", steps)
-
-
-def judge_claims(claims: Claims | None, clock: Clock) -> tuple[Cause | None, Status]:
-    """The most pressing thing about a token, and how bad it is."""
-    if claims is None or claims.expires_at is None:
-        return Cause.NO_JWT, Status.WARN
-    left = claims.expires_at - clock.now()
-    if left <= timedelta(0):
-        return Cause.EXPIRED, Status.FAIL
-    if left < EXPIRES_SOON:
-        return Cause.EXPIRES_SOON, Status.WARN
-    if claims.api is Api.OWNER:
-        return Cause.OWNER_API, Status.WARN
-    return None, Status.PASS
+            Cause.REFUSED: "refuses the connection: nothing listens there",
+            Cause.TIMEOUT: f"does not answer within {target.connect_timeout:g} s",
+            Cause.UNREACHABLE: "cannot be reached from here",
+        }[cause]
+        raise Failed(CheckId.CONNECT, problem(cause, f"{here.place} {what}", details=details, **here.network))
+    for _, spare in open_ones[1:]:
+        spare.close()
+    address, sock = open_ones[0]
+    climb.resources.callback(sock.close)
+    climb.found.source_address = source_address(sock)
+    came = f" from {climb.found.source_address}" if climb.found.source_address else ""
+    check = Check(
+        CheckId.CONNECT,
+        Status.PASS,
+        f"connected to {address.text}{came}",
+        notes=details if len(dialled) > 1 else (),
+    )
+    return check, Prober(target, address, sock, climb.clock.monotonic)
 
 
-def describe_claims(claims: Claims | None, clock: Clock) -> str:
-    """In words: which API, which region, how long it still lives."""
-    if claims is None or claims.expires_at is None:
-        return "the access token is no JWT: its expiry is unknown"
-    left = claims.expires_at - clock.now()
-    when = f"expires in {in_words(left)}" if left > timedelta(0) else f"expired {in_words(-left)} ago"
-    region = f", {claims.region}" if claims.region else ""
-    return f"{API_WORDS[claims.api]}{region}, {when} ({iso(claims.expires_at)})"
-
-
-def _failed(check_id: CheckId, problem: Problem) -> Check:
-    return Check(check_id, Status.FAIL, problem.message, problem.cause, "", (Step(problem.hint),))
-
-
-def _login_words(failure: LoginFailure, target: DatabaseSettings) -> str:
-    return {
-        Cause.NO_PASSWORD: "the server asks for a password, and none is configured",
-        Cause.BAD_CREDENTIALS: f"the server does not accept this password for {target.user}",
-        Cause.UNKNOWN_ROLE: f"the role {target.user} does not exist",
-        Cause.NO_LOGIN: f"the role {target.user} may not log in (NOLOGIN)",
-        Cause.NO_DATABASE: f"the database {target.name} does not exist",
-        Cause.NO_CONNECT_PRIVILEGE: f"{target.user} may not connect to the database {target.name}",
-        Cause.NOT_ACCEPTING: f"the database {target.name} accepts no connections",
-        Cause.TOO_MANY_CONNECTIONS: "the server, the role or the database has no connection left",
+def protocol(climb: Climb, here: Configured, prober: Prober) -> tuple[Check, Answered]:
+    """Does a PostgreSQL server answer that has a connection to give?"""
+    probe = prober.probe()
+    climb.found.offers_tls = probe.offers_tls
+    failure = probe.protocol
+    if failure is None:
+        return Check(CheckId.PROTOCOL, Status.PASS, "a PostgreSQL server answers"), Answered(prober, probe)
+    what = {
+        Cause.NOT_POSTGRESQL: f"{here.place} is not PostgreSQL",
+        Cause.NO_ANSWER: f"{here.place} accepts the connection, then stays silent",
         Cause.STARTING_UP: "the server is starting up, shutting down or recovering",
-    }.get(failure.cause, f"{target.user} cannot log in")
+        Cause.TOO_MANY_CONNECTIONS: "the server has no connection left",
+    }.get(failure.cause, f"{here.place} breaks the handshake off")
+    values = here.network | sql_names(here.target.user, here.target.name)
+    raise Failed(CheckId.PROTOCOL, problem(failure.cause, what, details=(failure.words,), **values))
 
 
-def _place(target: DatabaseSettings) -> str:
-    return target.host if is_socket_folder(target.host) else f"{target.host} port {target.port}"
+def tls(climb: Climb, here: Configured, answered: Answered) -> tuple[Check, None]:
+    """Does TLS come about as far as the sslmode wants it?"""
+    probe, mode = answered.probe, here.target.sslmode
+
+    def good(summary: str, *notes: str) -> tuple[Check, None]:
+        return Check(CheckId.TLS, Status.PASS, summary, notes=notes), None
+
+    if probe.offers_tls is None:
+        return good("a Unix socket needs none")
+    climb.found.server_tls = probe.tls_version
+    if mode in NEEDS_TLS and not probe.offers_tls:
+        message = f"the server offers no TLS, but sslmode is {mode}"
+        raise Failed(CheckId.TLS, problem(Cause.TLS_UNAVAILABLE, message))
+    if probe.tls is not None and mode in NEEDS_TLS:
+        cause, words = probe.tls
+        what = {
+            Cause.TLS_UNTRUSTED: "the server's certificate is not trusted",
+            Cause.TLS_NAME_MISMATCH: f"the server's certificate is not for {here.target.host}",
+        }.get(cause, "the TLS handshake fails")
+        raise Failed(CheckId.TLS, problem(cause, what, details=(words,), **here.network))
+    if mode == "disable":
+        return good("not used (sslmode disable)")
+    if not probe.offers_tls:
+        return good(f"not offered; sslmode {mode} goes on without")
+    if probe.tls is not None:
+        return good(f"does not come about; sslmode {mode} goes on without", probe.tls.words)
+    checked = {"verify-ca": ", issuer checked", "verify-full": ", issuer and name checked"}.get(mode, "")
+    return good(f"{probe.tls_version or 'offered'}{checked}")
 
 
-def _route(tls: bool) -> str:
-    return "with TLS" if tls else "without TLS"
+def pg_hba(climb: Climb, here: Configured, answered: Answered) -> tuple[Check, Admitted]:
+    """Does pg_hba.conf let this client in, with a password?"""
+    demanded = answered.probe.demand(here.target.sslmode)
+    if demanded is None:
+        raise _refused(climb, here, answered.probe)
+    route, demand = demanded
+    if demand.method not in PASSWORD_METHODS and demand.method is not Method.TRUST:
+        details = (f"it demands {demand.method}",)
+        raise _shut_out(here, Cause.NO_PASSWORD_METHOD, climb.found.source_address, details)
+    way = "over the Unix socket" if is_socket_folder(here.target.host) else _route(route)
+    asks = f"asks for {demand.method}" if demand.method in PASSWORD_METHODS else f"method {demand.method}"
+    check = Check(CheckId.PG_HBA, Status.PASS, f"lets this host in {way}; {asks}")
+    return check, Admitted(answered.prober, route, demand.method)
 
 
-def _close(sock: socket.socket | None) -> None:
-    if sock is not None:
-        sock.close()
+def login(climb: Climb, here: Configured, admitted: Admitted) -> tuple[Check, Session]:
+    """Does the server let the user in?"""
+    target = here.target
+    try:
+        session = log_in(target, admitted.prober, admitted.method, tls=admitted.tls, environ=climb.environ)
+    except LoginFailed as error:
+        wrong = error.problem
+        if wrong.cause is Cause.BAD_CREDENTIALS:
+            origin = here.origin("database.password", find_password(target, climb.environ).origin)
+            wrong = Problem(wrong.cause, wrong.message, wrong.fix, wrong.details + origin)
+        raise Failed(CheckId.LOGIN, wrong) from None
+    climb.resources.callback(session.close)
+    climb.found.server_version = session.server_version
+    climb.found.server_tls = session.tls_version
+    tell_live_rules(session, climb.found)
+    return Check(CheckId.LOGIN, Status.PASS, f"{target.user} logs in; PostgreSQL {session.server_version}"), session
+
+
+def schema(climb: Climb, session: Session) -> tuple[Check, Callable[[], TokenRow]]:
+    """Is TeslaMate's token table there, and may this role read it?"""
+    try:
+        location = locate(session)
+        climb.found.schema_level = location.schema_level
+        climb.found.tokens_table = location.table
+        rows = read_rows(session, location)
+    except TmsyncError as error:
+        raise Failed(CheckId.SCHEMA, error.problem) from None
+    level = f", schema level {location.schema_level}" if location.schema_level else ""
+    check = Check(CheckId.SCHEMA, Status.PASS, f"{location.table} is readable{level}")
+    return check, lambda: only_row(rows, session, location)
+
+
+def tokens(_: Climb, the_row: Callable[[], TokenRow]) -> tuple[Check, TokenRow]:
+    """Is TeslaMate signed in?"""
+    try:
+        row = the_row()
+    except TmsyncError as error:
+        raise Failed(CheckId.TOKENS, error.problem) from None
+    return Check(CheckId.TOKENS, Status.PASS, f"one row, written {iso(row.updated_at)}"), row
+
+
+def decrypt(_: Climb, here: Configured, row: TokenRow) -> tuple[Check, Secret]:
+    """Does the encryption key fit?"""
+    key = here.settings.encryption_key
+    try:
+        access = open_token(row.access, key, row.refresh)
+    except DecryptionFailed as error:
+        wrong = error.problem
+        if wrong.cause is Cause.WRONG_KEY:
+            wrong = Problem(wrong.cause, wrong.message, wrong.fix, here.origin("teslamate.encryption_key"))
+        raise Failed(CheckId.DECRYPT, wrong) from None
+    if is_plain(row.access):
+        return Check(CheckId.DECRYPT, Status.WARN, problem=plain_text()), access
+    try:
+        if row.refresh is not None:
+            open_token(row.refresh, key)
+    except DecryptionFailed as error:
+        message = "the access token decrypts, the refresh token does not"
+        damaged = problem(Cause.CORRUPT, message, details=(str(error),))
+        return Check(CheckId.DECRYPT, Status.WARN, problem=damaged), access
+    return Check(CheckId.DECRYPT, Status.PASS, "the encryption key opens the tokens"), access
+
+
+def claims(climb: Climb, access: Secret) -> tuple[Check, None]:
+    """Is the token still good?"""
+    words, wrong = assess(read_claims(access.reveal()) or NO_CLAIMS, climb.clock.now())
+    if wrong is None:
+        return Check(CheckId.CLAIMS, Status.PASS, words), None
+    if wrong.cause is Cause.EXPIRED:
+        raise Failed(CheckId.CLAIMS, wrong)
+    return Check(CheckId.CLAIMS, Status.WARN, problem=wrong), None
+
+
+# -- pg_hba.conf shuts this client out
+
+
+def _refused(climb: Climb, here: Configured, probe: Probe) -> Failed:
+    usual = ROUTES[here.target.sslmode]
+    refusals = {route: a for route, a in probe.answers.items() if isinstance(a, ServerError)}
+    first = next(refusals[route] for route in (*usual, True, False) if route in refusals)
+    others = [answer for route, answer in probe.answers.items() if route not in usual and isinstance(answer, Demand)]
+    cause = hba_cause(first)
+    if others and cause in (Cause.NO_ENTRY, Cause.REJECTED):
+        cause = Cause.PLAIN_ONLY if usual[0] else Cause.TLS_ONLY
+    own = climb.found.source_address
+    seen = address_seen(first) if own is not None else None
+    address = climb.found.seen_address = seen or own
+    details = [f"{_route(route)}: {answer.message}" for route, answer in refusals.items()]
+    if seen and seen != own:
+        details.append(
+            f"This host is {own}, the server sees {seen}: addresses are translated between them, as Docker's bridge"
+            " does for a published port"
+        )
+    return _shut_out(here, cause, address, tuple(details))
+
+
+def _shut_out(here: Configured, cause: Cause, address: str | None, details: tuple[str, ...]) -> Failed:
+    target = here.target
+    who = f"{target.user}, database {target.name}, from {address or 'the Unix socket'}"
+    what = {
+        Cause.NO_ENTRY: f"no line lets in {who}",
+        Cause.REJECTED: f"a reject line shuts out {who}",
+        Cause.TLS_ONLY: f"only TLS is let in for {who}, and sslmode is {target.sslmode}",
+        Cause.PLAIN_ONLY: f"only connections without TLS are let in for {who}, and sslmode is {target.sslmode}",
+        Cause.CLIENT_CERTIFICATE: f"the line for {who} demands a client certificate",
+    }.get(cause, f"the line for {who} uses a method without password")
+    line = line_for(target.name, target.user, address)
+    unnameable = None if line else repr(target.user)
+    insert = _docker_insert(line)
+    wrong = problem(cause, what, details=details, line=line, docker_insert=insert, unnameable=unnameable)
+    return Failed(CheckId.PG_HBA, wrong, line)
+
+
+def _docker_insert(line: str | None) -> str | None:
+    """The line put in by one command; none for names that a shell or sed would read otherwise."""
+    if line is None or not re.fullmatch(r"[A-Za-z0-9_ ./:-]+", line):
+        return None
+    return f'docker compose exec database sh -c \'sed -i "1i {line}" "$PGDATA/pg_hba.conf"\''
+
+
+def _route(with_tls: bool) -> str:
+    return "with TLS" if with_tls else "without TLS"

@@ -3,28 +3,54 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, Self
 
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ExitCode, Step
+from tmsync.core.errors import Cause, ExitCode, Problem, Step
+
+
+class Stage(StrEnum):
+    """What a check is about, in order: init asks its questions stage by stage."""
+
+    REACH = "reach"
+    """Is there a PostgreSQL server, and does TLS come about?"""
+    ENTER = "enter"
+    """Does it let this client in, and may the client read the tokens?"""
+    OPEN = "open"
+    """Does the encryption key fit?"""
+    USE = "use"
+    """Is the token good for anything?"""
+    FILE = "file"
+    """What a pg_hba.conf at hand says. Not part of the ladder."""
 
 
 class CheckId(StrEnum):
-    """The rungs of the ladder, in order."""
+    """The checks, in order; each belongs to a stage."""
 
-    CONFIG = "config"
-    RESOLVE = "resolve"
-    CONNECT = "connect"
-    PROTOCOL = "protocol"
-    TLS = "tls"
-    PG_HBA = "pg-hba"
-    LOGIN = "login"
-    SCHEMA = "schema"
-    TOKENS = "tokens"
-    DECRYPT = "decrypt"
-    CLAIMS = "claims"
-    HBA_FILE = "hba-file"
-    """Only with a pg_hba.conf at hand; needs no server."""
+    stage: Stage
+
+    def __new__(cls, value: str, stage: Stage) -> Self:
+        """Name and stage."""
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.stage = stage
+        return made
+
+    CONFIG = "config", Stage.REACH
+    RESOLVE = "resolve", Stage.REACH
+    CONNECT = "connect", Stage.REACH
+    PROTOCOL = "protocol", Stage.REACH
+    TLS = "tls", Stage.REACH
+    PG_HBA = "pg-hba", Stage.ENTER
+    LOGIN = "login", Stage.ENTER
+    SCHEMA = "schema", Stage.ENTER
+    TOKENS = "tokens", Stage.ENTER
+    DECRYPT = "decrypt", Stage.OPEN
+    CLAIMS = "claims", Stage.USE
+    HBA_FILE = "hba-file", Stage.FILE
+
+
+LADDER: Final = tuple(check_id for check_id in CheckId if check_id.stage is not Stage.FILE)
 
 
 class Status(StrEnum):
@@ -38,18 +64,39 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check's result."""
+    """One check's result. said: what it found, in one line, where nothing is wrong; notes: more lines."""
 
     id: CheckId
     status: Status
-    summary: str
-    cause: Cause | None = None
-    detail: str = ""
-    fix: tuple[Step, ...] = ()
+    said: str = ""
+    problem: Problem | None = None
+    notes: tuple[str, ...] = ()
+    then: tuple[Step, ...] = ()
+    """What is left to do, although nothing is wrong."""
     hba_line: str | None = None
     elapsed_s: float = 0.0
     more: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the document that only this check has."""
+
+    @property
+    def summary(self) -> str:
+        """The result in one line."""
+        return self.problem.message if self.problem else self.said
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """What more is known, line by line."""
+        return (*(self.problem.details if self.problem else ()), *self.notes)
+
+    @property
+    def cause(self) -> Cause | None:
+        """What is wrong."""
+        return self.problem.cause if self.problem else None
+
+    @property
+    def fix(self) -> tuple[Step, ...]:
+        """What to do about it."""
+        return self.problem.fix if self.problem else self.then
 
     def as_json(self) -> dict[str, Any]:
         """The check as check-db prints it; in `fix` words and lines to paste stand one after the other."""
@@ -58,7 +105,7 @@ class Check:
             "status": self.status.value,
             "cause": self.cause.value if self.cause else None,
             "summary": self.summary,
-            "detail": self.detail,
+            "detail": "\n".join(self.details),
             "fix": [line for step in self.fix for line in step.as_lines()],
             "hba_line": self.hba_line,
             "elapsed_s": round(self.elapsed_s, 4),

@@ -8,14 +8,15 @@ import ipaddress
 import logging
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.errors import Cause
+from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.fixes import problem
 from tmsync.core.postgres.probe import Prober
 from tmsync.core.postgres.scram import authenticate
-from tmsync.core.postgres.session import Session, connect
+from tmsync.core.postgres.session import Session, connect, sql_names
 from tmsync.core.postgres.tls import TlsFailed
 from tmsync.core.postgres.wire import PASSWORD_METHODS, Closed, Garbage, Method, ServerError, Wire
 
@@ -56,20 +57,17 @@ NOT_PERMITTED: Final = (
 )  # fmt: skip
 
 
-class LoginFailure(NamedTuple):
-    """`words` are the server's or libpq's; `ignored` is a password file libpq refuses to use."""
-
-    cause: Cause
-    words: str
-    ignored: str = ""
+class LoginFailed(TmsyncError):
+    """The server, or libpq, does not let the user in (check-db's causes for login)."""
 
 
 def log_in(
     target: DatabaseSettings, prober: Prober, method: Method, *, tls: bool, environ: Mapping[str, str]
-) -> Session | LoginFailure:
+) -> Session:
     """Log in with psycopg2; when that fails, find out why by repeating the login by hand.
 
     method, tls: what the probe found pg_hba.conf to demand, and on which route.
+    Raises: LoginFailed.
     """
     import psycopg2
 
@@ -79,15 +77,34 @@ def log_in(
         words = (str(error).strip().splitlines() or ["no reason given"])[0]
     log.info(f"login failed: {words}")
     found = find_password(target, environ)
+    pgpass = str(found.ignored) if found.ignored else None
     if found.password is None and method in PASSWORD_METHODS:
-        return LoginFailure(Cause.NO_PASSWORD, "", str(found.ignored or ""))
+        raise _failed(Cause.NO_PASSWORD, target, pgpass=pgpass)
     refusal = _repeat(target, prober, found.password or "", tls=tls)
     if refusal is None:
-        return LoginFailure(Cause.LOGIN_FAILED, words)
+        raise _failed(Cause.LOGIN_FAILED, target, words)
     cause = login_cause(refusal)
     if cause is Cause.UNKNOWN_ROLE and _exists(prober, method, refusal, tls=tls):
         cause = Cause.NO_LOGIN
-    return LoginFailure(cause, refusal.message)
+    raise _failed(cause, target, refusal.message, pgpass=pgpass)
+
+
+def _failed(cause: Cause, target: DatabaseSettings, words: str = "", pgpass: str | None = None) -> LoginFailed:
+    """words: the server's or libpq's; pgpass: a password file that libpq ignores."""
+    user, database = target.user, target.name
+    message = {
+        Cause.NO_PASSWORD: "the server asks for a password, and none is configured",
+        Cause.BAD_CREDENTIALS: f"the server does not accept this password for {user}",
+        Cause.UNKNOWN_ROLE: f"the role {user} does not exist",
+        Cause.NO_LOGIN: f"the role {user} may not log in (NOLOGIN)",
+        Cause.NO_DATABASE: f"the database {database} does not exist",
+        Cause.NO_CONNECT_PRIVILEGE: f"{user} may not connect to the database {database}",
+        Cause.NOT_ACCEPTING: f"the database {database} accepts no connections",
+        Cause.TOO_MANY_CONNECTIONS: "the server, the role or the database has no connection left",
+        Cause.STARTING_UP: "the server is starting up, shutting down or recovering",
+    }.get(cause, f"{user} cannot log in")
+    details = (words,) if words else ()
+    return LoginFailed(problem(cause, message, details=details, pgpass=pgpass, **sql_names(user, database)))
 
 
 def _repeat(target: DatabaseSettings, prober: Prober, password: str, *, tls: bool) -> ServerError | None:

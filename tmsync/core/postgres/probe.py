@@ -58,14 +58,18 @@ class Probe:
 class Prober:
     """Makes connections to one address."""
 
-    def __init__(self, target: DatabaseSettings, address: Address, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, target: DatabaseSettings, address: Address, first: socket.socket, monotonic: Callable[[], float]
+    ) -> None:
+        """first: a fresh connection to `address`, for `probe`."""
         self.target = target
+        self.first = first
         self.address = address
         self.monotonic = monotonic
 
-    def probe(self, first: socket.socket) -> Probe:
-        """Learn all there is to learn; `first` is a fresh connection, which is used up."""
-        found = Probe()
+    def probe(self) -> Probe:
+        """Learn all there is to learn; the first connection is used up."""
+        found, first = Probe(), self.first
         try:
             self._learn(found, first)
         except _Stopped as stopped:

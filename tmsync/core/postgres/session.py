@@ -5,12 +5,14 @@ Source: psycopg2 documentation, "The connect() function"; libpq's own limit ends
 
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, StoreError
+from tmsync.core.fixes import problem
 from tmsync.core.net.deadline import Overdue, cutting, within
 from tmsync.core.net.dial import is_name, resolve
 
@@ -36,7 +38,7 @@ class QueryFailed(StoreError):
     """A statement failed; `sqlstate` tells how, empty when the connection broke."""
 
     def __init__(self, sqlstate: str, message: str) -> None:
-        super().__init__(Cause.SERVER_ERROR, message, "Try again; if it stays, look into PostgreSQL's log.")
+        super().__init__(problem(Cause.SERVER_ERROR, message))
         self.sqlstate = sqlstate
 
 
@@ -74,6 +76,10 @@ class Session:
     def tls_version(self) -> str | None:
         """Such as "TLSv1.3"; None when the session is not encrypted."""
         return self.conn.info.ssl_attribute("protocol") if self.conn.info.ssl_in_use else None
+
+    def names(self) -> dict[str, Any]:
+        """Role and database as the fixes want them."""
+        return sql_names(self.conn.info.user, self.conn.info.dbname)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one statement.
@@ -139,3 +145,8 @@ def sql_name(name: str) -> str:
     if _SQL_PLAIN.fullmatch(name) and name not in SQL_RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'
+
+
+def sql_names(user: str, database: str) -> dict[str, Any]:
+    """What the fixes for logins and privileges need: both names for SQL, the database's for a shell, too."""
+    return {"role": sql_name(user), "database": sql_name(database), "database_arg": shlex.quote(database)}

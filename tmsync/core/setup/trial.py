@@ -1,16 +1,12 @@
 """Trials of what was answered: does the database let us in, does the broker, and are cars there?"""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
+from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Stage, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import BrokerError, Cause, Problem
-
-REACH: Final = (CheckId.CONFIG, CheckId.RESOLVE, CheckId.CONNECT, CheckId.PROTOCOL, CheckId.TLS)
-ENTER: Final = (CheckId.PG_HBA, CheckId.LOGIN, CheckId.SCHEMA, CheckId.TOKENS)
-OPEN: Final = (CheckId.DECRYPT,)
 
 
 class Verdict(NamedTuple):
@@ -21,26 +17,29 @@ class Verdict(NamedTuple):
     reached: bool = True
 
 
-def try_database(settings: Settings, rungs: tuple[CheckId, ...], clock: Clock, environ: Mapping[str, str]) -> Verdict:
-    """Climb check-db's ladder; only `rungs` are judged, since what comes after them has not been asked for yet."""
+def try_database(settings: Settings, stage: Stage, clock: Clock, environ: Mapping[str, str]) -> Verdict:
+    """Climb check-db's ladder; only `stage` counts, since what comes after it has not been asked for yet."""
     from tmsync.core.check_db.ladder import diagnose
 
     found = diagnose(settings, clock=clock, environ=environ)
     failure = found.failure
-    if failure is not None and failure.id in rungs:
+    stages = list(Stage)
+    if failure is not None and failure.id.stage is stage:
         return Verdict(failure=failure)
-    order = [check.id for check in found.checks]
-    if failure is not None and order.index(failure.id) < order.index(rungs[0]):
+    if failure is not None and stages.index(failure.id.stage) < stages.index(stage):
         return Verdict(reached=False)
-    return Verdict(good="; ".join(_good(found, rungs)))
+    return Verdict(good="; ".join(_good(found, stage)))
 
 
-def _good(found: Diagnosis, rungs: tuple[CheckId, ...]) -> list[str]:
-    """What the rungs said, without those that only repeat."""
+def _good(found: Diagnosis, stage: Stage) -> list[str]:
+    """What the stage's checks said, without those that only repeat."""
     telling = {CheckId.CONNECT, CheckId.PROTOCOL, CheckId.LOGIN, CheckId.DECRYPT}
     passed = (Status.PASS, Status.WARN)
-    return [check.summary for check in found.checks if check.id in rungs and check.id in telling
-            and check.status in passed]  # fmt: skip
+    return [
+        check.summary
+        for check in found.checks
+        if check.id.stage is stage and check.id in telling and check.status in passed
+    ]
 
 
 class BrokerTrial(NamedTuple):

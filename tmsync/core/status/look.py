@@ -51,7 +51,7 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
 
 
 def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Database:
-    from tmsync.core.teslamate.assessment import read_tokens
+    from tmsync.core.check_db.tokens import read_tokens
 
     target = settings.database()
     where = f"{target.host} port {target.port}"

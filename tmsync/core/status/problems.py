@@ -37,7 +37,7 @@ def _token(status: Status) -> Iterator[RatedProblem]:
     database = status.database
     if database.problem is not None:
         yield _critical(Part.DATABASE, database.problem)
-    for warning in database.tokens.warnings(status.at) if database.tokens else ():
+    for warning in database.tokens.problems(status.at) if database.tokens else ():
         yield (_critical if warning.cause is Cause.EXPIRED else _warning)(Part.TOKEN, warning)
 
 

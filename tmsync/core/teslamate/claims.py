@@ -23,7 +23,7 @@ class Api(StrEnum):
 
     FLEET = "fleet"
     OWNER = "owner"
-    """Retired."""
+    """What individual users have by default."""
     UNKNOWN = "unknown"
 
 

@@ -5,18 +5,18 @@ lib/teslamate/auth.ex (0 or 1 row; it raises when there are more).
 """
 
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, DecryptionFailed, StoreError
+from tmsync.core.fixes import problem
 from tmsync.core.postgres.session import QueryFailed, Session
 from tmsync.core.secret import Secret
-from tmsync.core.teslamate.vault import KEY_HINT, decrypt, find_key, is_plain_text
+from tmsync.core.teslamate.vault import decrypt, find_key, is_plain_text, wrong_key
 
 TABLES: Final = ("private.tokens", "public.tokens")
 """Since TeslaMate 2.2.0, and before."""
 INSUFFICIENT_PRIVILEGE: Final = "42501"
 UNDEFINED_COLUMN: Final = "42703"
-SIGN_IN_HINT: Final = "Sign in to your Tesla account on TeslaMate's web page."
 
 _FIND = """
 select n.nspname || '.' || c.relname, has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT')
@@ -52,56 +52,57 @@ def locate(session: Session) -> Location:
     found = {name: (use, select) for name, use, select in session.query(_FIND)}
     table = next((table for table in TABLES if table in found), None)
     if table is None and "public.cars" in found:
-        raise StoreError(
-            Cause.NO_TOKENS_TABLE,
-            "neither private.tokens nor public.tokens exists",
-            "Let TeslaMate finish its migrations: docker compose restart teslamate",
-        )
+        raise StoreError(problem(Cause.NO_TOKENS_TABLE, "neither private.tokens nor public.tokens exists"))
     if table is None:
-        raise StoreError(
-            Cause.NOT_TESLAMATE,
-            "the database holds no TeslaMate tables",
-            "Set database.name to TeslaMate's DATABASE_NAME (teslamate by default).",
-        )
+        raise StoreError(problem(Cause.NOT_TESLAMATE, "the database holds no TeslaMate tables"))
     level = None
     if found.get("public.schema_migrations") == (True, True):
         level = session.query("select max(version) from public.schema_migrations")[0][0]
     return Location(table, level, *found[table])
 
 
-def read_row(session: Session, location: Location) -> TokenRow:
-    """Read the one row.
+def read_rows(session: Session, location: Location) -> list[tuple[Any, ...]]:
+    """The rows as stored, three at most.
 
-    Raises: StoreError (no-privilege, signed-out, several-rows, not-teslamate), QueryFailed.
+    Raises: StoreError (no-privilege, not-teslamate), QueryFailed.
     """
+    table = location.table
     try:
         # The table's name is one of two constants; order and limit keep a table gone wild from filling the memory.
-        rows = session.query(f"select access, refresh, updated_at from {location.table} order by id limit 3")  # noqa: S608
+        return session.query(f"select access, refresh, updated_at from {table} order by id limit 3")  # noqa: S608
     except QueryFailed as error:
         if error.sqlstate == INSUFFICIENT_PRIVILEGE:
-            raise StoreError(
-                Cause.NO_PRIVILEGE,
-                f"this role may not read {location.table}",
-                "Run tmsync check-db: it prints the statements that allow it.",
-            ) from None
+            values = {**session.names(), "schema": table.partition(".")[0], "table": table}
+            raise StoreError(problem(Cause.NO_PRIVILEGE, f"this role may not read {table}", **values)) from None
         if error.sqlstate == UNDEFINED_COLUMN:
-            raise StoreError(
-                Cause.NOT_TESLAMATE,
-                f"{location.table} is not TeslaMate's: it has no columns access, refresh, updated_at",
-                "Set database.name to TeslaMate's DATABASE_NAME (teslamate by default).",
-            ) from None
+            message = f"{table} is not TeslaMate's: it has no columns access, refresh, updated_at"
+            raise StoreError(problem(Cause.NOT_TESLAMATE, message)) from None
         raise
+
+
+def only_row(rows: list[tuple[Any, ...]], session: Session, location: Location) -> TokenRow:
+    """The one row that there may be.
+
+    Raises: StoreError (signed-out, several-rows).
+    """
+    table = location.table
     if len(rows) > 1:
-        raise StoreError(
-            Cause.SEVERAL_ROWS,
-            f"{location.table} holds more than one row; TeslaMate itself refuses to work with that",
-            "Sign out and in again on TeslaMate's web page, or delete the rows that are not current.",
-        )
+        message = f"{table} holds more than one row; TeslaMate itself refuses to work with that"
+        raise StoreError(problem(Cause.SEVERAL_ROWS, message, table=table, **session.names()))
     if not rows or not rows[0][0]:
         what = "holds no row" if not rows else "holds no access token"
-        raise StoreError(Cause.SIGNED_OUT, f"{location.table} {what}: TeslaMate is signed out", SIGN_IN_HINT)
+        raise StoreError(problem(Cause.SIGNED_OUT, f"{table} {what}: TeslaMate is signed out"))
     access, refresh, updated_at = rows[0]
     return TokenRow(_plain_type(access), None if refresh is None else _plain_type(refresh), _utc(updated_at))
+
+
+def read_row(session: Session) -> TokenRow:
+    """Find the table and read its row.
+
+    Raises: StoreError with check-db's causes.
+    """
+    location = locate(session)
+    return only_row(read_rows(session, location), session, location)
 
 
 def open_token(stored: bytes | str, key: Secret | None, other: bytes | str | None = None) -> Secret:
@@ -114,7 +115,8 @@ def open_token(stored: bytes | str, key: Secret | None, other: bytes | str | Non
         return Secret(stored if isinstance(stored, str) else stored.decode("ascii"))
     data = stored.encode() if isinstance(stored, str) else stored
     if key is None:
-        raise DecryptionFailed(Cause.NO_KEY, "teslamate.encryption_key is not set; the tokens are encrypted", KEY_HINT)
+        message = "teslamate.encryption_key is not set; the tokens are encrypted"
+        raise DecryptionFailed(problem(Cause.NO_KEY, message))
     candidates = key.candidates()
     fitting = find_key(data, candidates) or candidates[0]
     try:
@@ -124,7 +126,7 @@ def open_token(stored: bytes | str, key: Secret | None, other: bytes | str | Non
             raise _explained(error, data, candidates, other) from None
         raise
     if not token:
-        raise DecryptionFailed(Cause.CORRUPT, "the stored token is empty", SIGN_IN_HINT)
+        raise DecryptionFailed(problem(Cause.CORRUPT, "the stored token is empty"))
     return Secret(token)
 
 
@@ -137,21 +139,21 @@ def _explained(
     error: DecryptionFailed, data: bytes, candidates: tuple[str, ...], other: bytes | str | None
 ) -> DecryptionFailed:
     if isinstance(other, bytes) and find_key(other, candidates) is not None:
-        return DecryptionFailed(
-            Cause.CORRUPT,
-            "the stored access token is damaged: the key opens the refresh token beside it",
-            SIGN_IN_HINT,
-        )
+        message = "the stored access token is damaged: the key opens the refresh token beside it"
+        return DecryptionFailed(problem(Cause.CORRUPT, message))
     key = candidates[0]
     near = {
         "without the blanks or line breaks around it": key.strip(),
         "without the quotes around it": key.strip().strip("\"'"),
-        "with a line break at its end": key + "\n",
-        "with a blank at its end": key + " ",
+        "with double quotes around it": f'"{key}"',
+        "with single quotes around it": f"'{key}'",
+        "with a line break at its end": f"{key}\n",
+        "with a blank at its end": f"{key} ",
+        "with a blank in front of it": f" {key}",
     }
     for how, variant in near.items():
         if variant and variant not in candidates and find_key(data, (variant,)) is not None:
-            return DecryptionFailed(Cause.WRONG_KEY, f"{error}; it does {how}", f"Configure the key {how}.")
+            return DecryptionFailed(wrong_key(how))
     return error
 
 

@@ -11,17 +11,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from tmsync.core.errors import Cause, DecryptionFailed
+from tmsync.core.errors import Cause, DecryptionFailed, Problem
+from tmsync.core.fixes import problem
 
 HEADER: Final = b"\x01\x0aAES.GCM.V1"
 AAD: Final = b"AES256GCM"
 GCM_TAG_BYTES: Final = 16
 IV_BYTES: Final = (12, 16)
 """TeslaMate's 12 first; Cloak's older default of 16 is not told apart by the data, so both are tried."""
-KEY_HINT: Final = (
-    "Use the ENCRYPTION_KEY of the TeslaMate container, byte for byte: docker compose exec teslamate printenv"
-    " ENCRYPTION_KEY"
-)
 
 
 def is_plain_text(data: bytes) -> bool:
@@ -36,25 +33,16 @@ def decrypt(data: bytes, key: str) -> str:
     wrong-key (the GCM tag does not verify).
     """
     if is_plain_text(data):
-        raise DecryptionFailed(
-            Cause.PLAIN_TEXT, "the token is stored in plain text", "TeslaMate encrypts it since 1.27.0: update it."
-        )
+        raise DecryptionFailed(problem(Cause.PLAIN_TEXT, "the token is stored in plain text"))
     body = data[len(HEADER) :]
     if not data.startswith(HEADER) or len(body) < IV_BYTES[0] + GCM_TAG_BYTES:
-        raise DecryptionFailed(
-            Cause.CORRUPT,
-            f"the stored token is no Cloak AES.GCM.V1 ciphertext ({len(data)} bytes)",
-            "Sign in again on TeslaMate's web page, so that it stores new tokens.",
-        )
+        message = f"the stored token is no Cloak AES.GCM.V1 ciphertext ({len(data)} bytes)"
+        raise DecryptionFailed(problem(Cause.CORRUPT, message))
     plain = _open(body, hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest())
     try:
         return plain.decode("utf-8")
     except UnicodeDecodeError:
-        raise DecryptionFailed(
-            Cause.CORRUPT,
-            "the token decrypts to bytes that are no text",
-            "Sign in again on TeslaMate's web page, so that it stores new tokens.",
-        ) from None
+        raise DecryptionFailed(problem(Cause.CORRUPT, "the token decrypts to bytes that are no text")) from None
 
 
 def find_key(data: bytes, candidates: Sequence[str]) -> str | None:
@@ -83,9 +71,13 @@ def _open(body: bytes, key: bytes) -> bytes:
             return cipher.decrypt(iv, rest[GCM_TAG_BYTES:] + rest[:GCM_TAG_BYTES], AAD)
         except InvalidTag:
             continue
-    raise DecryptionFailed(
-        Cause.WRONG_KEY, "the stored token does not decrypt with the configured encryption_key", KEY_HINT
-    )
+    raise DecryptionFailed(wrong_key())
+
+
+def wrong_key(how: str | None = None) -> Problem:
+    """how: what to change of the key, where a key changed that way fits."""
+    message = "the stored token does not decrypt with the configured encryption_key"
+    return problem(Cause.WRONG_KEY, f"{message}; it does {how}" if how else message, how=how)
 
 
 def encrypt(token: str, key: str, iv: bytes) -> bytes:
