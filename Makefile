@@ -11,17 +11,29 @@ PYTHON311 ?= $(shell for p in python3.11 python3 python; do \
 BIN := .venv/bin
 TWCMANAGER := .venv-twcmanager
 SECONDS ?= 60
+PARALLEL ?= -n auto --dist loadgroup
 LOCK := tests/requirements-dev.lock
 
-.PHONY: demo test test-twcmanager test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check clean install
+.PHONY: demo test test-slow test-root test-all test-twcmanager test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
 	@$(BIN)/tmsync demo
 
-test: .venv/installed
+# All but what takes long or needs root; whatever it needs it brings itself.
+test: .venv/brought
 	@$(BIN)/python -m tests.support.surroundings
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not root"
+
+# What make test leaves out, and what needs root where this is root.
+test-slow: .venv/brought
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not root"
+
+test-root: .venv/brought
+	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python -m pytest $(PARALLEL) -m root; \
+		else echo "test-root: skipped: it needs root"; fi
+
+test-all: test test-slow test-root
 
 # Where there is no Python 3.11 it says so, and that is all.
 test-twcmanager: .venv/installed
@@ -91,6 +103,11 @@ clean:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@$(BIN)/python -m compileall -q tmsync
 	@touch .venv/installed .venv/installed-demo
+
+# Programs that no wheel ships, Mosquitto above all, for the tests.
+.venv/brought: .venv/installed tests/support/bring.py
+	@$(BIN)/python -m tests.support.bring
+	@touch .venv/brought
 
 .venv/installed-demo: pyproject.toml .venv/bin/python
 	@echo "Installing tmsync into .venv ..."

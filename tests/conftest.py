@@ -1,15 +1,18 @@
 """Starts the real servers, each in a temporary folder on a free port, and stops them."""
 
+import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support import bring
 from tests.support.certificates import Authority
 from tests.support.surroundings import TeslaMate, TwcFolder
 from tmsync.demo.postgres import Binaries, PrivatePostgres, find_binaries
@@ -20,8 +23,29 @@ from tmsync.demo.server import free_port
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+bring.add_to_path()
 GERMAN = Path("/usr/share/locale/de/LC_MESSAGES")
 ALL_BINARIES = list({binaries.major: binaries for binaries in reversed(list(find_binaries()))}.values())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need root are skipped without it."""
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("root") is not None:
+                item.add_marker(pytest.mark.skip("needs root"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped, in one line."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"Skipped: {told}")
 
 
 @contextmanager

@@ -8,9 +8,16 @@ import pytest
 
 from tests.completion_scripts import commands
 from tests.generate import ROOT
+from tests.support import bring
 from tests.support.conversation import Conversation
 
 FOLDER = ROOT / "completions"
+ZSH_PATHS = "".join(
+    f"{name}=({' '.join(found)} ${name}); "
+    for name, pattern in (("module_path", "usr/lib/*/zsh/*"), ("fpath", "usr/share/zsh/functions/**/"))
+    if (found := [str(path) for path in bring.FOLDER.glob(pattern) if path.is_dir()])
+)
+"""Where a zsh that was brought along has its modules and functions; it looks for them in the system's folders."""
 CASES = [
     ("tmsync ", {"check-db", "sync-tokens", "watch-mqtt", "init", "demo"}, set()),
     ("tmsync che", {"check-db"}, {"sync-tokens"}),
@@ -87,7 +94,7 @@ def test_tab_completes_what_is_typed(shell: str, typed: str, completed: str, fol
     program = needed(shell)
     begin = {
         "bash": f"source {FOLDER}/tmsync.bash",
-        "zsh": f"autoload -U compinit; compinit -D; source {FOLDER}/_tmsync; unsetopt LIST_BEEP",
+        "zsh": f"{ZSH_PATHS}autoload -U compinit; compinit -D; source {FOLDER}/_tmsync; unsetopt LIST_BEEP",
     }[shell]
     quiet = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"]}[shell]
     with Conversation(*quiet, environ={"PS1": "ready> ", "HISTFILE": ""}, cwd=str(folder), program=program) as screen:

@@ -1,7 +1,6 @@
 """check-db --pg-hba: the file's verdict, the cure, and the cure applied to a real cluster."""
 
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -170,7 +169,7 @@ def test_apply_writes_nothing_when_it_would_not_help(hba: Path, text: str) -> No
     assert sorted(path.name for path in hba.parent.iterdir()) == ["pg_hba.conf"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+@pytest.mark.root
 def test_apply_by_a_user_who_may_not_write_changes_nothing(hba: Path) -> None:
     for folder in hba.parents:
         folder.chmod(folder.stat().st_mode | 0o055)

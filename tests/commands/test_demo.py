@@ -56,6 +56,7 @@ def test_demo_tells_its_story_and_leaves_no_trace(temporary: Path) -> None:
     assert leftovers(temporary) == []
 
 
+@pytest.mark.slow
 def test_kept_demo_answers_to_the_printed_environment_until_interrupted(temporary: Path) -> None:
     clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "tmsync", "demo", "--keep"]
@@ -79,6 +80,7 @@ def test_kept_demo_answers_to_the_printed_environment_until_interrupted(temporar
     assert leftovers(temporary) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.15, 0.4, 0.8, 1.5, 4.0, 9.0])
 def test_interrupted_demo_stops_its_server(temporary: Path, seconds: float) -> None:
     clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TMPDIR": str(temporary)}

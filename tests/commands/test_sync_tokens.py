@@ -237,6 +237,7 @@ def test_warning_before_a_token_expires_that_teslamate_does_not_renew(teslamate:
 # -- one at a time
 
 
+@pytest.mark.slow
 def test_second_run_waits_for_the_first_and_then_gives_up(teslamate: TeslaMate, twc: TwcFolder) -> None:
     twc.write(OTHER)
     lock = twc.path / "settings.json.lock"

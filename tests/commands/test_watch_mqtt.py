@@ -428,6 +428,7 @@ def test_wrong_password_missing_password_and_a_list_that_hides_everything() -> N
         assert "access list" in run.json["error"]["hint"]
 
 
+@pytest.mark.slow
 def test_a_silent_port_a_web_server_and_one_that_hangs_up() -> None:
     with listener(silence) as port:
         refused("timeout", at(port), "says nothing")
@@ -437,6 +438,7 @@ def test_a_silent_port_a_web_server_and_one_that_hangs_up() -> None:
         refused("not-mqtt", at(port))
 
 
+@pytest.mark.slow
 def test_tls_in_all_the_ways_it_can_go_wrong(authority: Authority, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "stranger")
     trusted = {"TMSYNC_MQTT_TLS": "true", "TMSYNC_MQTT_CA_FILE": str(authority.root), "TMSYNC_MQTT_HOST": "localhost"}
@@ -486,6 +488,7 @@ def test_bad_usage_is_one_clear_line() -> None:
 # -- with TeslaMate's database as a witness
 
 
+@pytest.mark.slow
 def test_with_db_death_is_told_where_silence_proves_nothing(mosquitto: Broker, teslamate: TeslaMate) -> None:
     """Suspended: alive while TeslaMate's sessions are there; once they are gone, stale within two minutes."""
     mosquitto.publisher.car(1, display_name="Blue", state="suspended")

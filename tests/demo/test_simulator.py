@@ -266,6 +266,7 @@ def test_next_due_tells_when_to_ask_again() -> None:
     assert SimulatedTeslaMate((), START).next_due() is None
 
 
+@pytest.mark.slow
 def test_week_of_twenty_cars_just_runs() -> None:
     cars = [SimulatedCar(number, f"Car {number}", streaming=number % 3 > 0) for number in range(1, 21)]
     last: dict[str, datetime] = {}

@@ -14,6 +14,7 @@ import pytest
 from tests.support.surroundings import TeslaMate, TwcFolder, tmsync
 from tmsync.demo.server import free_port
 
+pytestmark = pytest.mark.root
 OLD = {"carApiBearerToken": "old", "chargeNowAmps": 32, "history": ["x" * 80] * 40}
 PAGES = 16
 

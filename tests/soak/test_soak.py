@@ -10,6 +10,7 @@ AT = 1000.0
 SPEED = 20.0
 
 
+@pytest.mark.slow
 @needs_mosquitto
 def test_every_trouble_once_without_a_wrong_verdict_a_missed_transition_or_growth() -> None:
     found = soak(cars=60, speed=40, duration=36, cycle=36)

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from tests.support.bring import add_to_path
 from tmsync.cli import run
 from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, find_mosquitto
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
@@ -226,6 +227,7 @@ class TwcFolder:
 
 
 def main() -> None:
+    add_to_path()
     found = [f"{binaries.version} ({binaries.origin})" for binaries in find_binaries()]
     print(f"PostgreSQL for the tests: {', '.join(found) or 'none at hand'}")
     print(f"MQTT broker for the tests: {broker_in_words()}")

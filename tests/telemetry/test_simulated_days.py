@@ -21,6 +21,7 @@ def witness(follower_alive: list[bool]) -> object:
     return say
 
 
+@pytest.mark.slow
 def test_a_healthy_week_has_not_one_false_alarm() -> None:
     cars = [SimulatedCar(number, f"Car {number}", streaming=number % 2 == 0) for number in range(1, 5)]
     follower = Follower(simulate(*cars, seed=11), polling=dict.fromkeys((1, 3, 5), 21))

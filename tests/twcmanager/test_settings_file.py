@@ -119,7 +119,7 @@ def test_unreadable_file_and_unwritable_folder(path: Path) -> None:
         path.parent.chmod(0o700)
 
 
-@pytest.mark.skipif(not ROOT, reason="needs another user")
+@pytest.mark.root
 def test_unreadable_and_unwritable_for_another_user(path: Path) -> None:
     os.chown(path, 65534, 65534)
     path.chmod(0o600)
@@ -180,7 +180,7 @@ def test_mode_is_kept(path: Path, mode: int) -> None:
     assert stat.S_IMODE(path.with_name("settings.json.backup").stat().st_mode) == mode
 
 
-@pytest.mark.skipif(not ROOT, reason="only root may give files away")
+@pytest.mark.root
 def test_owner_and_group_are_kept(path: Path) -> None:
     os.chown(path, 65534, 12345)
     write(path)
@@ -196,7 +196,7 @@ def test_missing_file_is_made_with_mode_0600(tmp_path: Path) -> None:
     assert list(snapshot(tmp_path)) == ["settings.json"]
 
 
-@pytest.mark.skipif(not ROOT, reason="only root may give files away")
+@pytest.mark.root
 def test_missing_file_made_by_root_belongs_to_the_folders_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     write(tmp_path / "settings.json")
@@ -306,7 +306,7 @@ def test_either_way_keeps_backup_and_mode(path: Path, way: str) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-@pytest.mark.skipif(not ROOT, reason="mounting needs root")
+@pytest.mark.root
 def test_bind_mounted_single_file_is_written_in_place(path: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside.json"
     outside.write_text(json.dumps({**OLD, "long": "x" * 9000}))
