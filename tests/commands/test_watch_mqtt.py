@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -393,7 +394,7 @@ def refused(cause: str, environ: dict[str, str], *words: str) -> None:
     error = run.json["error"]
     assert (run.code, error["cause"]) == (1, cause), run.out + run.err
     for word in words:
-        assert word in f"{error['message']} {error['hint']}"
+        assert word in f"{error['message']} {error['fix']}"
     assert error["hint"]
     assert "Traceback" not in run.err
     assert PASSWORD not in run.out + run.err
@@ -426,6 +427,24 @@ def test_wrong_password_missing_password_and_a_list_that_hides_everything() -> N
         run = running.once("--json", environ={**login, "TMSYNC_MQTT_USERNAME": "blind"})
         assert (run.code, run.json["error"]["cause"]) == (1, "no-vehicles")
         assert "access list" in run.json["error"]["hint"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [b"\x90\x03\x00\x01\x80", b""], ids=["suback-0x80", "closes"])
+def test_a_refused_subscription_is_not_called_a_broker_without_cars(after: bytes) -> None:
+    def answer(sock: socket.socket) -> None:
+        sock.recv(1024)
+        sock.sendall(b"\x20\x02\x00\x00")
+        sock.recv(1024)
+        sock.sendall(after)
+        if after:
+            silence(sock)
+        sock.close()
+
+    with listener(answer) as port:
+        refused("not-authorised", at(port), "access list", "topic read teslamate/#")
+        live = tmsync("watch-mqtt", "--json", "--duration", "20", environ=at(port))
+        assert (live.code, live.json["error"]["cause"]) == (1, "not-authorised")
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ that is busy."""
 MQTT_S = 25.0
 """The broker's answer 5 s, another look at the port 2 s plain and 2 s with TLS."""
 POSTGRES_CAUSES = {"no-answer", "not-postgresql", "connection-lost", "login-failed", "server-error", "unreachable"}
-MQTT_CAUSES = {"not-mqtt", "timeout", "connection-lost", "tls-mismatch"}
+MQTT_CAUSES = {"not-mqtt", "timeout", "connection-lost", "not-authorised", "tls-mismatch"}
+"""not-authorised: brokers that close on SUBSCRIBE look just like a connection that breaks there."""
 OTHER = {"chargeNowAmps": 32, "carApiBearerToken": "old"}
 Swiftly = Callable[[Sequence[str], Mapping[str, str]], Timed]
 Bytes = Callable[[int], Iterator[int]]

@@ -52,4 +52,4 @@ def test_watch_mqtt_and_status_on_a_connection_that_breaks_end_with_one_clear_ca
     for told in (once.result(), status.result()):
         assert {way for way, _ in told} == WAYS
         # Not "no-vehicles": that the connection broke is what is wrong.
-        assert {cause for _, cause in told} == {None, "not-mqtt", "timeout", "connection-lost"}
+        assert {cause for _, cause in told} == {None, "not-mqtt", "timeout", "not-authorised", "connection-lost"}

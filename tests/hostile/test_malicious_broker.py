@@ -166,6 +166,44 @@ def test_huge_packet_is_not_waited_for() -> None:
         assert patient.causes[0] is Cause.CONNECTION_LOST
 
 
+REFUSED = CONNACK + packet(0x90, b"\x00\x01\x80")
+GRANTED = CONNACK + packet(0x90, b"\x00\x01\x00")
+
+
+@pytest.mark.parametrize("refuses", [stays(REFUSED), sends(CONNACK)], ids=["suback-0x80", "closes-on-subscribe"])
+def test_a_refused_subscription_is_told_as_that(refuses: Callable[[socket.socket], None]) -> None:
+    with broker(refuses, stays(GOOD)) as patient:
+        assert patient.arrived.wait(SECONDS)
+        problem = patient.links[1].problem
+        assert problem is not None
+        assert problem.cause is Cause.NOT_AUTHORISED
+        assert "to teslamate/cars/+/+: its access list must let anonymous clients read it" in problem.message
+        assert [step.command for step in problem.fix] == [
+            "topic read teslamate/#",
+            '{allow, all, subscribe, ["teslamate/#"]}.',
+        ]
+        assert patient.feed.answered.is_set()
+
+
+@pytest.mark.parametrize("answer", [stays(REFUSED), sends(CONNACK)], ids=["suback-0x80", "closes-on-subscribe"])
+def test_a_broker_that_keeps_refusing_is_asked_less_and_less(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[socket.socket], None]
+) -> None:
+    monkeypatch.setattr(feed, "RETRY_FIRST_S", 0.2)
+    monkeypatch.setattr(feed, "RETRY_MOST_S", 60)
+    with broker(answer) as patient:
+        time.sleep(3)
+        # At 0, 0.2, 0.6, 1.4 and 3 s; one every 0.2 s would be 15.
+        assert 3 <= len(patient.causes) <= 5
+        assert patient.feed.retry_at is not None
+
+
+def test_a_broker_that_grants_and_goes_away_is_asked_at_once() -> None:
+    with broker(sends(GRANTED), stays(GOOD)) as patient:
+        assert patient.arrived.wait(SECONDS)
+        assert patient.causes == [Cause.CONNECTION_LOST]
+
+
 def test_endless_acceptance_is_none() -> None:
     with broker(endless(CONNACK * 100), stays(GOOD)) as patient:
         assert patient.arrived.wait(SECONDS)

@@ -34,6 +34,8 @@ WAIT_S: Final = 0.25
 BATCH: Final = 64
 """Packets read per look at the socket."""
 CHUNK_BYTES: Final = 64 * 1024
+MQTT_ERR_CONN_LOST: Final = 7
+"""paho's code for a connection that the other side closed."""
 MAX_PACKET_BYTES: Final = 1 << 20
 """TeslaMate's largest message is far below; the protocol would allow a broker to send 256 MiB in one."""
 QOS: Final = 0
@@ -74,6 +76,13 @@ class Feed:
         self._accepted = False
         self.subscribed = False
         """Whether the broker has acknowledged the newest subscription."""
+        self.answered = threading.Event()
+        """Set once the broker has granted the first subscription, or a connection has ended."""
+        self.retry_at: float | None = None
+        """Seconds of running time at which the broker is tried again; None while it is being tried, or connected."""
+        self._granted = False
+        self._hung_up = False
+        self._first_subscription: int | None = None
         self._refusal: Problem | None = None
         self._client: Client | None = None
 
@@ -104,14 +113,20 @@ class Feed:
             if self._stopping.is_set():
                 return
             self._on_link(Link(connected=False, problem=problem))
-            if self._accepted:
+            self.answered.set()
+            if self._granted:
+                # A broker that lets in and then refuses the subscription is not asked every second for ever.
                 pause = RETRY_FIRST_S
+            self.retry_at = self._clock.monotonic() + pause
             self._stopping.wait(pause)
+            self.retry_at = None
             pause = min(pause * 2, RETRY_MOST_S)
 
     def _connect_and_listen(self) -> Problem:
         """One connection, from its beginning to its end; why it ended."""
         self._accepted, self.subscribed, self._refusal = False, False, None
+        self._granted, self._hung_up, self._first_subscription = False, False, None
+        received = self._received
         try:
             self._client = client = self._make_client()
             diagnosis.resolve_name(self.target, ANSWER_S)
@@ -126,6 +141,8 @@ class Feed:
             self._close(client)
         if self._refusal is not None:
             return self._refusal
+        if self._hung_up and self._accepted and not self._granted and received == self._received:
+            return diagnosis.of_refused_subscription(self.target, self._topics[0], closed=True)
         if self._accepted:
             return Problem(
                 Cause.CONNECTION_LOST,
@@ -157,7 +174,9 @@ class Feed:
     def _read(self, client: "Client") -> bool:
         for _ in range(BATCH):
             before = self._received
-            if client.loop_read() != 0 or self._refusal is not None or _announced(client) > MAX_PACKET_BYTES:
+            code = client.loop_read()
+            self._hung_up = code == MQTT_ERR_CONN_LOST
+            if code != 0 or self._refusal is not None or _announced(client) > MAX_PACKET_BYTES:
                 return False
             if self._received == before:
                 return True
@@ -202,10 +221,17 @@ class Feed:
         self._accepted = True
         log.info(f"connected to the broker at {self.target.host} port {self.target.port}")
         self._on_link(Link(connected=True))
-        client.subscribe([(topic, QOS) for topic in self._topics])
+        _, self._first_subscription = client.subscribe([(topic, QOS) for topic in self._topics])
 
-    def _subscribed(self, *_: Any) -> None:
+    def _subscribed(self, _client: "Client", _userdata: Any, mid: int, reasons: Any, _properties: Any) -> None:
         self.subscribed = True
+        if mid != self._first_subscription:
+            return
+        if all(reason.is_failure for reason in reasons):
+            self._refusal = diagnosis.of_refused_subscription(self.target, self._topics[0], closed=False)
+            return
+        self._granted = True
+        self.answered.set()
 
     def _message(self, _client: "Client", _userdata: Any, message: Any) -> None:
         self._received += 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.net.dial import is_name, resolve
 
 if TYPE_CHECKING:
@@ -117,6 +118,25 @@ def of_refusal(reason: int, words: str, target: MqttSettings) -> Problem:
         account = f"user {target.username}" if target.username else "no user name"
         return Problem(Cause.NOT_AUTHORISED, f"the broker at {where} does not let in {account}", CREDENTIALS_HINT)
     return Problem(Cause.REFUSED, f"the broker at {where} refuses: {words}", "See the broker's log for the reason.")
+
+
+def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -> Problem:
+    """The problem when the broker lets in but not to `topic`. closed: it hangs up instead of saying so.
+
+    Source: MQTT 3.1.1 specification, 3.9.3 (SUBACK, return code 0x80).
+    """
+    user = f"user {target.username}" if target.username else "anonymous clients"
+    how = "closes the connection on the subscription" if closed else "refuses the subscription"
+    message = (
+        f"the broker at {target.host} port {target.port} {how} to {topic}: its access list must let {user} read it"
+    )
+    return problem(
+        Cause.NOT_AUTHORISED,
+        message,
+        variant="subscription",
+        user_line=f"user {target.username}\n" if target.username else "",
+        emqx_who=f'{{username, "{target.username}"}}' if target.username else "all",
+    )
 
 
 def of_silence(target: MqttSettings) -> Problem:

@@ -126,6 +126,12 @@ class Live:
         self._feed.stop()
 
     @property
+    def retry_in_s(self) -> float | None:
+        """Seconds until the broker is tried again; None while it is being tried, or connected."""
+        at = self._feed.retry_at
+        return None if at is None else max(at - self.clock.monotonic(), 0)
+
+    @property
     def where(self) -> str:
         """The broker, in words."""
         return f"{self.target.host} port {self.target.port}"
@@ -183,9 +189,10 @@ class Live:
         if not self._first_link.wait(FIRST_LINK_S):
             hint = "Check mqtt.host; this host's name service may hang."
             raise BrokerError(Cause.TIMEOUT, f"no connection to {self.where} within {FIRST_LINK_S:g} s", hint)
-        problem = self._links[0].problem
+        self._feed.answered.wait(ANSWER_S)
+        problem = next((change.problem for change in self._links if change.problem is not None), None)
         if problem is not None:
-            raise BrokerError(problem.cause, problem.message, problem.hint)
+            raise BrokerError(problem)
 
     def wait_settled(self, most_s: float = SETTLE_MOST_S) -> None:
         """Wait until the retained values are in: none has come for a second, or `most_s` seconds have passed."""
