@@ -57,24 +57,24 @@ def bare(port: int, count: Count) -> None:
 def tmsync(port: int, count: Count) -> None:
     from tmsync.core.clock import SystemClock
     from tmsync.core.config.load import load_settings
-    from tmsync.core.telemetry.monitor import Live, rules_of
+    from tmsync.core.telemetry.monitor import TelemetryMonitor, rules_of
     from tmsync.render.watch import json_line
 
     environ = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(port), "HOME": "/nonexistent"}
     settings = load_settings(environ=environ)
-    live = Live(settings.mqtt(), rules_of(settings), SystemClock())
-    take = live.watch.message
+    monitor = TelemetryMonitor(settings.mqtt(), rules_of(settings), SystemClock())
+    take = monitor.fleet.message
 
     def counted(topic: str, payload: bytes, at: float, *, retained: bool) -> None:
         take(topic, payload, at, retained=retained)
         count()
 
-    live.watch.message = counted  # type: ignore[method-assign]
-    with live, Path("/dev/null").open("w") as nowhere:
-        live.wait_connected()
+    monitor.fleet.message = counted  # type: ignore[method-assign]
+    with monitor, Path("/dev/null").open("w") as nowhere:
+        monitor.wait_connected()
         time.sleep(0.3)
         print("ready", flush=True)
-        for batch in live.batches(1.0):
+        for batch in monitor.batches(1.0):
             nowhere.writelines(json_line("source", change.as_json()) for change in batch.sources)
             nowhere.writelines(json_line("vehicle", view.as_json()) for view in batch.lines)
             if count.done.is_set():

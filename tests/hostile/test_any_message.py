@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.hostile.effort import NASTY, NOW, examples
 from tests.telemetry.following import default_rules
 from tmsync.core.clock import Instant
-from tmsync.core.telemetry.fleet import Watch
+from tmsync.core.telemetry.fleet import Fleet
 from tmsync.core.teslamate.topics import PARSERS, namespace_of, parse_topic
 from tmsync.render.watch import json_line
 
@@ -41,8 +41,8 @@ PAYLOADS = st.one_of(
 MESSAGES = st.lists(st.tuples(OTHER_TOPICS, PAYLOADS, st.booleans()), max_size=12)
 
 
-def watching() -> Watch:
-    watch = Watch("", RULES)
+def watching() -> Fleet:
+    watch = Fleet("", RULES)
     watch.connected(0.0)
     for key, payload in KNOWN.items():
         watch.message(f"teslamate/cars/1/{key}", payload, 0.0, retained=True)

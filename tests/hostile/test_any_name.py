@@ -17,7 +17,7 @@ from tests.telemetry.following import default_rules
 from tmsync.core.clock import Instant
 from tmsync.core.errors import Cause, Problem, Step
 from tmsync.core.status.report import Broker, Database, Part, RatedProblem, Severity, Status
-from tmsync.core.telemetry.fleet import SourceChange, VehicleView, Watch, source_message
+from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView, source_message
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.telemetry.hooks import Hook
 from tmsync.core.twcmanager.held import Held
@@ -37,7 +37,7 @@ COMMENT = re.compile(r"# (HELP|TYPE) tmsync_[a-z_]+ [ -~]+")
 
 
 def seen(level: str = "63", limit: str = "80") -> VehicleView:
-    watch = Watch("", RULES)
+    watch = Fleet("", RULES)
     watch.connected(0.0)
     values = {"state": "charging", "since": "2026-11-24T16:00:00Z", "battery_level": level, "charge_limit_soc": limit,
               "charger_power": "11", "time_to_full_charge": "1.5", "healthy": "true"}  # fmt: skip

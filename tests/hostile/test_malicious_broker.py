@@ -18,7 +18,7 @@ from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause
 from tmsync.core.telemetry import connection as feed
 from tmsync.core.telemetry import diagnosis
-from tmsync.core.telemetry.connection import Feed, Link
+from tmsync.core.telemetry.connection import BrokerConnection, Link
 
 SECONDS = 20.0
 CONNACK = b"\x20\x02\x00\x00"
@@ -49,7 +49,7 @@ class Patient:
         self.arrived = threading.Event()
         self.messages: list[tuple[str, bytes, bool]] = []
         target = MqttSettings("127.0.0.1", port, None, None, "", False, None, None, None, False)
-        self.feed = Feed(target, ["teslamate/cars/+/+"], self._message, self.links.append, SystemClock())
+        self.feed = BrokerConnection(target, ["teslamate/cars/+/+"], self._message, self.links.append, SystemClock())
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:
         self.messages.append((topic, payload, retained))

@@ -167,7 +167,7 @@ class Soak:
         time.sleep(1.0)
         self.diary.cuts.append(Span(0, None))
         environ = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(self.way.port), **thresholds(speed)}
-        self.watch: Watching = stack.enter_context(
+        self.fleet: Watching = stack.enter_context(
             watching(["--json", "--with-db"], {**self.teslamate.environ(), **environ})
         )
 
@@ -251,7 +251,7 @@ class Soak:
 
     def read(self) -> None:
         """Every line of watch-mqtt, in a thread of its own."""
-        while (line := self.watch.lines.get()) is not None:
+        while (line := self.fleet.lines.get()) is not None:
             at = time.monotonic()
             event = json.loads(line)
             self.found.lines += 1
@@ -319,7 +319,7 @@ class Soak:
             self.found.wrong.append(f"at {at - self.begun:.1f} s {what}; last sent: {last}")
 
     def measure(self) -> None:
-        folder = Path("/proc") / str(self.watch.process.pid)
+        folder = Path("/proc") / str(self.fleet.process.pid)
         fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         memory, threads = int(fields["VmRSS"].split()[0]), int(fields["Threads"])
         at = time.monotonic() - self.begun
@@ -343,11 +343,11 @@ class Soak:
             time.sleep(max(0.0, due - time.monotonic()))
         doer.join(60)
         self.found.seconds = time.monotonic() - self.begun
-        self.watch.process.send_signal(signal.SIGTERM)
-        self.found.code = self.watch.process.wait(20)
+        self.fleet.process.send_signal(signal.SIGTERM)
+        self.found.code = self.fleet.process.wait(20)
         reader.join(20)
-        assert self.watch.process.stderr is not None
-        self.found.stderr = self.watch.process.stderr.read()
+        assert self.fleet.process.stderr is not None
+        self.found.stderr = self.fleet.process.stderr.read()
         self.found.messages = self.diary.messages
         self.check(time.monotonic())
         return self.found

@@ -1,11 +1,11 @@
-"""A simulated TeslaMate followed by a Watch, message by message, on the simulation's own clock."""
+"""A simulated TeslaMate followed by a Fleet, message by message, on the simulation's own clock."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from tmsync.core.clock import Instant
 from tmsync.core.config.load import load_settings
-from tmsync.core.telemetry.fleet import SourceChange, VehicleView, Watch
+from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
 from tmsync.core.telemetry.health import Evidence, Rules, Source, Verdict
 from tmsync.core.telemetry.monitor import rules_of
 from tmsync.demo.simulator import SimulatedTeslaMate
@@ -32,7 +32,7 @@ class Follower:
         polling: Mapping[int, int] | None = None,
     ) -> None:
         self.teslamate = teslamate
-        self.watch = Watch("", rules or default_rules())
+        self.fleet = Fleet("", rules or default_rules())
         self.witness = witness
         self.polling = polling or {}
         self.changes: list[SourceChange] = []
@@ -47,9 +47,9 @@ class Follower:
     def connect(self, retained: Mapping[str, bytes]) -> None:
         """Subscribe now: the broker hands over what it retains."""
         at = self.running(self.teslamate.now)
-        self.watch.connected(at)
+        self.fleet.connected(at)
         for topic, payload in retained.items():
-            self.watch.message(topic, payload, at, retained=True)
+            self.fleet.message(topic, payload, at, retained=True)
         self._judge(at)
 
     def follow(self, span: timedelta) -> None:
@@ -58,13 +58,13 @@ class Follower:
         for message in self.teslamate.until(end):
             at = self.running(message.at)
             self._pass_time(at)
-            self.watch.message(message.topic, message.payload, at, retained=False)
+            self.fleet.message(message.topic, message.payload, at, retained=False)
             self._judge(at)
         self._pass_time(self.running(end))
 
     def _pass_time(self, until: float) -> None:
         while True:
-            moments = [moment for moment in (self.watch.next_change_at(),) if moment is not None]
+            moments = [moment for moment in (self.fleet.next_change_at(),) if moment is not None]
             if self.witness is not None:
                 moments.append(self._asked_at + 60)
             due = min(moments, default=until)
@@ -75,17 +75,17 @@ class Follower:
     def _judge(self, at: float) -> None:
         if self.witness is not None and at >= self._asked_at + 60:
             self._asked_at = at
-            self.watch.hear(self.witness(at), self.polling)
+            self.fleet.hear(self.witness(at), self.polling)
         now = Instant(datetime.fromtimestamp(at, UTC), at)
-        self.changes += self.watch.changes(now)
-        for car_id, verdict in self.watch.verdicts().items():
+        self.changes += self.fleet.changes(now)
+        for car_id, verdict in self.fleet.verdicts().items():
             if self._last.get(car_id) is not verdict:
                 self._last[car_id] = verdict
                 self.verdicts.append((now.wall, car_id, verdict))
 
     def view(self, car_id: int = 1) -> VehicleView:
         at = self.running(self.teslamate.now)
-        views = self.watch.views(Instant(self.teslamate.now, at))
+        views = self.fleet.views(Instant(self.teslamate.now, at))
         return next(view for view in views if view.car_id == car_id)
 
     def told(self, car_id: int = 1) -> list[Verdict]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.telemetry.following import default_rules
 from tmsync.core.clock import Instant
-from tmsync.core.telemetry.fleet import HEARTBEAT_LINE_S, MAX_VEHICLES, Watch
+from tmsync.core.telemetry.fleet import HEARTBEAT_LINE_S, MAX_VEHICLES, Fleet
 from tmsync.core.telemetry.vehicle import SETTLE_S, Vehicle
 from tmsync.core.teslamate.topics import (
     MAX_PAYLOAD_BYTES,
@@ -106,7 +106,7 @@ def test_payloads_of_the_wrong_kind(key: str, payload: bytes) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([*PARSERS, "unknown"]), st.binary(max_size=40), st.booleans()), max_size=30))
 def test_no_message_whatever_breaks_a_watch(messages: list[tuple[str, bytes, bool]]) -> None:
-    watch = Watch("", default_rules())
+    watch = Fleet("", default_rules())
     watch.message("teslamate/cars/1/odometer", b"5", 0.0, retained=True)
     for at, (key, payload, retained) in enumerate(messages):
         watch.message(f"teslamate/cars/1/{key}", payload, float(at), retained=retained)
@@ -117,7 +117,7 @@ def test_no_message_whatever_breaks_a_watch(messages: list[tuple[str, bytes, boo
 
 @given(st.text(max_size=60), st.binary(max_size=20))
 def test_no_topic_whatever_makes_a_car_appear_that_is_not_teslamates(topic: str, payload: bytes) -> None:
-    watch = Watch("", default_rules())
+    watch = Fleet("", default_rules())
     watch.message(topic, payload, 0.0, retained=True)
     assert len(watch) == (1 if parse_topic(topic, "") and payload else 0)
 
@@ -139,7 +139,7 @@ def test_a_text_longer_than_any_of_teslamates_is_counted_and_not_kept() -> None:
 
 
 def test_no_more_vehicles_appear_than_anybody_has() -> None:
-    watch = Watch("", default_rules())
+    watch = Fleet("", default_rules())
     for car_id in range(MAX_VEHICLES + 10):
         watch.message(f"teslamate/cars/{car_id}/state", b"online", 0.0, retained=True)
     watch.message("teslamate/cars/0/state", b"asleep", 1.0, retained=False)
@@ -186,7 +186,7 @@ def test_a_change_of_state_begins_a_new_silence() -> None:
 
 
 def test_lines_come_on_change_once_per_interval_and_every_thirty_seconds() -> None:
-    watch = Watch("", default_rules())
+    watch = Fleet("", default_rules())
 
     def lines(at: float) -> list[object]:
         watch.changes(instant(at))
@@ -210,7 +210,7 @@ def test_lines_come_on_change_once_per_interval_and_every_thirty_seconds() -> No
 
 
 def test_a_renamed_car_keeps_its_names_in_order() -> None:
-    watch = Watch("", default_rules())
+    watch = Fleet("", default_rules())
     for at, name in enumerate((b"Blue", b"Blue", b"Red", b"", b"Blue")):
         watch.message("teslamate/cars/1/display_name", name, float(at), retained=False)
     (view,) = watch.views(instant(9))

@@ -16,7 +16,7 @@ from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.postgres.session import connect
-from tmsync.core.telemetry.liveness import Witnesses, Word, ask_web_server
+from tmsync.core.telemetry.liveness import LivenessProbe, ProbeResult, ask_web_server
 from tmsync.core.teslamate.records import CarRecord, read_cars
 from tmsync.demo.server import free_port
 
@@ -80,7 +80,7 @@ def pool(database: DatabaseSettings, count: int = 3, name: str = "", query: str 
             connection.close()
 
 
-def ask(witnesses: Witnesses) -> tuple[bool, bool, tuple[str, ...]]:
+def ask(witnesses: LivenessProbe) -> tuple[bool, bool, tuple[str, ...]]:
     evidence = witnesses.ask().evidence
     return evidence.vouches, evidence.says_gone(None), evidence.words
 
@@ -96,7 +96,7 @@ def test_cars_with_their_settings_and_newest_records(database: DatabaseSettings)
         2: CarRecord(2, "Red", None, 15, False, True, datetime(2026, 11, 4, tzinfo=UTC)),
         3: CarRecord(3, None, "5YJ3E1EA7KF000003", 12, True, False, datetime(2026, 11, 2, tzinfo=UTC)),
     }
-    hearing = Witnesses(database, None, SystemClock()).ask()
+    hearing = LivenessProbe(database, None, SystemClock()).ask()
     assert hearing.cars == found
     assert hearing.polling == {2: 15}
 
@@ -108,7 +108,7 @@ def test_a_role_that_sees_the_tokens_alone_sees_the_sessions_too(
     lesser = database._replace(user="twc")
     with connect(lesser) as session:
         assert read_cars(session) == {}
-    witnesses = Witnesses(lesser, None, SystemClock())
+    witnesses = LivenessProbe(lesser, None, SystemClock())
     with pool(database):
         assert ask(witnesses) == (True, False, ("TeslaMate's database sessions are there",))
     assert ask(witnesses) == (False, True, ("TeslaMate's database sessions are gone",))
@@ -116,7 +116,7 @@ def test_a_role_that_sees_the_tokens_alone_sees_the_sessions_too(
 
 def test_sessions_come_and_go(teslamate: TeslaMate, database: DatabaseSettings) -> None:
     teslamate.postgres.sql("select 1")
-    witnesses = Witnesses(database, None, SystemClock())
+    witnesses = LivenessProbe(database, None, SystemClock())
     assert ask(witnesses) == (False, True, ("TeslaMate's database sessions are gone",))
     with pool(database, query=ECTO):
         assert ask(witnesses) == (True, False, ("TeslaMate's database sessions are there",))
@@ -126,13 +126,13 @@ def test_sessions_come_and_go(teslamate: TeslaMate, database: DatabaseSettings) 
 
 
 def test_programs_with_a_name_are_not_teslamate(database: DatabaseSettings) -> None:
-    witnesses = Witnesses(database, None, SystemClock())
+    witnesses = LivenessProbe(database, None, SystemClock())
     with pool(database, name="psql"), pool(database, name="Grafana"), pool(database, name="tmsync"):
         assert ask(witnesses) == (False, True, ("TeslaMate's database sessions are gone",))
 
 
 def test_absence_right_after_a_restart_of_the_server_proves_nothing(database: DatabaseSettings) -> None:
-    witnesses = Witnesses(database, None, SystemClock())
+    witnesses = LivenessProbe(database, None, SystemClock())
     with pool(database):
         assert witnesses.ask().evidence.vouches
     witnesses._server_started_at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -141,7 +141,7 @@ def test_absence_right_after_a_restart_of_the_server_proves_nothing(database: Da
 
 
 def test_a_database_that_cannot_be_asked_says_nothing_and_keeps_the_last_word(database: DatabaseSettings) -> None:
-    witnesses = Witnesses(database, None, SystemClock())
+    witnesses = LivenessProbe(database, None, SystemClock())
     with pool(database):
         assert witnesses.ask().evidence.vouches
     witnesses._database = database._replace(port=free_port())
@@ -176,7 +176,7 @@ def test_the_web_server_by_its_health_check(status: int, alive: bool | None) -> 
 
 
 def test_a_web_server_that_is_not_there_or_does_not_answer() -> None:
-    assert ask_web_server(f"http://127.0.0.1:{free_port()}") == Word(False, "TeslaMate's web server is gone")
+    assert ask_web_server(f"http://127.0.0.1:{free_port()}") == ProbeResult(False, "TeslaMate's web server is gone")
     assert ask_web_server("http://no-such-host.invalid").alive is None
     with listener(silence) as port:
         assert ask_web_server(f"http://127.0.0.1:{port}").alive is None
@@ -184,6 +184,6 @@ def test_a_web_server_that_is_not_there_or_does_not_answer() -> None:
 
 def test_one_witness_who_sees_it_alive_is_enough(database: DatabaseSettings) -> None:
     with web(200) as url:
-        vouches, gone, words = ask(Witnesses(database, url, SystemClock()))
+        vouches, gone, words = ask(LivenessProbe(database, url, SystemClock()))
     assert (vouches, gone) == (True, False)
     assert words == ("TeslaMate's database sessions are gone", "TeslaMate's web server answers")

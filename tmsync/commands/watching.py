@@ -11,8 +11,8 @@ from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import BrokerError, ExitCode, Problem
 from tmsync.core.telemetry.hooks import Hook
-from tmsync.core.telemetry.liveness import Witnesses
-from tmsync.core.telemetry.monitor import Batch, Live, rules_of
+from tmsync.core.telemetry.liveness import LivenessProbe
+from tmsync.core.telemetry.monitor import Batch, TelemetryMonitor, rules_of
 from tmsync.render.console import console
 from tmsync.render.watch import WatchScreen, json_line, log_line, once_table, verdict_line
 
@@ -45,7 +45,7 @@ class Watcher:
         self._later: deque[Problem] = deque()
         """Problems told by other threads, for the screen."""
         database = settings.database() if options.with_db else None
-        self._witnesses = Witnesses(database, settings.get("teslamate.url"), self._clock)
+        self._witnesses = LivenessProbe(database, settings.get("teslamate.url"), self._clock)
         self.warnings = [*settings.warnings, *self._target.warnings]
 
     def run(self) -> ExitCode:
@@ -61,16 +61,16 @@ class Watcher:
                 # On the live screen a line on standard error would stand in the middle of the table.
                 hook = Hook(options.command, self._later.append if options.form == "table" else self._warn)
                 stack.callback(hook.close)
-            live = stack.enter_context(
-                Live(self._target, self._rules, self._clock, cars=options.cars, witnesses=self._witnesses)
+            monitor = stack.enter_context(
+                TelemetryMonitor(self._target, self._rules, self._clock, cars=options.cars, witnesses=self._witnesses)
             )
             if not options.wait:
-                live.wait_connected()
+                monitor.wait_connected()
             if options.once:
-                return self._once(live)
+                return self._once(monitor)
             until = None if options.duration is None else begun + options.duration
-            screen = stack.enter_context(_Screen(live)) if options.form == "table" else None
-            for batch in live.batches(options.interval, until):
+            screen = stack.enter_context(_Screen(monitor)) if options.form == "table" else None
+            for batch in monitor.batches(options.interval, until):
                 # First of all: whoever reads of a change, and then interrupts, finds the command under way.
                 for change in batch.sources:
                     if hook is not None:
@@ -94,17 +94,17 @@ class Watcher:
         if (lines and not output.result("".join(lines))) or output.abandoned():
             raise KeyboardInterrupt
 
-    def _once(self, live: Live) -> ExitCode:
-        while self._options.wait and not live.connected:
+    def _once(self, monitor: TelemetryMonitor) -> ExitCode:
+        while self._options.wait and not monitor.connected:
             self._clock.sleep(WAIT_S)
-        live.wait_settled()
+        monitor.wait_settled()
         if self._witnesses:
-            live.wait_heard()
-        if not len(live.watch):
-            found = live.explore()
+            monitor.wait_heard()
+        if not len(monitor.fleet):
+            found = monitor.explore()
             raise BrokerError(found.cause, found.message, found.hint)
-        batch = next(live.batches(0))
-        views = live.watch.views(batch.now)
+        batch = next(monitor.batches(0))
+        views = monitor.fleet.views(batch.now)
         missing = set(self._options.cars) - {view.car_id for view in views}
         if self._options.form == "json":
             output.result("".join(json_line("vehicle", view.as_json()) for view in views))
@@ -113,21 +113,21 @@ class Watcher:
         else:
             output.result(once_table(views, console(), batch.now.wall))
         if missing:
-            self._warn(live.explore())
-        if live.lost is not None:
-            self._warn(Problem(live.lost.cause, f"{live.lost.message}; values may be missing", "Try again."))
+            self._warn(monitor.explore())
+        if monitor.lost is not None:
+            self._warn(Problem(monitor.lost.cause, f"{monitor.lost.message}; values may be missing", "Try again."))
         return ExitCode.GOOD
 
 
 class _Screen:
     """The live table on the terminal's other screen, so that leaving it leaves everything as it was."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, monitor: TelemetryMonitor) -> None:
         from rich.live import Live as RichLive
 
-        self._live = live
+        self._monitor = monitor
         self._console = console()
-        self._picture = WatchScreen(live.where, live.target.namespace)
+        self._picture = WatchScreen(monitor.where, monitor.target.namespace)
         self._rich = RichLive(
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
@@ -135,7 +135,7 @@ class _Screen:
         self._drawn_vehicles = 0
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGWINCH, lambda *_: self._live.nudge())
+        self._before = signal.signal(signal.SIGWINCH, lambda *_: self._monitor.nudge())
         self._rich.__enter__()
         return self
 
@@ -151,12 +151,12 @@ class _Screen:
             self._picture.add_source(source)
         for problem in (*batch.notes, *problems):
             self._picture.add_problem(batch.now.wall, problem)
-        rate = self._picture.rate(batch.now.running, self._live.watch.messages)
-        news = batch.broker or batch.sources or batch.notes or problems or self._live.was_nudged()
-        news = news or len(self._live.watch) != self._drawn_vehicles
+        rate = self._picture.rate(batch.now.running, self._monitor.fleet.messages)
+        news = batch.broker or batch.sources or batch.notes or problems or self._monitor.was_nudged()
+        news = news or len(self._monitor.fleet) != self._drawn_vehicles
         if not news and batch.now.running - self._drawn_at < REDRAW_S - 0.05:
             return
         self._drawn_at = batch.now.running
-        views = self._live.watch.views(batch.now)
+        views = self._monitor.fleet.views(batch.now)
         self._drawn_vehicles = len(views)
         self._rich.update(self._picture.draw(views, self._console, batch.now.wall, rate), refresh=True)

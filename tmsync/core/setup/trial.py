@@ -56,13 +56,13 @@ class BrokerTrial(NamedTuple):
 
 def try_broker(settings: Settings, clock: Clock) -> BrokerTrial:
     """Connect and look for cars. The causes are watch-mqtt's."""
-    from tmsync.core.telemetry.monitor import Live, rules_of
+    from tmsync.core.telemetry.monitor import TelemetryMonitor, rules_of
 
     try:
-        with Live(settings.mqtt(), rules_of(settings), clock) as live:
-            live.wait_connected()
-            live.wait_settled()
-            problem = None if len(live.watch) else live.explore()
-            return BrokerTrial(problem, live.other_namespaces)
+        with TelemetryMonitor(settings.mqtt(), rules_of(settings), clock) as monitor:
+            monitor.wait_connected()
+            monitor.wait_settled()
+            problem = None if len(monitor.fleet) else monitor.explore()
+            return BrokerTrial(problem, monitor.other_namespaces)
     except BrokerError as error:
         return BrokerTrial(error.problem, [])

@@ -10,7 +10,7 @@ from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
 from tmsync.core.status.problems import problems
 from tmsync.core.status.report import Broker, Database, Status
-from tmsync.core.telemetry.liveness import Hearing, Witnesses
+from tmsync.core.telemetry.liveness import LivenessProbe, LivenessReport
 from tmsync.core.twcmanager.held import held_by_twcmanager
 
 NOTHING_HINT: Final = (
@@ -29,7 +29,7 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
     has_broker = settings.get("mqtt.host") is not None
     if not has_database and not has_broker:
         raise ConfigError(Cause.MISSING_SETTING, "neither database.host nor mqtt.host is set", NOTHING_HINT)
-    witnesses = Witnesses(settings.database() if has_database else None, settings.get("teslamate.url"), clock)
+    witnesses = LivenessProbe(settings.database() if has_database else None, settings.get("teslamate.url"), clock)
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="status") as pool:
 
         def begin(work: Callable[[], Part], nothing: Part, *, wanted: bool) -> "Future[Part]":
@@ -39,7 +39,7 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
             done.set_result(nothing)
             return done
 
-        hearing = begin(witnesses.ask, Hearing(), wanted=bool(witnesses))
+        hearing = begin(witnesses.ask, LivenessReport(), wanted=bool(witnesses))
         tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
         held = pool.submit(held_by_twcmanager, settings, None, clock)
         broker = begin(lambda: _broker(settings, wait_s, clock, hearing), Broker(), wanted=has_broker)
@@ -62,23 +62,23 @@ def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Dat
     return Database(True, where, tokens=tokens)
 
 
-def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[Hearing]") -> Broker:
-    from tmsync.core.telemetry.monitor import Live, rules_of
+def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[LivenessReport]") -> Broker:
+    from tmsync.core.telemetry.monitor import TelemetryMonitor, rules_of
 
     target = settings.mqtt()
-    with Live(target, rules_of(settings), clock) as live:
+    with TelemetryMonitor(target, rules_of(settings), clock) as monitor:
         try:
-            live.wait_connected()
+            monitor.wait_connected()
         except TmsyncError as error:
-            return Broker(False, live.where, error.problem, target.namespace)
+            return Broker(False, monitor.where, error.problem, target.namespace)
         deadline = clock.monotonic() + wait_s
-        live.wait_settled(wait_s)
-        while (left := deadline - clock.monotonic()) > 0 and not live.all_heard(Instant.of(clock)):
+        monitor.wait_settled(wait_s)
+        while (left := deadline - clock.monotonic()) > 0 and not monitor.all_heard(Instant.of(clock)):
             clock.sleep(min(left, 0.1))
-        nobody = None if len(live.watch) else live.explore()
+        nobody = None if len(monitor.fleet) else monitor.explore()
         heard = hearing.result()
-        live.watch.hear(heard.evidence, heard.polling)
+        monitor.fleet.hear(heard.evidence, heard.polling)
         now = Instant.of(clock)
-        live.watch.changes(now)
-        vehicles = tuple(live.watch.views(now))
-        return Broker(True, live.where, None, target.namespace, nobody, vehicles)
+        monitor.fleet.changes(now)
+        vehicles = tuple(monitor.fleet.views(now))
+        return Broker(True, monitor.where, None, target.namespace, nobody, vehicles)

@@ -51,7 +51,7 @@ class Link(NamedTuple):
     problem: Problem | None = None
 
 
-class Feed:
+class BrokerConnection:
     """Subscribes to `topics` and hands every message to `on_message(topic, payload, retained)`, in a thread of its own.
 
     on_link: told of every change of the connection, from that thread.

@@ -17,7 +17,7 @@ from tmsync.core.teslamate.topics import Value, parse_topic
 HEARTBEAT_LINE_S: Final = 30.0
 """A vehicle's line is repeated after this when nothing changed."""
 MAX_VEHICLES: Final = 2000
-"""Beyond this, topics are somebody's mischief; at their longest they would fill some 350 MB."""
+"""Beyond this, topics are a limit against hostile input; at their longest they would fill some 350 MB."""
 
 
 class VehicleView(NamedTuple):
@@ -111,7 +111,7 @@ def source_message(name: str, after: Source, verdict: Verdict, *, again: bool) -
     return f"Data from TeslaMate for {name} is stale. Switching back to TeslaAPI"
 
 
-class _Seat:
+class TrackedVehicle:
     """A vehicle and what was last said of it."""
 
     __slots__ = ("change_at", "judgement", "line_at", "line_key", "news", "source", "vehicle")
@@ -131,7 +131,7 @@ class _Seat:
         return self.vehicle.touched or (self.change_at is not None and at >= self.change_at)
 
 
-class Watch:
+class Fleet:
     """Every vehicle of one namespace.
 
     on_touch: called, from whatever thread brings a message, when there is something new to look at.
@@ -147,7 +147,7 @@ class Watch:
         self._on_touch = on_touch
         self._lock = threading.Lock()
         self._slots: dict[str, tuple[Vehicle, str]] = {}
-        self._seats: dict[int, _Seat] = {}
+        self._tracked: dict[int, TrackedVehicle] = {}
         self._evidence = NO_EVIDENCE
         self._polling: Mapping[int, int] = {}
         self._connected_at = 0.0
@@ -175,15 +175,15 @@ class Watch:
         if parsed is None or (self._cars and parsed.car_id not in self._cars):
             return None
         with self._lock:
-            seat = self._seats.get(parsed.car_id)
-            if seat is None:
+            tracked = self._tracked.get(parsed.car_id)
+            if tracked is None:
                 # An empty payload deletes: it makes nobody appear.
-                if not payload or len(self._seats) >= MAX_VEHICLES:
+                if not payload or len(self._tracked) >= MAX_VEHICLES:
                     return None
-                seat = self._seats[parsed.car_id] = _Seat(Vehicle(parsed.car_id, at))
+                tracked = self._tracked[parsed.car_id] = TrackedVehicle(Vehicle(parsed.car_id, at))
                 if self._on_touch is not None:
                     self._on_touch()
-            slot = self._slots[topic] = (seat.vehicle, parsed.key)
+            slot = self._slots[topic] = (tracked.vehicle, parsed.key)
             return slot
 
     def connected(self, at: float) -> None:
@@ -208,23 +208,23 @@ class Watch:
             self._touch_all()
 
     def _touch_all(self) -> None:
-        for seat in self._seats.values():
-            seat.vehicle.touched = True
+        for tracked in self._tracked.values():
+            tracked.vehicle.touched = True
 
     # -- out
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._tracked)
 
     def views(self, now: Instant) -> list[VehicleView]:
         """Every vehicle as it is now, by car id."""
         with self._lock:
-            return [self._view(seat, now) for _, seat in sorted(self._seats.items())]
+            return [self._view(tracked, now) for _, tracked in sorted(self._tracked.items())]
 
     def verdicts(self) -> dict[int, Verdict]:
         """Car id -> the verdict when it was last judged."""
         with self._lock:
-            return {car_id: seat.judgement.verdict for car_id, seat in self._seats.items() if seat.judgement}
+            return {car_id: tracked.judgement.verdict for car_id, tracked in self._tracked.items() if tracked.judgement}
 
     def changes(self, now: Instant) -> list[SourceChange]:
         """Judge whatever may have changed; the changes of source, in order of car id."""
@@ -234,57 +234,61 @@ class Watch:
     def lines(self, now: Instant, interval_s: float) -> list[VehicleView]:
         """The vehicles that have something new to tell, each at most once per interval, and every 30 s otherwise."""
         with self._lock:
-            return [view for seat in self._seats.values() if (view := self._line(seat, now, interval_s)) is not None]
+            return [
+                view for tracked in self._tracked.values() if (view := self._line(tracked, now, interval_s)) is not None
+            ]
 
     def next_change_at(self) -> float | None:
         """When a verdict may change by mere silence; seconds of running time."""
         with self._lock:
-            return min((seat.change_at for seat in self._seats.values() if seat.change_at is not None), default=None)
+            return min(
+                (tracked.change_at for tracked in self._tracked.values() if tracked.change_at is not None), default=None
+            )
 
     def _changes(self, now: Instant) -> Iterator[SourceChange]:
-        for car_id, seat in sorted(self._seats.items()):
-            if not seat.is_due(now.running):
+        for car_id, tracked in sorted(self._tracked.items()):
+            if not tracked.is_due(now.running):
                 continue
-            seat.vehicle.touched = False
-            seat.news = True
-            if seat.vehicle.forgotten:
+            tracked.vehicle.touched = False
+            tracked.news = True
+            if tracked.vehicle.forgotten:
                 self._forget(car_id)
                 continue
-            judgement = self._judge(seat, now)
-            before, after = seat.source, judgement.source
+            judgement = self._judge(tracked, now)
+            before, after = tracked.source, judgement.source
             if after is before or after is Source.UNDECIDED:
                 continue
-            seat.source = after
-            name = seat.vehicle.name
+            tracked.source = after
+            name = tracked.vehicle.name
             message = source_message(name, after, judgement.verdict, again=before is Source.TESLA_API)
             yield SourceChange(now.wall, car_id, name, before, after, judgement.verdict, message)
 
-    def _line(self, seat: _Seat, now: Instant, interval_s: float) -> VehicleView | None:
-        since = None if seat.line_at is None else now.running - seat.line_at
-        if since is not None and (since < interval_s or not (seat.news or since >= HEARTBEAT_LINE_S)):
+    def _line(self, tracked: TrackedVehicle, now: Instant, interval_s: float) -> VehicleView | None:
+        since = None if tracked.line_at is None else now.running - tracked.line_at
+        if since is not None and (since < interval_s or not (tracked.news or since >= HEARTBEAT_LINE_S)):
             return None
-        seat.news = False
-        view = self._view(seat, now)
+        tracked.news = False
+        view = self._view(tracked, now)
         key = view.without_time()
-        if key == seat.line_key and since is not None and since < HEARTBEAT_LINE_S:
+        if key == tracked.line_key and since is not None and since < HEARTBEAT_LINE_S:
             return None
-        seat.line_at, seat.line_key = now.running, key
+        tracked.line_at, tracked.line_key = now.running, key
         return view
 
     def _forget(self, car_id: int) -> None:
-        seat = self._seats.pop(car_id)
-        self._slots = {topic: slot for topic, slot in self._slots.items() if slot[0] is not seat.vehicle}
+        tracked = self._tracked.pop(car_id)
+        self._slots = {topic: slot for topic, slot in self._slots.items() if slot[0] is not tracked.vehicle}
 
-    def _judge(self, seat: _Seat, now: Instant) -> Judgement:
-        facts = seat.vehicle.facts(self._connected_at, now.running)
+    def _judge(self, tracked: TrackedVehicle, now: Instant) -> Judgement:
+        facts = tracked.vehicle.facts(self._connected_at, now.running)
         evidence = self._evidence._replace(broker_lost_at=self._lost_at)
-        judgement = judge(facts, now.running, self.rules, evidence, self._polling.get(seat.vehicle.car_id))
-        seat.change_at = judgement.change_at
-        seat.judgement = judgement
+        judgement = judge(facts, now.running, self.rules, evidence, self._polling.get(tracked.vehicle.car_id))
+        tracked.change_at = judgement.change_at
+        tracked.judgement = judgement
         return judgement
 
-    def _view(self, seat: _Seat, now: Instant) -> VehicleView:
-        vehicle = seat.vehicle
+    def _view(self, tracked: TrackedVehicle, now: Instant) -> VehicleView:
+        vehicle = tracked.vehicle
         facts = vehicle.facts(self._connected_at, now.running)
         heard = facts.heartbeat_at
         return VehicleView(
@@ -296,7 +300,7 @@ class Watch:
             state=vehicle.state,
             since=vehicle.since,
             healthy=vehicle.healthy,
-            judgement=self._judge(seat, now),
+            judgement=self._judge(tracked, now),
             last_heartbeat_at=None if heard is None else now.wall_at(heard),
             silence_s=now.running - (vehicle.first_seen_at if heard is None else heard),
             retained_only=vehicle.retained_only,

@@ -28,14 +28,14 @@ GONE: Final = frozenset({502, 503, 504})
 """What a reverse proxy answers when nobody is behind it."""
 
 
-class Word(NamedTuple):
+class ProbeResult(NamedTuple):
     """What one witness says. alive: None when it can say nothing."""
 
     alive: bool | None
     words: str
 
 
-class Hearing(NamedTuple):
+class LivenessReport(NamedTuple):
     """What all witnesses said."""
 
     evidence: Evidence = NO_EVIDENCE
@@ -51,7 +51,7 @@ class Hearing(NamedTuple):
         }
 
 
-class Witnesses:
+class LivenessProbe:
     """TeslaMate's database and its web server, as far as they are configured."""
 
     def __init__(self, database: DatabaseSettings | None, url: str | None, clock: Clock) -> None:
@@ -61,12 +61,12 @@ class Witnesses:
         self._known_sessions = False
         """Whether sessions were once recognised as TeslaMate's own; from then on only those count."""
         self._server_started_at: datetime | None = None
-        self._last = Hearing()
+        self._last = LivenessReport()
 
     def __bool__(self) -> bool:
         return self._database is not None or self._url is not None
 
-    def ask(self) -> Hearing:
+    def ask(self) -> LivenessReport:
         """Ask everybody once. Never raises: who does not answer says nothing."""
         at = self._clock.monotonic()
         words = []
@@ -77,10 +77,10 @@ class Witnesses:
             cars = cars if found is None else found
         if self._url is not None:
             words.append(ask_web_server(self._url))
-        self._last = Hearing(self._sum_up(words, at), cars)
+        self._last = LivenessReport(self._sum_up(words, at), cars)
         return self._last
 
-    def _sum_up(self, words: list[Word], at: float) -> Evidence:
+    def _sum_up(self, words: list[ProbeResult], at: float) -> Evidence:
         before = self._last.evidence
         told = tuple(word.words for word in words if word.words)
         if any(word.alive for word in words):
@@ -89,7 +89,7 @@ class Witnesses:
             return Evidence(before.alive_at, at, told)
         return before._replace(words=told or before.words)
 
-    def _ask_database(self, target: DatabaseSettings) -> tuple[Word, dict[int, CarRecord] | None]:
+    def _ask_database(self, target: DatabaseSettings) -> tuple[ProbeResult, dict[int, CarRecord] | None]:
         import psycopg2
 
         from tmsync.core.postgres.session import QueryFailed, connect
@@ -101,38 +101,40 @@ class Witnesses:
                 cars = read_cars(session)
         except (psycopg2.Error, QueryFailed) as error:
             log.info(f"TeslaMate's database cannot be asked: {type(error).__name__}")
-            return Word(None, "TeslaMate's database cannot be asked"), None
+            return ProbeResult(None, "TeslaMate's database cannot be asked"), None
         self._known_sessions |= sessions.surely
         restarted = self._server_started_at not in (None, sessions.server_started_at)
         self._server_started_at = sessions.server_started_at
         count = sessions.number if sessions.surely or not self._known_sessions else 0
         if count:
-            return Word(True, "TeslaMate's database sessions are there"), cars
+            return ProbeResult(True, "TeslaMate's database sessions are there"), cars
         if restarted:
             # TeslaMate needs a moment to come back; at the next look it must be there.
-            return Word(None, "PostgreSQL has been restarted"), cars
-        return Word(False, "TeslaMate's database sessions are gone"), cars
+            return ProbeResult(None, "PostgreSQL has been restarted"), cars
+        return ProbeResult(False, "TeslaMate's database sessions are gone"), cars
 
 
-def ask_web_server(url: str) -> Word:
+def ask_web_server(url: str) -> ProbeResult:
     """TeslaMate's health check."""
     try:
         status, _ = request(url, "GET", HEALTH_PATH, HTTP_TIMEOUT_S)
     except ConnectionRefusedError:
-        return Word(False, "TeslaMate's web server is gone")
+        return ProbeResult(False, "TeslaMate's web server is gone")
     except FAILURES:
-        return Word(None, "TeslaMate's web server cannot be asked")
+        return ProbeResult(None, "TeslaMate's web server cannot be asked")
     if status in ALIVE:
-        return Word(True, "TeslaMate's web server answers")
+        return ProbeResult(True, "TeslaMate's web server answers")
     if status in GONE:
-        return Word(False, "TeslaMate's web server is gone")
-    return Word(None, f"TeslaMate's web server answers with HTTP status {status}")
+        return ProbeResult(False, "TeslaMate's web server is gone")
+    return ProbeResult(None, f"TeslaMate's web server answers with HTTP status {status}")
 
 
-class Inquiry:
+class LivenessPoller:
     """Asks the witnesses once a minute in the background and hands what they said to `tell`."""
 
-    def __init__(self, witnesses: Witnesses, tell: Callable[[Hearing], None], every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, witnesses: LivenessProbe, tell: Callable[[LivenessReport], None], every_s: float = EVERY_S
+    ) -> None:
         self._witnesses = witnesses
         self._tell = tell
         self._every_s = every_s

@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple, Self
 from tmsync.core.clock import Clock, Instant, iso
 from tmsync.core.config.settings import MqttSettings, Settings
 from tmsync.core.errors import BrokerError, Cause, Problem
-from tmsync.core.telemetry.connection import ANSWER_S, Feed, Link
-from tmsync.core.telemetry.fleet import SourceChange, VehicleView, Watch
+from tmsync.core.telemetry.connection import ANSWER_S, BrokerConnection, Link
+from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
 from tmsync.core.telemetry.health import Rules, Thresholds
-from tmsync.core.telemetry.liveness import Hearing, Inquiry, Witnesses
+from tmsync.core.telemetry.liveness import LivenessPoller, LivenessProbe, LivenessReport
 from tmsync.core.teslamate.topics import CARS, ROOT, namespace_of, parse_topic, prefix
 
 FIRST_LINK_S: Final = 4 * ANSWER_S
@@ -23,7 +23,7 @@ SETTLED_S: Final = 1.0
 SETTLE_MOST_S: Final = 5.0
 EXPLORE_S: Final = 1.0
 MAX_NAMESPACES: Final = 8
-"""As many are named; more than one or two are somebody's mischief."""
+"""As many are named; more than one or two are a limit against hostile input."""
 HEARING_S: Final = 15.0
 MOST_NAMED: Final = 20
 TICK_S: Final = 1.0
@@ -77,7 +77,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(by_state, settings.get("health.recover_after"))
 
 
-class Live:
+class TelemetryMonitor:
     """Everything that listens, from `with` on. cars: ids to watch, all when empty."""
 
     def __init__(
@@ -87,16 +87,16 @@ class Live:
         clock: Clock,
         *,
         cars: Collection[int] = (),
-        witnesses: Witnesses | None = None,
+        witnesses: LivenessProbe | None = None,
     ) -> None:
         self.target = target
         self.clock = clock
         self.connected = False
-        self._hearing = threading.Event()
+        self._reported = threading.Event()
         self.lost: Problem | None = None
         """Why the connection was lost the last time, if it ever stood."""
         self._wake = threading.Event()
-        self.watch = Watch(target.namespace, rules, cars, self._wake.set)
+        self.fleet = Fleet(target.namespace, rules, cars, self._wake.set)
         self._links: deque[BrokerChange] = deque()
         self._first_link = threading.Event()
         self._retained_at = clock.monotonic()
@@ -108,22 +108,22 @@ class Live:
         """Cars found by exploring, whether they are to be watched or not."""
         before = prefix(target.namespace)
         topics = [f"{before}{car}/+" for car in cars] or [f"{before}+/+"]
-        self._feed = Feed(target, topics, self._message, self._linked, clock)
-        self._inquiry = Inquiry(witnesses, self._heard) if witnesses else None
+        self._connection = BrokerConnection(target, topics, self._message, self._linked, clock)
+        self._poller = LivenessPoller(witnesses, self._heard) if witnesses else None
         self._monotonic = clock.monotonic
 
     def __enter__(self) -> Self:
-        self._feed.start()
-        if self._inquiry is not None:
-            self._inquiry.start()
+        self._connection.start()
+        if self._poller is not None:
+            self._poller.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._inquiry is not None:
-            self._inquiry.stop()
-        self._feed.stop()
+        if self._poller is not None:
+            self._poller.stop()
+        self._connection.stop()
 
     @property
     def retry_in_s(self) -> float | None:
@@ -142,7 +142,7 @@ class Live:
         at = self._monotonic()
         if retained:
             self._retained_at = at
-        self.watch.message(topic, payload, at, retained=retained)
+        self.fleet.message(topic, payload, at, retained=retained)
         if self._exploring:
             namespace = namespace_of(topic)
             if namespace is not None and len(self._namespaces) < MAX_NAMESPACES:
@@ -153,10 +153,10 @@ class Live:
     def _linked(self, link: Link) -> None:
         now = Instant.of(self.clock)
         if link.connected:
-            self.watch.connected(now.running)
+            self.fleet.connected(now.running)
             self._retained_at = now.running
         else:
-            self.watch.lost(now.running)
+            self.fleet.lost(now.running)
         if self.connected and not link.connected:
             self.lost = link.problem
         self.connected = link.connected
@@ -164,9 +164,9 @@ class Live:
         self._first_link.set()
         self._wake.set()
 
-    def _heard(self, hearing: Hearing) -> None:
-        self.watch.hear(hearing.evidence, hearing.polling)
-        self._hearing.set()
+    def _heard(self, hearing: LivenessReport) -> None:
+        self.fleet.hear(hearing.evidence, hearing.polling)
+        self._reported.set()
         self._wake.set()
 
     # -- called by whoever watches
@@ -202,22 +202,22 @@ class Live:
 
     def all_heard(self, now: Instant) -> bool:
         """Whether there are vehicles, and nothing more is to be learned of any by waiting a little longer."""
-        return bool(len(self.watch)) and not any(view.retained_only for view in self.watch.views(now))
+        return bool(len(self.fleet)) and not any(view.retained_only for view in self.fleet.views(now))
 
     def wait_heard(self) -> None:
         """Wait until the second witnesses have spoken, or the slowest of them has had its time."""
-        self._hearing.wait(HEARING_S)
+        self._reported.wait(HEARING_S)
 
     def explore(self) -> Problem:
         """Why no car was seen, or not every one asked for: the connection, or look which there are, and where."""
         self._exploring = True
-        self._feed.subscribe([f"{ROOT}/{CARS}/+/state", f"{ROOT}/+/{CARS}/+/state"])
+        self._connection.subscribe([f"{ROOT}/{CARS}/+/state", f"{ROOT}/+/{CARS}/+/state"])
         self.clock.sleep(EXPLORE_S)
         self._exploring = False
         if self.lost is not None and not self.other_namespaces:
             # Cars of our own namespace that appear only now came with the reconnect.
             return self.lost
-        if not self._feed.subscribed:
+        if not self._connection.subscribed:
             hint = "Try again; a broker or a network that hangs looks like this."
             return Problem(Cause.TIMEOUT, f"the broker at {self.where} does not answer the subscription", hint)
         missing = self._cars - self._there
@@ -246,17 +246,17 @@ class Live:
                     broker.append(change)
                     shown_state = state
             notes = []
-            if not explored and self.connected and not len(self.watch) and now.running - started >= SETTLE_MOST_S:
+            if not explored and self.connected and not len(self.fleet) and now.running - started >= SETTLE_MOST_S:
                 explored = True
                 notes.append(self.explore())
-            sources = self.watch.changes(now)
-            yield Batch(now, broker, sources, self.watch.lines(now, interval_s), notes)
+            sources = self.fleet.changes(now)
+            yield Batch(now, broker, sources, self.fleet.lines(now, interval_s), notes)
             if until is not None and now.running >= until:
                 return
             self._rest(now, interval_s, until)
 
     def _rest(self, now: Instant, interval_s: float, until: float | None) -> None:
-        change_at = self.watch.next_change_at()
+        change_at = self.fleet.next_change_at()
         moments = [now.running + min(TICK_S, max(interval_s, REST_S))]
         moments += [moment for moment in (change_at, until) if moment is not None]
         self.clock.sleep(REST_S)
