@@ -1,5 +1,9 @@
 """The live table on a real terminal."""
 
+import os
+import re
+import shlex
+import sys
 import termios
 from collections.abc import Callable, Iterator
 
@@ -109,9 +113,38 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(mosquitto: Broker) -> None:
         assert screen.end() == 0
         assert screen.raw.count(b"\x1b[?1049h") == screen.raw.count(b"\x1b[?1049l") == 1
         assert screen.raw.rindex(b"\x1b[?25h") > screen.raw.rindex(b"\x1b[?25l")
-        assert screen.raw.rindex(b"\x1b[?1049l") > screen.raw.rindex(b"Vehicle")
+        assert b"Verdict" not in screen.raw[screen.raw.rindex(b"\x1b[?1049l") :]
         assert termios.tcgetattr(screen.slave)[:4] == screen.before[:4]
         assert b"Traceback" not in screen.raw
+
+
+@pytest.mark.parametrize("key", [b"q", b"xyQ"])
+def test_q_ends_it_and_the_last_events_stay_on_the_screen(mosquitto: Broker, key: bytes) -> None:
+    with terminal(["watch-mqtt"], mosquitto.environ(**QUICK)) as screen:
+        screen.wait_for(shows("stale. Switching back to TeslaAPI", "q ends"))
+        os.write(screen.master, key)
+        assert screen.process.wait(10) == 0
+        screen.wait_for(lambda _: b"\x1b[?1049l" in screen.raw)
+        left = screen.raw[screen.raw.rindex(b"\x1b[?1049l") :].decode()
+        assert "connected to the broker" in left
+        assert "Data from TeslaMate for Blue is stale. Switching back to TeslaAPI" in left
+        assert key.decode() not in left
+        assert termios.tcgetattr(screen.slave)[:4] == screen.before[:4]
+
+
+def test_when_the_broker_is_tried_again_is_told(mosquitto: Broker) -> None:
+    with terminal(["watch-mqtt"], mosquitto.environ()) as screen:
+        screen.wait_for(lambda lines: "connected" in lines[0])
+        mosquitto.server.stop()
+        screen.wait_for(lambda lines: re.search(r" lost, next try in [2-8] s, ", lines[0]) is not None)
+        assert screen.end() == 0
+
+
+def test_without_a_keyboard_ctrl_c_ends_it(mosquitto: Broker) -> None:
+    command = ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m tmsync watch-mqtt </dev/null"]
+    with terminal([], mosquitto.environ(), command=command) as screen:
+        screen.wait_for(shows("Ctrl-C ends", "Blue"))
+        assert screen.end() == 0
 
 
 def test_a_command_that_fails_is_told_below_the_table(mosquitto: Broker) -> None:

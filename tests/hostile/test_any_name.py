@@ -25,7 +25,7 @@ from tmsync.core.twcmanager.presence import Presence
 from tmsync.render.document import document
 from tmsync.render.monitoring import nagios, nagios_unknown, prometheus
 from tmsync.render.status import render
-from tmsync.render.watch import WatchScreen, json_line, log_line, once_table, verdict_line
+from tmsync.render.watch import ScreenState, WatchScreen, json_line, log_line, once_table, verdict_line
 
 RULES = default_rules()
 SAMPLE = re.compile(
@@ -88,9 +88,10 @@ def test_table_at_any_width_is_clean_and_no_wider(views: list[VehicleView], widt
     )
     console = screen(width)
     with console.capture() as capture:
-        console.print(picture.draw(views, console, NOW, 1.0))
+        console.print(picture.draw(views, console, NOW, ScreenState(1.0)))
     assert is_clean(capture.get())
     assert max(map(cell_len, capture.get().split("\n"))) <= width
+    assert is_clean(picture.last_words(console))
 
 
 @examples(100)

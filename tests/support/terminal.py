@@ -21,7 +21,7 @@ SECONDS = 20.0
 class Terminal:
     """A program on a terminal of `columns` x `lines`."""
 
-    def __init__(self, arguments: list[str], environ: Mapping[str, str], columns: int, lines: int) -> None:
+    def __init__(self, command: list[str], environ: Mapping[str, str], columns: int, lines: int) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
@@ -31,7 +31,7 @@ class Terminal:
         self.before = termios.tcgetattr(slave)
         clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tmsync", *arguments],
+            command,
             env={**clean, **environ},
             cwd="/",
             stdin=slave,
@@ -91,9 +91,14 @@ class Terminal:
 
 @contextlib.contextmanager
 def terminal(
-    arguments: list[str], environ: Mapping[str, str], columns: int = 80, lines: int = 24
+    arguments: list[str],
+    environ: Mapping[str, str],
+    columns: int = 80,
+    lines: int = 24,
+    command: list[str] | None = None,
 ) -> Iterator[Terminal]:
-    running = Terminal(arguments, environ, columns, lines)
+    """command: what to run in place of tmsync with `arguments`."""
+    running = Terminal(command or [sys.executable, "-m", "tmsync", *arguments], environ, columns, lines)
     try:
         yield running
     finally:

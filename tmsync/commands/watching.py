@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import NamedTuple, Self
 
 from tmsync.commands import output
+from tmsync.commands.keyboard import Keyboard
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import BrokerError, ExitCode, Problem
@@ -14,8 +15,9 @@ from tmsync.core.telemetry.hooks import Hook
 from tmsync.core.telemetry.liveness import LivenessProbe
 from tmsync.core.telemetry.monitor import Batch, TelemetryMonitor, rules_of
 from tmsync.render.console import console
-from tmsync.render.watch import WatchScreen, json_line, log_line, once_table, verdict_line
+from tmsync.render.watch import ScreenState, WatchScreen, json_line, log_line, once_table, verdict_line
 
+QUIT = "qQ"
 REDRAW_S = 1.0
 WAIT_S = 0.2
 
@@ -79,6 +81,8 @@ class Watcher:
                     self._print(batch)
                 else:
                     screen.take(batch, [self._later.popleft() for _ in range(len(self._later))])
+                    if screen.ended:
+                        break
         return ExitCode.GOOD
 
     def _print(self, batch: Batch) -> None:
@@ -120,7 +124,7 @@ class Watcher:
 
 
 class _Screen:
-    """The live table on the terminal's other screen, so that leaving it leaves everything as it was."""
+    """The live table on the terminal's other screen. When it ends, the last events stay on the usual one."""
 
     def __init__(self, monitor: TelemetryMonitor) -> None:
         from rich.live import Live as RichLive
@@ -131,17 +135,32 @@ class _Screen:
         self._rich = RichLive(
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
+        self._keyboard = Keyboard(self._pressed)
         self._drawn_at = -REDRAW_S
         self._drawn_vehicles = 0
+        self.ended = False
+        """Whether q was pressed."""
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGWINCH, lambda *_: self._monitor.nudge())
+        self._before = {number: signal.signal(number, self._signalled) for number in (signal.SIGWINCH, signal.SIGCONT)}
+        self._keyboard.__enter__()
         self._rich.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._rich.__exit__(None, None, None)
-        signal.signal(signal.SIGWINCH, self._before)
+        self._keyboard.__exit__()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        output.result(self._picture.last_words(self._console))
+
+    def _pressed(self, key: str) -> None:
+        self.ended = self.ended or key in QUIT
+        self._monitor.nudge()
+
+    def _signalled(self, *_: object) -> None:
+        self._keyboard.resume()
+        self._monitor.nudge()
 
     def take(self, batch: Batch, problems: list[Problem]) -> None:
         """Show what is new; without news the counters go up once a second."""
@@ -159,4 +178,5 @@ class _Screen:
         self._drawn_at = batch.now.running
         views = self._monitor.fleet.views(batch.now)
         self._drawn_vehicles = len(views)
-        self._rich.update(self._picture.draw(views, self._console, batch.now.wall, rate), refresh=True)
+        state = ScreenState(rate, self._monitor.retry_in_s, "q" if self._keyboard.active else "Ctrl-C")
+        self._rich.update(self._picture.draw(views, self._console, batch.now.wall, state), refresh=True)

@@ -40,7 +40,7 @@ LOW_BATTERY: Final = 15
 URGENCY: Final = (Verdict.STALE, Verdict.UNHEALTHY, Verdict.LATE, Verdict.WAITING, Verdict.QUIET, Verdict.FRESH)
 """Worst first. What comes last needs no reason."""
 
-Line: TypeAlias = list[Segment]
+SegmentLine: TypeAlias = list[Segment]
 
 
 class Style(NamedTuple):
@@ -82,8 +82,8 @@ class Column(NamedTuple):
 class Block(NamedTuple):
     """A vehicle on the screen: its row, and below it, where there is no room beside it, why its verdict holds."""
 
-    row: Line
-    reason: list[Line]
+    row: SegmentLine
+    reason: list[SegmentLine]
     urgency: int
     """Lowest first."""
 
@@ -91,10 +91,10 @@ class Block(NamedTuple):
 class Sheet(NamedTuple):
     """The table's head, and a block for each vehicle."""
 
-    head: Line
+    head: SegmentLine
     blocks: list[Block]
 
-    def lines(self, room: int | None = None) -> Iterator[Line]:
+    def lines(self, room: int | None = None) -> Iterator[SegmentLine]:
         """Everything, top down. room: lines there are for the reasons; the most urgent have them first."""
         told = []
         for block in sorted(self.blocks, key=lambda block: block.urgency):
@@ -127,7 +127,7 @@ def sheet(views: Sequence[VehicleView], screen: Console, now: datetime) -> Sheet
     return Sheet(head, [_block(view, row, screen, beside=beside) for view, row in zip(views, rows, strict=True)])
 
 
-def _block(view: VehicleView, row: Line, screen: Console, *, beside: bool) -> Block:
+def _block(view: VehicleView, row: SegmentLine, screen: Console, *, beside: bool) -> Block:
     urgency = URGENCY.index(view.judgement.verdict)
     if beside or urgency == len(URGENCY) - 1:
         return Block(row, [], urgency)

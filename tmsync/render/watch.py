@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import ceil
 from typing import Any, Final, NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -24,6 +25,8 @@ MOST_EVENTS: Final = 8
 LEAST_EVENTS: Final = 2
 REASON_ROOM: Final = 3
 """Lines kept for the reasons of the worst vehicles where not all vehicles have room."""
+LEAST_HEIGHT: Final = 10
+"""On a lower terminal every line is for the vehicles."""
 RATE_SPAN_S: Final = 10.0
 
 
@@ -54,20 +57,30 @@ def once_table(views: Sequence[VehicleView], screen: Console, now: datetime) -> 
     return trimmed(screen, capture.get())
 
 
+class ScreenState(NamedTuple):
+    """What is shown beside the vehicles."""
+
+    rate: float
+    """Messages a second."""
+    retry_in_s: float | None = None
+    """Seconds until a lost broker is tried again; None while it is being tried."""
+    end_key: str = "q"
+
+
 class WatchScreen:
     """What the live screen shows: broker, namespace and rate above, vehicles, the last events below."""
 
     def __init__(self, where: str, namespace: str) -> None:
         self._where = where
         self._namespace = namespace
-        self._broker = Text("connecting")
+        self._connected: bool | None = None
         self._events: deque[_Event] = deque(maxlen=MOST_EVENTS)
         self._rates: deque[tuple[float, int]] = deque()
         self._note: Problem | None = None
 
     def add_broker(self, change: BrokerChange) -> None:
         """The connection came or went."""
-        self._broker = Text("connected", style=GOOD) if change.connected else Text("lost", style=BAD)
+        self._connected = change.connected
         self._add(change.at, change.message, FAINT if change.connected else BAD)
 
     def add_source(self, change: SourceChange) -> None:
@@ -91,18 +104,28 @@ class WatchScreen:
         (begun, before), (ended, after) = self._rates[0], self._rates[-1]
         return (after - before) / (ended - begun) if ended > begun else 0.0
 
-    def draw(self, views: Sequence[VehicleView], screen: Console, now: datetime, rate: float) -> RenderableType:
+    def draw(self, views: Sequence[VehicleView], screen: Console, now: datetime, state: ScreenState) -> RenderableType:
         """One picture, no larger than the terminal."""
         width, height = screen.size
-        # Head, a blank, the table's head, and before the events a blank.
-        free = height - 3
+        # Head, a blank, the table's head, and before the events a blank; how to end stands below.
+        tells_end = height > LEAST_HEIGHT
+        free = height - 3 - tells_end
         events = self._last_events(width, min(MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1)))
         room = max(free - (len(events) + 1 if events else 0), 1)
-        parts: list[RenderableType] = [self._head(rate, now, width), Text()]
+        parts: list[RenderableType] = [self._head(state, now, width), Text()]
         parts += self._vehicles(views, screen, now, room) if views else self._nobody()
         if events:
             parts += [Text(), *events]
+        if tells_end:
+            parts.append(Text(f"{state.end_key} ends", style=FAINT))
         return Group(*parts)
+
+    def last_words(self, screen: Console) -> str:
+        """What stays on the terminal when the screen is left: the last events."""
+        lines = [line for event in self._events for line in event.lines(screen.width)]
+        with screen.capture() as capture:
+            screen.print(Group(*lines))
+        return trimmed(screen, capture.get()) if lines else ""
 
     def _vehicles(
         self, views: Sequence[VehicleView], screen: Console, now: datetime, room: int
@@ -115,19 +138,28 @@ class WatchScreen:
         told = [Text(folded, no_wrap=True, overflow="ellipsis")] if folded else []
         return [SegmentLines(lines, new_lines=True), *told]
 
-    def _head(self, rate: float, now: datetime, width: int) -> Text:
+    def _head(self, state: ScreenState, now: datetime, width: int) -> Text:
         namespace = f"namespace {printable(self._namespace)}" if self._namespace else "no namespace"
         before = Text("tmsync ", STRONG)
+        link = self._link(state.retry_in_s)
         where = Text(f"broker {printable(self._where)}")
         # Where room is short, whether it is connected matters more than to what.
-        where.truncate(max(width - before.cell_len - 2 - self._broker.cell_len, 1), overflow="ellipsis")
-        head = Text.assemble(before, where, " ", self._broker)
-        head.append(f", {namespace}, {rate:.1f} messages/s")
+        where.truncate(max(width - before.cell_len - 2 - link.cell_len, 1), overflow="ellipsis")
+        head = Text.assemble(before, where, " ", link)
+        head.append(f", {namespace}, {state.rate:.1f} messages/s")
         clock = f"{now.astimezone():%H:%M:%S}"
         if head.cell_len + len(clock) + 2 <= width:
             head.append(" " * (width - head.cell_len - len(clock)) + clock, style=FAINT)
         head.no_wrap, head.overflow = True, "ellipsis"
         return head
+
+    def _link(self, retry_in_s: float | None) -> Text:
+        if self._connected:
+            return Text("connected", style=GOOD)
+        if self._connected is None:
+            return Text("connecting")
+        again = "trying again" if retry_in_s is None else f"next try in {ceil(retry_in_s)} s"
+        return Text.assemble(("lost", BAD), f", {again}")
 
     def _nobody(self) -> list[RenderableType]:
         if self._note is None:
