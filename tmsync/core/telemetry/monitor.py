@@ -128,7 +128,7 @@ class TelemetryMonitor:
     @property
     def retry_in_s(self) -> float | None:
         """Seconds until the broker is tried again; None while it is being tried, or connected."""
-        at = self._feed.retry_at
+        at = self._connection.retry_at
         return None if at is None else max(at - self.clock.monotonic(), 0)
 
     @property
@@ -189,7 +189,7 @@ class TelemetryMonitor:
         if not self._first_link.wait(FIRST_LINK_S):
             hint = "Check mqtt.host; this host's name service may hang."
             raise BrokerError(Cause.TIMEOUT, f"no connection to {self.where} within {FIRST_LINK_S:g} s", hint)
-        self._feed.answered.wait(ANSWER_S)
+        self._connection.answered.wait(ANSWER_S)
         problem = next((change.problem for change in self._links if change.problem is not None), None)
         if problem is not None:
             raise BrokerError(problem)
