@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tmsync.core.hba.load import Hba, Sheet
-from tmsync.core.hba.match import Client, Matcher, Outcome, Part, Roles, Surroundings, Verdict, may_hold
+from tmsync.core.hba.load import Hba
+from tmsync.core.hba.match import Client, Matcher, Outcome, Part, Roles, Surroundings, Verdict
 from tmsync.core.hba.model import ConnectionType, Family, Method, Rule
 
 _GENERAL = {"all", "sameuser", "samerole", "samegroup", "replication"}
@@ -28,34 +27,13 @@ def near_misses(
     matcher = Matcher(client, roles or Roles(), around or Surroundings(), hba.server_major)
     found: list[NearMiss] = []
     decided = False
-    for rule in _candidates(hba, hba.sheet, matcher):
+    for rule in hba.rules:
         failed = tuple(matcher.failures(rule))
         if not failed and not decided:
             decided = True
         elif not failed or _mentions(rule, failed, client):
             found.append(NearMiss(rule, failed))
     return sorted(found, key=lambda miss: len(miss.failed))[:limit]
-
-
-def _candidates(hba: Hba, sheet: Sheet, matcher: Matcher) -> Iterator[Rule]:
-    """Rules worth a closer look; plain rows are sorted out by their text, since most are about somebody else."""
-    users, databases = matcher.users - {"all"}, matcher.databases - _GENERAL
-    for index, (kind, database, user, address, _, _, rest) in enumerate(sheet.rows):
-        if kind:
-            named = (
-                user in users
-                or database in databases
-                or ("," in user and may_hold(user, users))
-                or ("," in database and may_hold(database, databases))
-            )
-            if named or matcher.knows_address(address) is not False:
-                yield hba.rule_at(sheet, index)
-        elif rest:
-            for item in sheet.special.get(index, ()):
-                if isinstance(item, Rule):
-                    yield item
-                else:
-                    yield from _candidates(hba, item, matcher)
 
 
 def _mentions(rule: Rule, failed: tuple[Part, ...], client: Client) -> bool:
@@ -88,8 +66,7 @@ def explain(hba: Hba, client: Client, verdict: Verdict, misses: list[NearMiss]) 
         sentences += _method_notes(client, rule, verdict)
     for doubt in verdict.doubts:
         sentences.append(
-            f"{place(doubt)} `{doubt.text.strip()}` comes earlier, and only the server can tell whether its "
-            "address matches"
+            f"{place(doubt)} `{doubt.text.strip()}` comes earlier, and only the server can tell whether it matches"
         )
     return sentences + [_miss(miss, rule, client) for miss in misses]
 

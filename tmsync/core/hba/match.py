@@ -11,18 +11,11 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tmsync.core.hba.addresses import (
-    KEYWORDS,
-    client_ip,
-    format_ip,
-    in_cidr_v4,
-    parse_ip,
-    parse_masked,
-    parse_network,
-)
-from tmsync.core.hba.load import Hba, Sheet
-from tmsync.core.hba.model import ConnectionType, Family, Field, Method, Network, Rule, Token
-from tmsync.core.hba.tokens import REGEX_SINCE, split_words
+from tmsync.core.hba.addresses import client_ip, format_ip, parse_ip
+from tmsync.core.hba.load import Hba
+from tmsync.core.hba.model import ConnectionType, Family, Method, Network, Rule, Token
+from tmsync.core.hba.regexes import matches_regex
+from tmsync.core.hba.tokens import REGEX_SINCE
 
 DATABASE_KEYWORDS = ("all", "sameuser", "samerole", "samegroup", "replication")
 _NAME_BYTES = 63  # NAMEDATALEN - 1: longer names are cut in the start-up packet
@@ -115,8 +108,8 @@ class Part(StrEnum):
 class Verdict(NamedTuple):
     """rule: the first that matches, None for NO_ENTRY.
 
-    doubts: earlier rules that match but for their address, which only the server can judge (host names, samehost,
-    samenet); they were taken as not matching.
+    doubts: earlier rules that may match, which only the server can tell (host names, samehost, samenet, regular
+    expressions beyond the simple ones); they were taken as not matching.
     """
 
     outcome: Outcome
@@ -135,53 +128,13 @@ def evaluate(hba: Hba, client: Client, roles: Roles | None = None, around: Surro
     Rules of a file with errors are judged as if the bad lines were not there, although the server would refuse it all.
     """
     matcher = Matcher(client, roles or Roles(), around or Surroundings(), hba.server_major)
-    rule = _scan(hba, hba.sheet, matcher)
+    rule = next(filter(matcher.matches, hba.rules), None)
     outcome = Outcome.NO_ENTRY if rule is None else matcher.demanded(rule.method)
     return Verdict(outcome, rule, tuple(matcher.doubts))
 
 
-def _scan(hba: Hba, sheet: Sheet, matcher: Matcher) -> Rule | None:
-    types, databases, users = matcher.types, matcher.databases, matcher.users
-    knows_address = matcher.knows_address
-    for index, (kind, database, user, address, _, _, rest) in enumerate(sheet.rows):
-        if kind in types:
-            if (
-                user in users or ("," in user and may_hold(user, users) and matcher.users_match(split_words(user)))
-            ) and (database in databases or ("," in database and matcher.databases_match(split_words(database)))):
-                fits = knows_address(address)
-                if fits:
-                    return hba.rule_at(sheet, index)
-                if fits is None:
-                    matcher.doubts.append(hba.rule_at(sheet, index))
-        elif rest:
-            found = _scan_special(hba, sheet.special.get(index, ()), matcher)
-            if found is not None:
-                return found
-    return None
-
-
-def may_hold(column: str, words: set[str]) -> bool:
-    """False for most lists of other people's names, without taking the list apart."""
-    return any(word in column for word in words)
-
-
-def _scan_special(hba: Hba, items: Iterable[Rule | Sheet], matcher: Matcher) -> Rule | None:
-    for item in items:
-        if isinstance(item, Rule):
-            if matcher.matches(item):
-                return item
-        else:
-            found = _scan(hba, item, matcher)
-            if found is not None:
-                return found
-    return None
-
-
 class Matcher:
-    """One client against the columns of rules.
-
-    types, databases, users: column texts that match as they stand. addresses: judged column texts.
-    """
+    """One client against the columns of rules. doubts: rules that only the server can judge, as they were met."""
 
     def __init__(self, client: Client, roles: Roles, around: Surroundings, server_major: int) -> None:
         self._regex = server_major >= REGEX_SINCE
@@ -193,92 +146,74 @@ class Matcher:
         self._around = around
         self._ip = None if client.address is None else client_ip(client.address)
         self._address = "" if self._ip is None else format_ip(*self._ip)
-        self._prefixes = _shared_prefixes(self._address) if self._ip and self._ip[0] is Family.IPV4 else {}
         self._host_name: str | None = None
         self._host_checked: bool | None = None
         self.doubts: list[Rule] = []
-        self.types = _types(client)
-        self.users = {"all", f'"{self._user}"', *("+" + role for role in self._memberships)}
-        if self._user != "all":
-            self.users.add(self._user)
-        self.databases = {"replication"} if client.replication else self._plain_databases()
-        self.addresses: dict[str, bool | None] = {"all": True, f"{self._address}/32": True}
-
-    def _plain_databases(self) -> set[str]:
-        words = {"all", f'"{self._database}"'}
-        if self._database not in DATABASE_KEYWORDS:
-            words.add(self._database)
-        if self._database == self._user:
-            words.add("sameuser")
-        if self._database in self._memberships:
-            words |= {"samerole", "samegroup"}
-        return words
+        self._types = _types(client)
 
     def matches(self, rule: Rule) -> bool:
-        """True when every column fits; an address that cannot be judged goes to `doubts` and counts as no match."""
-        if rule.type not in self.types or not self.databases_match(rule.databases) or not self.users_match(rule.users):
+        """True when every column fits; one that cannot be judged goes to `doubts` and counts as no match."""
+        if rule.type not in self._types:
             return False
-        fits = rule.type is ConnectionType.LOCAL or self.net_matches(rule.net)
-        if fits is None:
+        doubtful = False
+        for fits in (self.users_match, self.databases_match, self._address_matches):
+            found = fits(rule)
+            if found is False:
+                return False
+            doubtful = doubtful or found is None
+        if doubtful:
             self.doubts.append(rule)
-        return bool(fits)
+        return not doubtful
 
     def failures(self, rule: Rule) -> list[Part]:
-        """Columns that keep the rule from matching; an address in doubt is one of them."""
-        local = rule.type is ConnectionType.LOCAL
+        """Columns that keep the rule from matching; one in doubt is among them."""
         parts = {
-            Part.TYPE: rule.type in self.types,
-            Part.DATABASE: self.databases_match(rule.databases),
-            Part.USER: self.users_match(rule.users),
-            Part.ADDRESS: local or self._ip is None or bool(self.net_matches(rule.net)),
+            Part.TYPE: rule.type in self._types,
+            Part.DATABASE: self.databases_match(rule),
+            Part.USER: self.users_match(rule),
+            Part.ADDRESS: self._ip is None or self._address_matches(rule),
         }
         return [part for part, fits in parts.items() if not fits]
 
-    def databases_match(self, field: Field) -> bool:
+    def databases_match(self, rule: Rule) -> bool | None:
         """Source: check_db. Physical replication meets only the keyword, which meets nothing else."""
         if self._replication:
-            return any(token.is_keyword("replication") for token in field)
-        return any(self._database_matches(token) for token in field)
+            return any(token.is_keyword("replication") for token in rule.databases)
+        return _any(self._database_matches(token) for token in rule.databases)
 
-    def _database_matches(self, token: Token) -> bool:
-        if not token.quoted and token.text in DATABASE_KEYWORDS:
-            return token.text in self.databases
-        if self._regex and token.text.startswith("/"):
-            return _regex_matches(token, self._database)
-        return token.text == self._database
+    def _database_matches(self, token: Token) -> bool | None:
+        text = token.text
+        if not token.quoted and text in DATABASE_KEYWORDS:
+            match text:
+                case "all":
+                    return True
+                case "sameuser":
+                    return self._database == self._user
+                case "samerole" | "samegroup":
+                    return self._database in self._memberships
+                case _:
+                    return False
+        if self._regex and text.startswith("/"):
+            return matches_regex(text[1:], self._database)
+        return text == self._database
 
-    def users_match(self, field: Field) -> bool:
+    def users_match(self, rule: Rule) -> bool | None:
         """Source: check_role."""
-        return any(self._user_matches(token) for token in field)
+        return _any(self._user_matches(token) for token in rule.users)
 
-    def _user_matches(self, token: Token) -> bool:
+    def _user_matches(self, token: Token) -> bool | None:
+        text = token.text
         if not token.quoted:
-            if token.text == "all":
+            if text == "all":
                 return True
-            if token.text.startswith("+"):
-                return token.text[1:] in self._memberships
-        if self._regex and token.text.startswith("/"):
-            return _regex_matches(token, self._user)
-        return token.text == self._user
+            if text.startswith("+"):
+                return text[1:] in self._memberships
+        if self._regex and text.startswith("/"):
+            return matches_regex(text[1:], self._user)
+        return text == self._user
 
-    def address_matches(self, text: str) -> bool | None:
-        """Address column of a plain row, known to be valid; None when only the server can tell."""
-        if text[0] == "." or (text[0].isalpha() and ":" not in text):
-            return self.net_matches(KEYWORDS.get(text, (Family.NAME, 0, 0, text)))
-        if ":" not in text and "/" in text:
-            if self._ip is None or self._ip[0] is not Family.IPV4 or not text.startswith(self._prefixes[text[-3:]]):
-                return False
-            return in_cidr_v4(self._ip[1], text)
-        address, _, mask = text.partition(" ") if " " in text else text.partition("\t")
-        ip = parse_ip(address) if mask else None
-        net = parse_network(text) if ip is None else parse_masked(ip, mask.strip(" \t"))
-        return not isinstance(net, str) and bool(self.net_matches(net))
-
-    def knows_address(self, text: str) -> bool | None:
-        """Like `address_matches` with its answer remembered; False for a client without address."""
-        if text not in self.addresses:
-            self.addresses[text] = self.address_matches(text)
-        return self.addresses[text]
+    def _address_matches(self, rule: Rule) -> bool | None:
+        return rule.type is ConnectionType.LOCAL or self.net_matches(rule.net)
 
     def net_matches(self, net: Network) -> bool | None:
         """None when only the server can tell. An IPv6 network never meets an IPv4 client, mapped or not."""
@@ -342,24 +277,17 @@ class Matcher:
         return Outcome(method.value)
 
 
-def _regex_matches(token: Token, name: str) -> bool:
-    from tmsync.core.hba.regexes import compile_regex  # few files hold any
-
-    return compile_regex(token.text[1:]).matches(name)
-
-
-def _shared_prefixes(address: str) -> dict[str, str]:
-    """End of a CIDR text -> what the text begins with if it holds `address`: as many octets as its bits cover."""
-    octets = address.split(".")
-    prefixes = {}
-    for bits in range(33):
-        prefix = "".join(octet + "." for octet in octets[: min(bits // 8, 3)])
-        for end in (f"/{bits}",) if bits > 9 else (f"{digit}/{bits}" for digit in range(10)):
-            prefixes[end] = prefix
-    return prefixes
+def _any(answers: Iterable[bool | None]) -> bool | None:
+    """True when one of them is; None when none is and one cannot be told."""
+    doubtful = False
+    for answer in answers:
+        if answer:
+            return True
+        doubtful = doubtful or answer is None
+    return None if doubtful else False
 
 
-def _types(client: Client) -> frozenset[str]:
+def _types(client: Client) -> frozenset[ConnectionType]:
     if client.address is None:
         return frozenset({ConnectionType.LOCAL})
     tls = ConnectionType.HOSTNOSSL if client.tls else ConnectionType.HOSTSSL

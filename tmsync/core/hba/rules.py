@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tmsync.core.hba.addresses import KEYWORDS, LOCAL, parse_ip, parse_masked, parse_network
 from tmsync.core.hba.model import ConnectionType, Family, Field, Method, Network, Rule, Token
+from tmsync.core.hba.regexes import InvalidRegex, compile_regex
 from tmsync.core.hba.tokens import REGEX_SINCE
 
 OAUTH_SINCE = 18
@@ -105,11 +106,11 @@ def _check_regexes(field: Field, server_major: int) -> Field:
     if server_major >= REGEX_SINCE:
         for token in field:
             if token.text.startswith("/"):
-                from tmsync.core.hba.regexes import compile_regex  # few files hold any
-
-                error = compile_regex(token.text[1:]).error
-                if error is not None:
-                    raise _RefusedError(error)
+                try:
+                    compile_regex(token.text[1:])
+                except InvalidRegex as invalid:
+                    message = f'invalid regular expression "{token.text[1:]}": {invalid}'
+                    raise _RefusedError(message) from None
     return field
 
 
