@@ -1,4 +1,4 @@
-"""check-db --pg-hba: the file's verdict, the cure, and the cure applied to a real cluster."""
+"""check-db --pg-hba: the file's result, the insertion_for, and the cure applied to a real cluster."""
 
 import json
 import stat
@@ -241,12 +241,12 @@ def test_killed_anywhere_the_file_is_the_old_or_the_new_one(tmp_path: Path, mome
         "        if done == step and moment == 'after': os.kill(os.getpid(), signal.SIGKILL)\n"
         "        return result\n"
         "    return wrapped\n"
-        "write = hba_apply.write_cure\n"
+        "write = hba_apply.write_insertion\n"
         "def armed(*arguments):\n"
         "    for name in ('open', 'fsync', 'fchmod', 'rename', 'replace', 'unlink', 'close'):\n"
         "        setattr(os, name, guarded(getattr(os, name)))\n"
         "    return write(*arguments)\n"
-        "hba_apply.write_cure = armed\n"
+        "hba_apply.write_insertion = armed\n"
         "sys.exit(run(sys.argv[3:]))\n"
     )
     new = REJECTING.replace("host all all 0.0", f"{MINE}\nhost all all 0.0")

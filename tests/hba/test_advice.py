@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tmsync.core.hba import FindingKind, Roles, criticise, parse_hba
+from tmsync.core.hba import LintKind, Roles, lint_rules, parse_hba
 
-K = FindingKind
+K = LintKind
 
 
-def _findings(text: str, roles: Roles | None = None) -> list[tuple[int, FindingKind]]:
-    return [(finding.line, finding.kind) for finding in criticise(parse_hba(text), roles)]
+def _findings(text: str, roles: Roles | None = None) -> list[tuple[int, LintKind]]:
+    return [(finding.line, finding.kind) for finding in lint_rules(parse_hba(text), roles)]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def _findings(text: str, roles: Roles | None = None) -> list[tuple[int, FindingK
     ],
 )
 def test_a_rule_that_an_earlier_one_takes_wholly_is_unreachable(earlier: str, later: str, covered: bool) -> None:
-    found = [finding for finding in criticise(parse_hba(f"{earlier}\n{later}\n")) if finding.kind is K.UNREACHABLE]
+    found = [finding for finding in lint_rules(parse_hba(f"{earlier}\n{later}\n")) if finding.kind is K.UNREACHABLE]
     assert [(finding.line, finding.by and finding.by.line) for finding in found] == ([(2, 1)] if covered else [])
 
 
 def test_the_first_covering_rule_is_named() -> None:
     text = "host all u all reject\nhost d all all reject\nhost d u 10.0.0.0/8 reject\n"
-    (finding,) = criticise(parse_hba(text))
+    (finding,) = lint_rules(parse_hba(text))
     assert finding.message == "never reached: line 1 `host all u all reject` takes every connection it could match"
 
 
@@ -65,7 +65,7 @@ local d z trust
 
 @pytest.mark.parametrize("address", ["0.0.0.0/0", "::/0", "all", "10.0.0.1/0"])
 def test_entries_open_to_any_address_are_found(address: str) -> None:
-    (finding,) = criticise(parse_hba(f"host all all {address} scram-sha-256"))
+    (finding,) = lint_rules(parse_hba(f"host all all {address} scram-sha-256"))
     assert finding.kind is K.ANY_ADDRESS
     assert "every user and database" in finding.message
     assert _findings(f"host all all {address} reject") == []

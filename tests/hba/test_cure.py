@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hba.memory import MemoryReader
-from tmsync.core.hba import Client, Outcome, Roles, cure, entry_for, evaluate, parse_hba, quote_name
+from tmsync.core.hba import Client, Outcome, Roles, entry_for, evaluate, insertion_for, parse_hba, quote_name
 
 CLIENT = Client("teslamate", "teslamate", "192.168.1.50")
 LINE = "host teslamate teslamate 192.168.1.50/32 scram-sha-256"
@@ -20,12 +20,12 @@ LINE = "host teslamate teslamate 192.168.1.50/32 scram-sha-256"
     ],
 )
 def test_no_cure_where_it_would_not_help(text: str, client: Client) -> None:
-    assert cure(parse_hba(text), client) is None
+    assert insertion_for(parse_hba(text), client) is None
 
 
 @pytest.mark.parametrize("line", ["host grafana all all md5", "host all all all reject", "bad", "# x", "a\nb"])
 def test_a_line_that_does_not_let_the_client_in_is_no_cure(line: str) -> None:
-    assert cure(parse_hba("host all all 10.0.0.0/8 md5\n"), CLIENT, line) is None
+    assert insertion_for(parse_hba("host all all 10.0.0.0/8 md5\n"), CLIENT, line) is None
 
 
 @pytest.mark.parametrize(
@@ -48,17 +48,17 @@ def test_a_line_that_does_not_let_the_client_in_is_no_cure(line: str) -> None:
     ],
 )
 def test_the_line_goes_ahead_of_what_shadows_it_or_to_the_end(text: str, number: int, new_text: str) -> None:
-    change = cure(parse_hba(text), CLIENT)
+    change = insertion_for(parse_hba(text), CLIENT)
     assert change is not None
     assert (change.line, change.insert_before_line, change.new_text) == (LINE, number, new_text)
-    assert change.verdict == evaluate(parse_hba(new_text), CLIENT)
-    assert change.verdict.outcome is Outcome.SCRAM
+    assert change.result == evaluate(parse_hba(new_text), CLIENT)
+    assert change.result.outcome is Outcome.SCRAM
 
 
 def test_a_rule_of_an_included_file_is_overtaken_in_the_main_file() -> None:
     reader = MemoryReader({"/d/sub.conf": "# 1\n\nhost all all all reject\n"})
     hba = parse_hba("# x\ninclude sub.conf\n", path="/d/pg_hba.conf", reader=reader)
-    change = cure(hba, CLIENT)
+    change = insertion_for(hba, CLIENT)
     assert change is not None
     assert change.ahead_of is not None
     assert (change.insert_before_line, change.ahead_of.file, change.ahead_of.line) == (2, "/d/sub.conf", 3)
@@ -66,7 +66,7 @@ def test_a_rule_of_an_included_file_is_overtaken_in_the_main_file() -> None:
 
 
 def test_a_rule_only_the_server_can_judge_is_overtaken_too() -> None:
-    change = cure(parse_hba("host all all samenet reject\nhost all all all md5\n"), CLIENT)
+    change = insertion_for(parse_hba("host all all samenet reject\nhost all all all md5\n"), CLIENT)
     assert change is not None
     assert change.insert_before_line == 1
 
@@ -85,7 +85,7 @@ def test_a_rule_only_the_server_can_judge_is_overtaken_too() -> None:
 )
 def test_the_entry_is_as_narrow_as_can_be(client: Client, roles: Roles | None, line: str) -> None:
     assert entry_for(client, roles) == line
-    assert cure(parse_hba("local x x peer\nhost x x all md5\n"), client, roles=roles) is not None
+    assert insertion_for(parse_hba("local x x peer\nhost x x all md5\n"), client, roles=roles) is not None
 
 
 @pytest.mark.parametrize("major", [15, 17])

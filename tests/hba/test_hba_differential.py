@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 from tests.hba import odd_texts
 from tests.hba.pgserver import HbaServer
 from tests.hba.wild import ADDRESSES, DATABASES, FILES, REGEX_NAMES, REGEX_PIECES, USERS, Wild
-from tmsync.core.hba import Client, Hba, Method, Roles, Rule, Surroundings, cure, evaluate, parse_hba
+from tmsync.core.hba import Client, Hba, Method, Roles, Rule, ServerContext, evaluate, insertion_for, parse_hba
 from tmsync.core.hba.addresses import parse_ip
 from tmsync.core.hba.model import Family
-from tmsync.core.hba.regexes import compile_regex
+from tmsync.core.hba.regexes import InvalidRegex, compile_regex, matches_regex
 
 ROLES = Roles(
     {"twc": ["readers"], "deep": ["mid"], "mid": ["admins"]},
@@ -70,8 +71,19 @@ def test_errors_and_columns_are_those_of_the_server(hba_server: HbaServer, unsup
 
 
 def test_odd_lines_are_read_like_the_server_reads_them(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
-    for text in odd_texts.TEXTS:
+    for text in filter(_is_decided, odd_texts.TEXTS):
         _assert_read_alike(hba_server, text, odd_texts.FILES, unsupported)
+
+
+def _is_decided(text: str) -> bool:
+    """Whether its regular expressions are simple ones; whether others are valid only the server can tell."""
+    for found in re.finditer(r'(?<=[ ,"])/([^" ,]*)(?=[" ,])', text):
+        try:
+            if compile_regex(found[1]) is None:
+                return False
+        except InvalidRegex:
+            continue
+    return True
 
 
 def _columns(rule: Rule) -> tuple[Any, ...]:
@@ -96,7 +108,7 @@ def _row_columns(row: dict[str, Any]) -> tuple[Any, ...]:
 def test_outcomes_are_those_of_the_server(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
     files = {name: content.encode() for name, content in FILES.items()}
     wild, choose = Wild(7, hba_server.major), random.Random(7)
-    around = Surroundings(_reverse, _forward)
+    context = ServerContext(_reverse, _forward)
     addresses = [*ADDRESSES, *_ipv6(), None]
     probed = 0
     while probed < FILES_TO_PROBE * PROBES_PER_FILE:
@@ -118,13 +130,16 @@ def test_outcomes_are_those_of_the_server(hba_server: HbaServer, unsupported: fr
             answer = hba_server.probe(
                 client.user, client.database, address, tls=client.tls, replication=client.replication
             )
-            assert evaluate(hba, client, ROLES, around).outcome.value == answer, (client, text)
-            probed += 1
+            result = evaluate(hba, client, ROLES, context)
+            if not result.doubts:
+                assert result.outcome.value == answer, (client, text)
+                probed += 1
 
 
 def test_random_regular_expressions_match_what_they_match_for_the_server(hba_server: HbaServer) -> None:
     choose = random.Random(5)
     asked = 'SELECT array_agg(name COLLATE "C" ~ {} ORDER BY number) FROM unnest({}) WITH ORDINALITY n (name, number)'
+    decided = 0
     names = "ARRAY[" + ", ".join(f"$n${name}$n$" for name in REGEX_NAMES) + "]"
     for _ in range(PATTERNS):
         pattern = "".join(choose.choices(REGEX_PIECES, k=choose.choice([1, 2, 2, 3, 4, 6])))
@@ -132,24 +147,31 @@ def test_random_regular_expressions_match_what_they_match_for_the_server(hba_ser
             answer = hba_server.query(asked.format(f"$p${pattern}$p$", names))[0][0]
         except psycopg2.errors.InvalidRegularExpression as error:
             answer = (error.diag.message_primary or "").replace(": ", f' "{pattern}": ', 1)
-        found = compile_regex(pattern)
-        assert (found.error or [found.matches(name) for name in REGEX_NAMES]) == answer, pattern
+        try:
+            if compile_regex(pattern) is None:
+                continue
+            told: Any = [matches_regex(pattern, name) for name in REGEX_NAMES]
+        except InvalidRegex as invalid:
+            told = f'invalid regular expression "{pattern}": {invalid}'
+        assert told == answer, pattern
+        decided += 1
+    assert decided > PATTERNS / 10
 
 
 def test_the_server_agrees_with_a_cure(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
     files = {name: content.encode() for name, content in FILES.items()}
     wild, choose = Wild(11, hba_server.major), random.Random(11)
-    cured = 0
-    while cured < CURES:
+    inserted = 0
+    while inserted < CURES:
         hba = _parse(hba_server, wild.file(), unsupported)
         client = Client(choose.choice(USERS), choose.choice(DATABASES), choose.choice(ADDRESSES))
-        change = cure(hba, client, roles=ROLES, around=Surroundings(_reverse, _forward))
+        change = insertion_for(hba, client, roles=ROLES, context=ServerContext(_reverse, _forward))
         if change is not None:
             hba_server.write(change.new_text.encode(), files)
             hba_server.reload()
             answer = hba_server.probe(client.user, client.database, client.address, tls=False)
-            assert answer == change.verdict.outcome.value, (client, change)
-            cured += 1
+            assert answer == change.result.outcome.value, (client, change)
+            inserted += 1
 
 
 def _ipv6() -> list[str]:

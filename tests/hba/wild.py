@@ -89,8 +89,8 @@ _BROKEN_METHODS = [
     "scram-sha-256 @empty.txt",
     "ldap ldapbasedn=x ldapsearchattribute=a ldapsearchfilter=b", "cert map=a clientname=DN clientcert=verify-full",
 ]  # fmt: skip
-_BROKEN_REGEXES = [
-    "/(", "/a)", "/[", "/*", "/a{2", '"/a{3,1}"', "/a**", "/\\q", "/[b-a]", "/[[:x:]]", "/\\1", '"/(?<a>b)"',
+_BROKEN_REGEXES = [  # what is wrong with others only the server can tell
+    "/(", "/a)", "/*", '"/a{3,1}"', "/^+", "/(|*)",
 ]  # fmt: skip
 _BROKEN_LINES = [
     "host", "host all", "host all all", "local all all", "bad", "include", "include missing.conf",

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tmsync.core.check_db.hba_apply import write_cure
+from tmsync.core.check_db.hba_apply import write_insertion
 from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, DeliveryError
 from tmsync.core.files.lease import lease
 from tmsync.core.files.lock import exclusive, lock_path
 from tmsync.core.files.replace import write_beside
-from tmsync.core.hba import Cure
+from tmsync.core.hba import Insertion
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -165,8 +165,8 @@ def test_a_planted_backup_of_pg_hba_is_replaced_and_not_written_through(shared: 
     hba.write_text("local all all trust\n")
     backup = shared / "pg_hba.conf.backup"
     backup.symlink_to(victim)
-    change = Cure("", 1, "local all all peer\n", "")
-    write_cure(hba, "local all all trust\n", change)
+    change = Insertion("", 1, "local all all peer\n", "")
+    write_insertion(hba, "local all all trust\n", change)
     assert untouched(victim)
     assert (hba.read_text(), backup.read_text()) == ("local all all peer\n", "local all all trust\n")
     assert not backup.is_symlink()

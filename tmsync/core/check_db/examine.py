@@ -42,7 +42,7 @@ def examine(
     answer, question = _ask(settings, request, found, clock)
     if question is None or not request.apply:
         return _beside(found, answer.check)
-    if answer.cure is not None:
+    if answer.insertion is not None:
         check, told = _apply(question, answer, settings)
     elif _is_stale(found, answer.check):
         check, told = answer.check, _reload(settings, question.path) is not None
@@ -74,7 +74,7 @@ def _offline(settings: Settings | ConfigError, request: HbaRequest, clock: Clock
     found.aim(settings)
     answer, question = _ask(settings, request, found, clock)
     check = answer.check
-    if question is not None and answer.cure is not None and request.apply:
+    if question is not None and answer.insertion is not None and request.apply:
         check, _ = _apply(question, answer, None)
     found.checks.append(check)
     return found
@@ -119,16 +119,16 @@ def _routes(request: HbaRequest, sslmode: str, offers_tls: bool | None) -> list[
 
 
 def _apply(question: Question, answer: Answer, settings: Settings | None) -> tuple[Check, bool]:
-    """Write the cure and reload (unless `settings` is None: then nothing is contacted)."""
-    from tmsync.core.check_db.hba_apply import write_cure
+    """Write the insertion and reload (unless `settings` is None: then nothing is contacted)."""
+    from tmsync.core.check_db.hba_apply import write_insertion
     from tmsync.core.check_db.hba_line import reload_steps
     from tmsync.core.hba import DiskReader
 
-    change, check = answer.cure, answer.check
+    change, check = answer.insertion, answer.check
     assert change is not None  # noqa: S101 - callers have looked
     before = DiskReader().read_text(str(question.path))
     try:
-        backup = write_cure(question.path, before, change)
+        backup = write_insertion(question.path, before, change)
     except TmsyncError as error:
         failed = error.problem
         failed = Problem(failed.cause, failed.message, failed.fix + check.fix, check.details)
@@ -165,7 +165,7 @@ def _reload_by_sql(settings: Settings) -> str | None:
 
 
 def _beside(found: Diagnosis, check: Check) -> Diagnosis:
-    """The file's verdict beside the server's: what the file says explains what the server did, or contradicts it."""
+    """The file's result beside the server's: what the file says explains what the server did, or contradicts it."""
     hba = found.of(CheckId.PG_HBA)
     if hba is not None and hba.status in (Status.PASS, Status.FAIL) and check.status is not Status.SKIP:
         shut = check.status is Status.FAIL

@@ -16,7 +16,7 @@ from typing import Final
 
 from tmsync.core.errors import Cause, TmsyncError
 from tmsync.core.files.replace import overwrite_in_place, sync_folder, write_beside
-from tmsync.core.hba import Cure, DiskReader
+from tmsync.core.hba import DiskReader, Insertion
 
 SERVER_NAMES: Final = ("postgres", "postmaster")
 
@@ -25,7 +25,7 @@ class HbaNotWritten(TmsyncError):
     """The file was left as it is."""
 
 
-def write_cure(path: Path, before: str, change: Cure) -> Path:
+def write_insertion(path: Path, before: str, change: Insertion) -> Path:
     """Put `change` in place; the backup's name.
 
     before: the text the change was made from.

@@ -1,4 +1,4 @@
-"""The check hba-file: which line of a pg_hba.conf decides about this client, and the line that would mend it.
+"""The check hba-file: which line of a pg_hba.conf decides about this client, and the line that would fix it.
 
 Needs no server. Source: PostgreSQL src/backend/libpq/hba.c; documentation, "The pg_hba.conf File".
 """
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tmsync.core.check_db.hba_line import reload_steps
 from tmsync.core.check_db.report import Check, CheckId, Status
 from tmsync.core.errors import Cause, Problem, Step
-from tmsync.core.hba import Client, DiskReader, FileReader, Hba, Outcome, Roles, Verdict, evaluate, parse_hba
+from tmsync.core.hba import Client, DiskReader, FileReader, Hba, MatchResult, Outcome, Roles, evaluate, parse_hba
 
 if TYPE_CHECKING:
-    from tmsync.core.hba import Cure
+    from tmsync.core.hba import Insertion
 
 DEFAULT_MAJOR: Final = 17
 CRITICISED_RULES: Final = 1000
@@ -28,7 +28,7 @@ PASSWORD_OUTCOMES: Final = frozenset(
 
 
 class Question(NamedTuple):
-    """Whom to judge by which file.
+    """Which client to match against which file.
 
     clients: the ways libpq tries, in order (with TLS, without); the first that is let in counts.
     member_of: roles the user is in, for `+role` entries.
@@ -47,10 +47,10 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The check, and the change of the file that would mend it, where there is one."""
+    """The check, and the change of the file that would fix it, where there is one."""
 
     check: Check
-    cure: "Cure | None" = None
+    insertion: "Insertion | None" = None
 
 
 def major_of(path: Path) -> int | None:
@@ -64,7 +64,7 @@ def major_of(path: Path) -> int | None:
 
 
 def ask(question: Question) -> Answer:
-    """Judge the client by the file on this machine."""
+    """Match the client against the file on this machine."""
     path = question.path
     try:
         found = path.stat()
@@ -74,7 +74,7 @@ def ask(question: Question) -> Answer:
     except OSError as error:
         return _unreadable(path, error.strerror or "unknown error", missing=isinstance(error, FileNotFoundError))
     major = question.server_major or major_of(path) or DEFAULT_MAJOR
-    return judge(question, parse_hba(text, path=str(path), server_major=major))
+    return match_client(question, parse_hba(text, path=str(path), server_major=major))
 
 
 def read_from(path: str, reader: FileReader, server_major: int) -> Hba:
@@ -85,36 +85,36 @@ def read_from(path: str, reader: FileReader, server_major: int) -> Hba:
     return parse_hba(reader.read_text(path), path=path, server_major=server_major, reader=reader)
 
 
-def judge(question: Question, hba: Hba) -> Answer:
-    """Judge the client by a parsed file."""
-    client, verdict = decide(question, hba)
-    more = _document(hba, verdict)
+def match_client(question: Question, hba: Hba) -> Answer:
+    """Match the client against a parsed file."""
+    client, result = first_allowed(question, hba)
+    more = _document(hba, result)
     if hba.errors:
-        return Answer(_broken(hba, client, verdict, more))
+        return Answer(_broken(hba, client, result, more))
     from tmsync.core.hba import describe, place
 
-    if verdict.outcome in PASSWORD_OUTCOMES and not verdict.doubts:
-        assert verdict.rule is not None  # noqa: S101 - only a rule lets anybody in
-        summary = f"{place(verdict.rule)} decides: {describe(client)} is let in by {verdict.outcome.value}"
+    if result.outcome in PASSWORD_OUTCOMES and not result.doubts:
+        assert result.rule is not None  # noqa: S101 - only a rule lets anybody in
+        summary = f"{place(result.rule)} decides: {describe(client)} is let in by {result.outcome.value}"
         findings = _findings(hba, question.roles)
-        details = (verdict.rule.text.strip(), *_shown(findings))
+        details = (result.rule.text.strip(), *_shown(findings))
         more = {**more, "findings": findings}
-        about_it = any(finding["line"] == verdict.rule.line for finding in findings)
+        about_it = any(finding["line"] == result.rule.line for finding in findings)
         if about_it:
             wide = Problem(Cause.TOO_WIDE, summary, (), details)
             return Answer(Check(CheckId.HBA_FILE, Status.WARN, problem=wide, more=more))
         return Answer(Check(CheckId.HBA_FILE, Status.PASS, summary, notes=details, more=more))
-    return _shut(question, hba, client, verdict, more)
+    return _shut(question, hba, client, result, more)
 
 
-def decide(question: Question, hba: Hba) -> tuple[Client, Verdict]:
-    """The first way that is let in, or else the first way, with its verdict."""
+def first_allowed(question: Question, hba: Hba) -> tuple[Client, MatchResult]:
+    """The first way that is let in, or else the first way, with its result."""
     verdicts = [(client, evaluate(hba, client, question.roles)) for client in question.clients]
     return next((pair for pair in verdicts if pair[1].allowed), verdicts[0])
 
 
-def _document(hba: Hba, verdict: Verdict) -> dict[str, Any]:
-    rule = verdict.rule
+def _document(hba: Hba, result: MatchResult) -> dict[str, Any]:
+    rule = result.rule
     match = None
     if rule is not None:
         match = {"line": rule.line, "text": rule.text.strip(), "method": rule.method.value}
@@ -125,16 +125,16 @@ def _document(hba: Hba, verdict: Verdict) -> dict[str, Any]:
         errors.append({"line": error.line, "message": error.message})
         if error.included:
             errors[-1]["file"] = error.file
-    return {"match": match, "outcome": verdict.outcome.value, "errors": errors, "server_major": hba.server_major}
+    return {"match": match, "outcome": result.outcome.value, "errors": errors, "server_major": hba.server_major}
 
 
-def _broken(hba: Hba, client: Client, verdict: Verdict, more: dict[str, Any]) -> Check:
+def _broken(hba: Hba, client: Client, result: MatchResult, more: dict[str, Any]) -> Check:
     from tmsync.core.hba import explain
 
     first = hba.errors[0]
     where = f"line {first.line}" if first.line else "the whole file"
     count = f" (and {len(hba.errors) - 1} more)" if len(hba.errors) > 1 else ""
-    details = tuple(explain(hba, client, verdict, []))
+    details = tuple(explain(hba, client, result, []))
     steps = (
         Step(
             "Fix the lines named. Until then a running server keeps the rules it had, whatever the file says, and one"
@@ -147,21 +147,21 @@ def _broken(hba: Hba, client: Client, verdict: Verdict, more: dict[str, Any]) ->
     return Check(CheckId.HBA_FILE, Status.FAIL, problem=broken, more=more)
 
 
-def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: dict[str, Any]) -> Answer:
-    from tmsync.core.hba import cure, describe, explain, near_misses, place
+def _shut(question: Question, hba: Hba, client: Client, result: MatchResult, more: dict[str, Any]) -> Answer:
+    from tmsync.core.hba import describe, explain, insertion_for, near_misses, place
 
     roles = question.roles
-    reasons = explain(hba, client, verdict, near_misses(hba, client, roles, limit=SHOWN_FINDINGS))
+    reasons = explain(hba, client, result, near_misses(hba, client, roles, limit=SHOWN_FINDINGS))
     cause = {Outcome.NO_ENTRY: Cause.NO_ENTRY, Outcome.REJECT: Cause.REJECTED}.get(
-        verdict.outcome, Cause.NO_PASSWORD_METHOD
+        result.outcome, Cause.NO_PASSWORD_METHOD
     )
-    rule = verdict.rule
+    rule = result.rule
     what = {
         Cause.NO_ENTRY: f"no line matches {describe(client)}",
         Cause.REJECTED: f"{place(rule) if rule else ''} rejects {describe(client)}",
-    }.get(cause, f"{place(rule) if rule else ''} asks {describe(client)} for {verdict.outcome.value}, not a password")
+    }.get(cause, f"{place(rule) if rule else ''} asks {describe(client)} for {result.outcome.value}, not a password")
     try:
-        change = cure(hba, client, None, roles)
+        change = insertion_for(hba, client, None, roles)
     except ValueError:
         change = None
     steps: tuple[Step, ...] = ()
@@ -169,7 +169,7 @@ def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: 
     if change is not None:
         line = change.line
         more = {**more, "insert_before_line": change.insert_before_line, "diff": diff(hba, change)}
-        at = f"before line {change.insert_before_line}" if rule or verdict.doubts else "at the end"
+        at = f"before line {change.insert_before_line}" if rule or result.doubts else "at the end"
         steps = (
             Step(f"Insert this line {at} of {hba.path} (--apply does it):", line),
             Step("As a diff:", more["diff"]),
@@ -180,7 +180,7 @@ def _shut(question: Question, hba: Hba, client: Client, verdict: Verdict, more: 
     return Answer(check, change)
 
 
-def diff(hba: Hba, change: "Cure") -> str:
+def diff(hba: Hba, change: "Insertion") -> str:
     """The change as a unified diff."""
     import difflib
 
@@ -191,13 +191,13 @@ def diff(hba: Hba, change: "Cure") -> str:
 
 def _findings(hba: Hba, roles: Roles) -> list[dict[str, Any]]:
     """What is wrong with the rules whoever connects; none for a file too large to search."""
-    if len(hba.sheet.rows) > CRITICISED_RULES:
+    if len(hba.rules) > CRITICISED_RULES:
         return []
-    from tmsync.core.hba import criticise
+    from tmsync.core.hba import lint_rules
 
     return [
         {"line": finding.line, "kind": finding.kind.value, "message": finding.message}
-        for finding in criticise(hba, roles)
+        for finding in lint_rules(hba, roles)
     ]
 
 

@@ -97,7 +97,7 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
 
 
 def _decided(hba: Hba, client: Client, roles: Roles) -> tuple[str, ...]:
-    verdict = evaluate(hba, client, roles)
-    if verdict.rule is None or verdict.doubts:
+    result = evaluate(hba, client, roles)
+    if result.rule is None or result.doubts:
         return ()
-    return (f"{place(verdict.rule)} of {hba.path} decides: {verdict.rule.text.strip()}",)
+    return (f"{place(result.rule)} of {hba.path} decides: {result.rule.text.strip()}",)

@@ -102,13 +102,6 @@ def _odd_mask(family: Family, bits: str) -> int | None:
     return ones & ~(ones >> count)
 
 
-def in_cidr_v4(ip: int, text: str) -> bool:
-    """True when the IPv4 address is in `a.b.c.d/bits`, which must be in plain decimal notation."""
-    address, _, bits = text.partition("/")
-    a, b, c, d = address.split(".")
-    return ((_OCTET[a] << 24 | _OCTET[b] << 16 | _OCTET[c] << 8 | _OCTET[d]) ^ ip) & _MASKS_V4[bits] == 0
-
-
 def parse_masked(address: tuple[Family, int], mask: str) -> Network | str:
     """`ADDRESS MASK`, or the server's message. The mask need not be contiguous."""
     ip = parse_ip(mask)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tmsync.core.hba.load import Hba
-from tmsync.core.hba.match import Client, Matcher, Outcome, Part, Roles, Surroundings, Verdict
+from tmsync.core.hba.match import Client, Matcher, MatchResult, Outcome, Part, Roles, ServerContext
 from tmsync.core.hba.model import ConnectionType, Family, Method, Rule
+from tmsync.core.hba.parse import Hba
 
 _GENERAL = {"all", "sameuser", "samerole", "samegroup", "replication"}
 
@@ -20,11 +20,11 @@ class NearMiss:
 
 
 def near_misses(
-    hba: Hba, client: Client, roles: Roles | None = None, around: Surroundings | None = None, limit: int = 10
+    hba: Hba, client: Client, roles: Roles | None = None, context: ServerContext | None = None, limit: int = 10
 ) -> list[NearMiss]:
     """Rules that name the client's user, database or network but fail on another column, and rules that would match
     were another not before them. Fewest failures first, then file order; at most `limit`."""
-    matcher = Matcher(client, roles or Roles(), around or Surroundings(), hba.server_major)
+    matcher = Matcher(client, roles or Roles(), context or ServerContext(), hba.server_major)
     found: list[NearMiss] = []
     decided = False
     for rule in hba.rules:
@@ -53,28 +53,28 @@ def place(rule: Rule) -> str:
     return f"line {rule.line} of {rule.file}" if rule.included else f"line {rule.line}"
 
 
-def explain(hba: Hba, client: Client, verdict: Verdict, misses: list[NearMiss]) -> list[str]:
-    """The verdict and its reasons, one sentence each, most important first."""
+def explain(hba: Hba, client: Client, result: MatchResult, misses: list[NearMiss]) -> list[str]:
+    """The result and its reasons, one sentence each, most important first."""
     sentences = [f"the server refuses this file: {error}" for error in hba.errors]
-    rule = verdict.rule
+    rule = result.rule
     if rule is None:
         sentences.append(f"no line matches {describe(client)}")
-    elif verdict.outcome is Outcome.REJECT:
+    elif result.outcome is Outcome.REJECT:
         sentences.append(f"{place(rule)} `{rule.text.strip()}` matches first and rejects {describe(client)}")
     else:
-        sentences.append(f"{place(rule)} `{rule.text.strip()}` matches first and demands {verdict.outcome.value}")
-        sentences += _method_notes(client, rule, verdict)
-    for doubt in verdict.doubts:
+        sentences.append(f"{place(rule)} `{rule.text.strip()}` matches first and demands {result.outcome.value}")
+        sentences += _method_notes(client, rule, result)
+    for doubt in result.doubts:
         sentences.append(
             f"{place(doubt)} `{doubt.text.strip()}` comes earlier, and only the server can tell whether it matches"
         )
     return sentences + [_miss(miss, rule, client) for miss in misses]
 
 
-def _method_notes(client: Client, rule: Rule, verdict: Verdict) -> list[str]:
+def _method_notes(client: Client, rule: Rule, result: MatchResult) -> list[str]:
     notes = []
     stranger = client.os_user not in (None, client.user)
-    if verdict.outcome is Outcome.PEER and stranger and "map" not in dict(rule.options):
+    if result.outcome is Outcome.PEER and stranger and "map" not in dict(rule.options):
         notes.append(f"peer lets in only the system user `{client.user}`, not `{client.os_user}`")
     certificate = dict(rule.options).get("clientcert", "verify-full" if rule.method is Method.CERT else "")
     if certificate.startswith("verify") or certificate == "1":

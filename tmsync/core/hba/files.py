@@ -21,7 +21,7 @@ class DiskReader:
 
     def read_text(self, path: str) -> str:
         """See FileReader."""
-        # not pathlib, which takes longer to load than the file to judge
+        # not pathlib, which takes longer to load than the file to match
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:  # noqa: PTH123
             return file.read()
 

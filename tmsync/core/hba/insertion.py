@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from tmsync.core.hba.addresses import client_ip, format_ip
-from tmsync.core.hba.load import Hba, parse_hba
-from tmsync.core.hba.match import DATABASE_KEYWORDS, Client, Roles, Surroundings, Verdict, evaluate
+from tmsync.core.hba.match import DATABASE_KEYWORDS, Client, MatchResult, Roles, ServerContext, evaluate
 from tmsync.core.hba.model import Family, Method, Rule
+from tmsync.core.hba.parse import Hba, parse_hba
 from tmsync.core.hba.tokens import CONTINUATION_SINCE, REGEX_SINCE
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.$-]*\Z")
@@ -16,20 +16,20 @@ _ORDINARY = re.compile(r"[A-Za-z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
-class Cure:
+class Insertion:
     """A change of the main file.
 
     line: the new line, without line end.  insert_before_line: its line number in `new_text`, so the line that stands
     there now (from 1) moves down; one past the last line means at the end.
     ahead_of: the rule that would otherwise decide, None when none matched. If it is `included`, the new line goes
     ahead of the include directive in the main file.
-    verdict: what the server demands of the client once the file reads `new_text`.
+    result: what the server demands of the client once the file reads `new_text`.
     """
 
     line: str
     insert_before_line: int
     new_text: str
-    verdict: Verdict
+    result: MatchResult
     ahead_of: Rule | None = None
 
 
@@ -66,13 +66,13 @@ def entry_for(client: Client, roles: Roles | None = None, server_major: int = 17
     return f"host {database} {user} {format_ip(family, number)}/{32 if family is Family.IPV4 else 128} {method}"
 
 
-def cure(
+def insertion_for(
     hba: Hba,
     client: Client,
     line_text: str | None = None,
     roles: Roles | None = None,
-    around: Surroundings | None = None,
-) -> Cure | None:
+    context: ServerContext | None = None,
+) -> Insertion | None:
     """Where to insert `line_text` (default: `entry_for` the client) so that it decides about the client.
 
     Proven by parsing and evaluating the changed text. None when it would not help: the server refuses the file, the
@@ -82,18 +82,18 @@ def cure(
         line_text = entry_for(client, roles, hba.server_major)
     if any(error.line for error in hba.errors) or "\n" in line_text or "\0" in hba.text:
         return None
-    now = evaluate(hba, client, roles, around)
+    now = evaluate(hba, client, roles, context)
     ahead_of = min(filter(None, (now.rule, *now.doubts)), key=lambda rule: rule.main_line, default=None)
     number, new_text = _insert(hba, line_text, None if ahead_of is None else ahead_of.main_line)
     changed = parse_hba(
         new_text, path=hba.path, server_major=hba.server_major, reader=hba.reader, unsupported=hba.unsupported
     )
-    then = evaluate(changed, client, roles, around)
+    then = evaluate(changed, client, roles, context)
     rule = then.rule
     decides = rule is not None and not rule.included and rule.line == number and then.allowed
     if changed.errors or not decides or (then.outcome is now.outcome and not now.doubts):
         return None
-    return Cure(line_text, number, new_text, then, ahead_of)
+    return Insertion(line_text, number, new_text, then, ahead_of)
 
 
 def _insert(hba: Hba, line: str, before: int | None) -> tuple[int, str]:

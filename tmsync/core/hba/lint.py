@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from tmsync.core.hba.addresses import ALL_ONES_V4, ALL_ONES_V6
 from tmsync.core.hba.explanation import place
-from tmsync.core.hba.load import Hba
 from tmsync.core.hba.match import DATABASE_KEYWORDS, Roles
 from tmsync.core.hba.model import MAPPED_PREFIX, ConnectionType, Family, Field, Method, Network, Rule
-from tmsync.core.hba.regexes import compile_regex
+from tmsync.core.hba.parse import Hba
+from tmsync.core.hba.regexes import matches_regex
 from tmsync.core.hba.tokens import REGEX_SINCE
 
 _T = ConnectionType
@@ -21,7 +21,7 @@ _LOOPBACK_V4 = 127 << 24
 _SAMEROLE = ("samerole", "samegroup")
 
 
-class FindingKind(StrEnum):
+class LintKind(StrEnum):
     """What a finding is about."""
 
     UNREACHABLE = "unreachable"
@@ -33,51 +33,51 @@ class FindingKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """line: in `file`, from 1. by: the earlier rule that takes everything, for UNREACHABLE."""
 
-    kind: FindingKind
+    kind: LintKind
     line: int
     message: str
     file: str
     by: Rule | None = None
 
 
-def criticise(hba: Hba, roles: Roles | None = None) -> list[Finding]:
+def lint_rules(hba: Hba, roles: Roles | None = None) -> list[LintFinding]:
     """Findings in the order of the rules."""
     cover = _Cover(hba.server_major)
-    findings: list[Finding] = []
+    findings: list[LintFinding] = []
     for rule in hba.rules:
         by = cover.of(rule)
         if by is not None:
             message = f"never reached: {place(by)} `{by.text.strip()}` takes every connection it could match"
-            findings.append(Finding(FindingKind.UNREACHABLE, rule.line, message, rule.file, by))
-        findings += [Finding(kind, rule.line, message, rule.file) for kind, message in _judge(rule, roles)]
+            findings.append(LintFinding(LintKind.UNREACHABLE, rule.line, message, rule.file, by))
+        findings += [LintFinding(kind, rule.line, message, rule.file) for kind, message in _weaknesses(rule, roles)]
         cover.add(rule)
     return findings
 
 
-def _judge(rule: Rule, roles: Roles | None) -> list[tuple[FindingKind, str]]:
-    found: list[tuple[FindingKind, str]] = []
+def _weaknesses(rule: Rule, roles: Roles | None) -> list[tuple[LintKind, str]]:
+    found: list[tuple[LintKind, str]] = []
     family, number, mask, _ = rule.net
     if family is Family.IPV6 and mask >> 32 == ALL_ONES_V6 >> 32 and number & ~ALL_ONES_V4 == MAPPED_PREFIX:
         message = "never matches: a client of an IPv4-mapped address reaches the server as plain IPv4"
-        found.append((FindingKind.NEVER_MATCHES, message))
+        found.append((LintKind.NEVER_MATCHES, message))
     if rule.method is Method.REJECT or rule.type is _T.LOCAL or _is_loopback(rule.net):
         return found
     if rule.method is Method.TRUST:
         message = "trust over the network: whoever comes from there is let in without a password"
-        found.append((FindingKind.TRUST_OVER_NETWORK, message))
+        found.append((LintKind.TRUST_OVER_NETWORK, message))
     if rule.method in _CLEARTEXT and rule.type not in _ENCRYPTED:
         message = f"{rule.method} over the network: the password crosses it readable; use hostssl or scram-sha-256"
-        found.append((FindingKind.CLEARTEXT_OVER_NETWORK, message))
+        found.append((LintKind.CLEARTEXT_OVER_NETWORK, message))
     if family is Family.ALL or (family in (Family.IPV4, Family.IPV6) and mask == 0):
         everyone = _has_all(rule.databases) and _has_all(rule.users)
         whom = "every user and database" if everyone else "this entry"
-        found.append((FindingKind.ANY_ADDRESS, f"any address may use {whom}: name the network it is meant for"))
+        found.append((LintKind.ANY_ADDRESS, f"any address may use {whom}: name the network it is meant for"))
     if rule.method is Method.MD5 and not _needs_md5(rule, roles):
         message = "md5 also accepts the weak MD5 exchange: scram-sha-256 refuses it"
-        found.append((FindingKind.MD5, message))
+        found.append((LintKind.MD5, message))
     return found
 
 
@@ -177,7 +177,7 @@ class _Cover:
             if not database:
                 above.append("+" + word[1:])
             regexes = self._database_regexes if database else self._user_regexes
-            above += [regex for regex in regexes if compile_regex(regex[1:]).matches(word[1:])]
+            above += [regex for regex in regexes if matches_regex(regex[1:], word[1:])]
         return above
 
 

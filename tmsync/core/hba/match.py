@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tmsync.core.hba.addresses import client_ip, format_ip, parse_ip
-from tmsync.core.hba.load import Hba
 from tmsync.core.hba.model import ConnectionType, Family, Method, Network, Rule, Token
+from tmsync.core.hba.parse import Hba
 from tmsync.core.hba.regexes import matches_regex
 from tmsync.core.hba.tokens import REGEX_SINCE
 
@@ -63,7 +63,7 @@ class Roles(NamedTuple):
         return frozenset(reached)
 
 
-class Surroundings(NamedTuple):
+class ServerContext(NamedTuple):
     """What the server learns from its network; None where nobody asked.
 
     reverse: name of a numeric address, None when it has none.  forward: numeric addresses of a name. Both may raise
@@ -105,7 +105,7 @@ class Part(StrEnum):
     ADDRESS = "address"
 
 
-class Verdict(NamedTuple):
+class MatchResult(NamedTuple):
     """rule: the first that matches, None for NO_ENTRY.
 
     doubts: earlier rules that may match, which only the server can tell (host names, samehost, samenet, regular
@@ -122,28 +122,28 @@ class Verdict(NamedTuple):
         return self.outcome not in (Outcome.REJECT, Outcome.NO_ENTRY)
 
 
-def evaluate(hba: Hba, client: Client, roles: Roles | None = None, around: Surroundings | None = None) -> Verdict:
+def evaluate(hba: Hba, client: Client, roles: Roles | None = None, context: ServerContext | None = None) -> MatchResult:
     """What the server demands of `client`. Raises ValueError when the client's address is no numeric IP address.
 
-    Rules of a file with errors are judged as if the bad lines were not there, although the server would refuse it all.
+    Rules of a file with errors count as if the bad lines were not there, although the server would refuse it all.
     """
-    matcher = Matcher(client, roles or Roles(), around or Surroundings(), hba.server_major)
+    matcher = Matcher(client, roles or Roles(), context or ServerContext(), hba.server_major)
     rule = next(filter(matcher.matches, hba.rules), None)
     outcome = Outcome.NO_ENTRY if rule is None else matcher.demanded(rule.method)
-    return Verdict(outcome, rule, tuple(matcher.doubts))
+    return MatchResult(outcome, rule, tuple(matcher.doubts))
 
 
 class Matcher:
-    """One client against the columns of rules. doubts: rules that only the server can judge, as they were met."""
+    """One client against the columns of rules. doubts: rules that only the server can tell, as they were met."""
 
-    def __init__(self, client: Client, roles: Roles, around: Surroundings, server_major: int) -> None:
+    def __init__(self, client: Client, roles: Roles, context: ServerContext, server_major: int) -> None:
         self._regex = server_major >= REGEX_SINCE
         self._replication = client.replication
         self._user = _cut(client.user)
         self._database = "" if client.replication else _cut(client.database or client.user)
         self._memberships = roles.memberships(self._user)
         self._md5 = _stores_md5(self._user, roles, server_major)
-        self._around = around
+        self._around = context
         self._ip = None if client.address is None else client_ip(client.address)
         self._address = "" if self._ip is None else format_ip(*self._ip)
         self._host_name: str | None = None
@@ -152,7 +152,7 @@ class Matcher:
         self._types = _types(client)
 
     def matches(self, rule: Rule) -> bool:
-        """True when every column fits; one that cannot be judged goes to `doubts` and counts as no match."""
+        """True when every column fits; one that cannot be told goes to `doubts` and counts as no match."""
         if rule.type not in self._types:
             return False
         doubtful = False

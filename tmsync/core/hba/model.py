@@ -1,6 +1,6 @@
 """What a pg_hba.conf says, as facts: tokens, networks, rules and errors.
 
-Facts are named tuples here and wherever a verdict passes through: the import of `dataclasses` alone takes as long as
+Facts are named tuples here and wherever a result passes through: the import of `dataclasses` alone takes as long as
 10,000 rules.  Source: PostgreSQL src/include/libpq/hba.h (AuthToken, HbaLine, UserAuth, ConnType, IPCompareMethod).
 """
 

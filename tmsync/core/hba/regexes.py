@@ -1,4 +1,4 @@
-"""`/regex` in the database and user columns (PostgreSQL 16 and newer): the simple ones are judged, the others are not.
+"""`/regex` in the database and user columns (PostgreSQL 16 and newer): the simple ones are decided, the others are not.
 
 PostgreSQL compiles them as POSIX advanced regular expressions. What people write in pg_hba.conf (`/^tesla.*$`,
 `/^(a|b)_[0-9]+$`) means the same to Python; for anything beyond, only the server can tell.
@@ -30,7 +30,8 @@ def compile_regex(pattern: str) -> re.Pattern[str] | None:
     Raises: InvalidRegex for a simple pattern that is wrong.
     """
     pieces = list(_PIECE.finditer(pattern))
-    if "".join(piece[0] for piece in pieces) != pattern:
+    # Three asterisks at the beginning choose another kind of expression.
+    if pattern.startswith("***") or "".join(piece[0] for piece in pieces) != pattern:
         return None
     depth, before = 0, ""
     for piece in pieces:
