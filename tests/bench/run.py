@@ -49,8 +49,8 @@ GOALS = (
     Goal("settings.json of 10 MB", "settings.json of 1 kB"),
     Goal("pg_hba.conf, 10 rules", "pg_hba.conf, 1 rule"),
     Goal("pg_hba.conf, 100 rules", "pg_hba.conf, 1 rule"),
-    Goal("pg_hba.conf, 1,000 rules", "pg_hba.conf, 1 rule"),
-    Goal("pg_hba.conf, 10,000 rules", "pg_hba.conf, 1 rule", limit_ms=50),
+    Goal("pg_hba.conf, 1,000 rules", "pg_hba.conf, 1 rule", limit_ms=30),
+    Goal("pg_hba.conf, 10,000 rules", "pg_hba.conf, 1 rule", limit_ms=300),
 )
 STALE = '{"carApiBearerToken": "stale", "chargeNowAmps": 32}'
 SIZES = {"1 kB": 1000, "100 kB": 100_000, "1 MB": 1_000_000, "10 MB": 10_000_000}

@@ -79,15 +79,6 @@ def test_recorded_files_are_refused_at_the_lines_the_server_named(text: str, ref
             "hostssl all all all cert clientcert=verify-ca",
             'clientcert can only be set to "verify-full" when using "cert" authentication',
         ),
-        (
-            "host all all all ldap",
-            'authentication method "ldap" requires argument "ldapbasedn", "ldapprefix", or "ldapsuffix" to be set',
-        ),
-        ("host all all all ldap ldapport=x", 'invalid LDAP port number: "x"'),
-        (
-            "host all all all radius radiusservers=127.0.0.1",
-            'authentication method "radius" requires argument "radiussecrets" to be set',
-        ),
         ("host all /a( all md5", 'invalid regular expression "a(": parentheses () not balanced'),
         ('host "/*" all all md5', 'invalid regular expression "*": quantifier operand invalid'),
         ("host all @missing all md5", 'could not open file "missing": No such file or directory'),
@@ -150,9 +141,6 @@ def test_oauth_is_known_since_18() -> None:
     line = "host all all all oauth issuer=a scope=b"
     assert _errors(line, 17) == [(1, 'invalid authentication method "oauth"')]
     assert _errors(line, 18) == []
-    assert _errors("host all all all oauth issuer=a", 18) == [
-        (1, 'authentication method "oauth" requires argument "scope" to be set')
-    ]
 
 
 def test_overlong_token_is_refused_before_16() -> None:

@@ -19,7 +19,6 @@ NOT_IN_LINUX_BUILDS = frozenset({Method.BSD, Method.SSPI})
 
 Options = tuple[tuple[str, str], ...]
 
-_NEED_OPTIONS = frozenset({Method.LDAP, Method.RADIUS, Method.OAUTH})
 _TYPES = {kind.value: kind for kind in ConnectionType}
 _METHODS = {method.value: method for method in Method}
 _BARE = re.compile(r"[\w.+*:/=-]+\Z", re.ASCII)
@@ -94,7 +93,7 @@ def _parse(columns: _Columns, server_major: int, unsupported: frozenset[Method])
 
 def parse_options(kind: ConnectionType, method: Method, words: list[Token], server_major: int) -> Options | str:
     """Options of a rule, or the server's message."""
-    if not words and method not in _NEED_OPTIONS:
+    if not words:
         return ()
     from tmsync.core.hba.options import check_options  # most files have no options at all
 
