@@ -200,7 +200,7 @@ def connect(climb: Climb, here: Configured, addresses: list[Address]) -> tuple[C
         f"connected to {address.text}{came}",
         notes=details if len(dialled) > 1 else (),
     )
-    return check, Prober(target, address, sock, climb.clock.monotonic)
+    return check, Prober(target, address, sock, climb.clock.monotonic, climb.environ)
 
 
 def protocol(climb: Climb, here: Configured, prober: Prober) -> tuple[Check, Answered]:

@@ -130,6 +130,12 @@ FIXES: Final[Fixes] = {
         Step("How to open psql as a superuser:", "sudo -u postgres psql postgres", Place.NATIVE),
     ),
     Cause.LOGIN_FAILED: SERVER_LOG,
+    (Cause.LOGIN_FAILED, "libpq"): (
+        Step(
+            "libpq, PostgreSQL's client library, goes by variables and files of its own, too. See which are there:",
+            "env | grep ^PG\nls -l ~/.postgresql",
+        ),
+    ),
     Cause.NOT_TESLAMATE: DATABASE_NAME,
     Cause.NO_TOKENS_TABLE: (
         Step("Let TeslaMate finish its migrations:", "docker compose restart teslamate", Place.DOCKER),

@@ -7,18 +7,23 @@ Source: PostgreSQL src/backend/libpq/auth.c (ClientAuthentication, auth_failed),
 import ipaddress
 import logging
 import re
-from collections.abc import Mapping
-from typing import Final
+import select
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
 
 from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, TmsyncError
 from tmsync.core.fixes import problem
 from tmsync.core.postgres.probe import Prober
-from tmsync.core.postgres.scram import authenticate
-from tmsync.core.postgres.session import Session, connect, sql_names
+from tmsync.core.postgres.session import Session, connect, connection_parameters, sql_names
 from tmsync.core.postgres.tls import TlsFailed
-from tmsync.core.postgres.wire import PASSWORD_METHODS, Closed, Garbage, Method, ServerError, Wire
+from tmsync.core.postgres.wire import PASSWORD_METHODS, Closed, Garbage, Method, ServerError, Wire, server_text
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +69,9 @@ class LoginFailed(TmsyncError):
 def log_in(
     target: DatabaseSettings, prober: Prober, method: Method, *, tls: bool, environ: Mapping[str, str]
 ) -> Session:
-    """Log in with psycopg2; when that fails, find out why by repeating the login by hand.
+    """Log in; when that fails, find out why by a second attempt that tells SQLSTATEs.
+
+    Both are libpq's: a password goes out only where libpq, its environment and its files allow it.
 
     method, tls: what the probe found pg_hba.conf to demand, and on which route.
     Raises: LoginFailed.
@@ -74,19 +81,94 @@ def log_in(
     try:
         return connect(target)
     except psycopg2.Error as error:
-        words = (str(error).strip().splitlines() or ["no reason given"])[0]
-    log.info(f"login failed: {words}")
+        words = str(error)
+    log.info(f"login failed: {_first_line(words)}")
     found = find_password(target, environ)
     pgpass = str(found.ignored) if found.ignored else None
     if found.password is None and method in PASSWORD_METHODS:
         raise _failed(Cause.NO_PASSWORD, target, pgpass=pgpass)
-    refusal = _repeat(target, prober, found.password or "", tls=tls)
+    verbose = _verbose_attempt(target, prober, tls=tls) or words
+    refusal = parse_verbose(verbose)
     if refusal is None:
-        raise _failed(Cause.LOGIN_FAILED, target, words)
+        raise _libpq_refused(target, verbose)
     cause = login_cause(refusal)
     if cause is Cause.UNKNOWN_ROLE and _exists(prober, method, refusal, tls=tls):
         cause = Cause.NO_LOGIN
     raise _failed(cause, target, refusal.message, pgpass=pgpass)
+
+
+VERBOSE: Final = 2
+"""libpq's PQERRORS_VERBOSE."""
+_VERBOSE: Final = re.compile(r"(?P<severity>[^\s:]+):  (?P<sqlstate>[0-9A-Z]{5}): (?P<message>.*)")
+_LOCATION: Final = re.compile(r"^[^\s:]+:  (?P<routine>\w+), [^:\n]+:(?P<line>\d+)$", re.MULTILINE)
+
+
+def parse_verbose(words: str) -> ServerError | None:
+    """The server's error in what libpq says of a failed login, if the error is the server's.
+
+    Source: PostgreSQL src/interfaces/libpq/fe-protocol3.c (pqBuildErrorMessage3).
+    """
+    told = _VERBOSE.search(words)
+    if told is None:
+        return None
+    where = _LOCATION.search(words, told.end())
+    routine, line = (where["routine"], where["line"]) if where else ("", "")
+    return ServerError(told["severity"], told["sqlstate"], routine, line, told["message"].strip(), "")
+
+
+def _verbose_attempt(target: DatabaseSettings, prober: Prober, *, tls: bool) -> str | None:
+    """What libpq says of a login to the probed address, with SQLSTATEs; None when it cannot be made to, or succeeds.
+
+    psycopg2 lets nobody ask for the SQLSTATE of a login that failed, so libpq's own function is called on it.
+    """
+    import psycopg2
+
+    try:
+        import ctypes
+
+        from psycopg2 import _psycopg
+
+        set_verbosity = ctypes.CDLL(_psycopg.__file__).PQsetErrorVerbosity
+    except (ImportError, OSError, AttributeError):
+        return None
+    set_verbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    parameters = connection_parameters(target)
+    if prober.address.family != socket.AF_UNIX:
+        parameters["hostaddr"] = prober.address.text
+    # Only the last of several attempts is told: leave out the one that would come after the interesting one.
+    if tls and target.sslmode in ("prefer", "allow"):
+        parameters["sslmode"] = "require"
+    elif not tls and target.sslmode == "allow":
+        parameters["sslmode"] = "disable"
+    deadline = prober.monotonic() + target.connect_timeout
+    try:
+        conn = psycopg2.connect(**parameters, async_=1)
+        with closing(conn):
+            set_verbosity(conn.pgconn_ptr, VERBOSE)
+            _poll(conn, deadline, prober.monotonic)
+    except psycopg2.Error as error:
+        return str(error)
+    except UnicodeDecodeError as error:
+        return server_text(error.object)
+    return None
+
+
+def _poll(conn: "connection", deadline: float, monotonic: Callable[[], float]) -> None:
+    from psycopg2.extensions import POLL_OK, POLL_READ
+
+    while (state := conn.poll()) != POLL_OK and (left := deadline - monotonic()) > 0:
+        poller = select.poll()
+        poller.register(conn.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+        poller.poll(left * 1000)
+
+
+def _libpq_refused(target: DatabaseSettings, words: str) -> LoginFailed:
+    message = f"libpq does not log {target.user} in: {_first_line(words)}"
+    return LoginFailed(problem(Cause.LOGIN_FAILED, message, variant="libpq"))
+
+
+def _first_line(words: str) -> str:
+    return (words.strip().splitlines() or ["no reason given"])[0]
 
 
 def _failed(cause: Cause, target: DatabaseSettings, words: str = "", pgpass: str | None = None) -> LoginFailed:
@@ -105,18 +187,6 @@ def _failed(cause: Cause, target: DatabaseSettings, words: str = "", pgpass: str
     }.get(cause, f"{user} cannot log in")
     details = (words,) if words else ()
     return LoginFailed(problem(cause, message, details=details, pgpass=pgpass, **sql_names(user, database)))
-
-
-def _repeat(target: DatabaseSettings, prober: Prober, password: str, *, tls: bool) -> ServerError | None:
-    try:
-        wire = prober.open(tls=tls)
-        try:
-            demand = wire.start(target.user, target.name)
-            return demand if isinstance(demand, ServerError) else authenticate(wire, demand, target.user, password)
-        finally:
-            wire.sock.close()
-    except (OSError, Garbage, Closed, TlsFailed):
-        return None
 
 
 def _exists(prober: Prober, method: Method, refusal: ServerError, *, tls: bool) -> bool:

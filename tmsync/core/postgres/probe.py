@@ -5,7 +5,7 @@ Source: PostgreSQL documentation, "SSL Support" (table of sslmode) and "SSL Sess
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 from tmsync.core.config.settings import DatabaseSettings
@@ -59,13 +59,19 @@ class Prober:
     """Makes connections to one address."""
 
     def __init__(
-        self, target: DatabaseSettings, address: Address, first: socket.socket, monotonic: Callable[[], float]
+        self,
+        target: DatabaseSettings,
+        address: Address,
+        first: socket.socket,
+        monotonic: Callable[[], float],
+        environ: Mapping[str, str],
     ) -> None:
-        """first: a fresh connection to `address`, for `probe`."""
+        """first: a fresh connection to `address`, for `probe`. environ: libpq's."""
         self.target = target
         self.first = first
         self.address = address
         self.monotonic = monotonic
+        self.environ = environ
 
     def probe(self) -> Probe:
         """Learn all there is to learn; the first connection is used up."""
@@ -88,7 +94,7 @@ class Prober:
             wire = self._wire(sock)
             if tls:
                 wire.ask_tls()
-                wire.sock = secure(sock, self.target)
+                wire.sock = secure(sock, self.target, self.environ)
         except BaseException:
             sock.close()
             raise
@@ -123,7 +129,7 @@ class Prober:
             if tls:
                 if ready is None:
                     self._guard(wire.ask_tls)
-                wire.sock = secure(sock, self.target)
+                wire.sock = secure(sock, self.target, self.environ)
                 found.tls_version = wire.sock.version()
             found.answers[tls] = self._start(wire)
             wire.sock.close()

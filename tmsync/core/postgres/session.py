@@ -4,6 +4,7 @@ Source: psycopg2 documentation, "The connect() function"; libpq's own limit ends
 """
 
 import math
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,11 +16,14 @@ from tmsync.core.errors import Cause, StoreError
 from tmsync.core.fixes import problem
 from tmsync.core.net.deadline import Overdue, cutting, within
 from tmsync.core.net.dial import is_name, resolve
+from tmsync.core.postgres.wire import server_text
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 APPLICATION_NAME: Final = "tmsync"
+MAX_QUOTED: Final = 200
+"""Characters of a server's words."""
 _SQL_PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # The reserved words of PostgreSQL 12 to 18 that may not stand bare as a role's or a database's name.
 _RESERVED_WORDS: Final = """
@@ -93,6 +97,10 @@ class Session:
             with cutting(self.conn.fileno(), self.timeout), self.conn.cursor() as cursor:
                 cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
+        except UnicodeDecodeError as error:
+            raise QueryFailed(
+                "", f"the server sends text that is no UTF-8: {server_text(error.object)[:200]!r}"
+            ) from None
         except Overdue:
             raise QueryFailed("", f"no answer came within {self.timeout:g} s") from None
         except psycopg2.Error as error:
@@ -117,27 +125,45 @@ def connect(target: DatabaseSettings) -> Session:
             addresses = len(resolve(target.host, target.port, target.connect_timeout))
     except (OSError, UnicodeError):
         raise psycopg2.OperationalError(f"could not resolve {target.host}") from None
-    arguments: dict[str, Any] = {
+    parameters = connection_parameters(target)
+    # libpq's limit is for each address, and ends with the login; psycopg2 may still ask the server for something then.
+    limit = parameters["connect_timeout"] * (addresses + 1)
+    try:
+        conn = within(limit, lambda: psycopg2.connect(**parameters))
+    except Overdue:
+        raise psycopg2.OperationalError(f"the server does not finish the login within {limit} s") from None
+    except UnicodeDecodeError as error:
+        raise psycopg2.OperationalError(server_text(error.object)) from None
+    conn.autocommit = True
+    return Session(conn, target.connect_timeout)
+
+
+def connection_parameters(target: DatabaseSettings) -> dict[str, Any]:
+    """What libpq is told. Its own environment counts where it protects the login, and chooses no target.
+
+    Source: PostgreSQL documentation, "Parameter Key Words" and "Environment Variables" (libpq).
+    """
+    # The one variable that no parameter overrules: it names a section of a file that may hold any of them.
+    os.environ.pop("PGSERVICE", None)
+    parameters: dict[str, Any] = {
         "host": target.host,
+        "hostaddr": "",
         "port": target.port,
         "dbname": target.name,
         "user": target.user,
+        "options": "",
         "sslmode": target.sslmode,
         "connect_timeout": max(1, math.ceil(target.connect_timeout)),
         "application_name": APPLICATION_NAME,
+        "client_encoding": "UTF8",
+        # Without one OpenSSL asks for the passphrase of an encrypted key on the terminal.
+        "sslpassword": "none",
     }
     if target.password is not None:
-        arguments["password"] = target.password.reveal()
+        parameters["password"] = target.password.reveal()
     if target.sslrootcert is not None:
-        arguments["sslrootcert"] = target.sslrootcert
-    # libpq's limit is for each address, and ends with the login; psycopg2 may still ask the server for something then.
-    limit = arguments["connect_timeout"] * (addresses + 1)
-    try:
-        conn = within(limit, lambda: psycopg2.connect(**arguments))
-    except Overdue:
-        raise psycopg2.OperationalError(f"the server does not finish the login within {limit} s") from None
-    conn.autocommit = True
-    return Session(conn, target.connect_timeout)
+        parameters["sslrootcert"] = target.sslrootcert
+    return parameters
 
 
 def sql_name(name: str) -> str:

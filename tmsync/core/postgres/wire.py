@@ -43,6 +43,14 @@ METHOD_CODES: Final = {
 PASSWORD_METHODS: Final = frozenset({Method.PASSWORD, Method.MD5, Method.SCRAM})
 
 
+def server_text(data: bytes) -> str:
+    """What a server says before an encoding was agreed on: UTF-8, else Windows' superset of Latin-1."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
 class Garbage(Exception):
     """The peer does not speak PostgreSQL's protocol."""
 
@@ -100,15 +108,6 @@ class Wire:
         fields = [_bytes(text) for pair in parameters.items() for text in pair]
         body = struct.pack("!i", PROTOCOL_3_0) + b"".join(field + b"\0" for field in fields) + b"\0"
         self._send(struct.pack("!i", len(body) + 4) + body)
-        return self._answer()
-
-    def reply(self, payload: bytes) -> Answer:
-        """Send a password (or SASL) message and read what comes of it."""
-        self._send(b"p" + struct.pack("!i", len(payload) + 4) + payload)
-        return self._answer()
-
-    def next_answer(self) -> Answer:
-        """Read the authentication request that follows without anything being sent."""
         return self._answer()
 
     def until_ready(self) -> ServerError | None:
@@ -183,9 +182,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _parse_error(body: bytes) -> ServerError:
-    fields = {
-        part[:1].decode("ascii", "replace"): part[1:].decode("utf-8", "replace") for part in body.split(b"\0") if part
-    }
+    fields = {part[:1].decode("ascii", "replace"): server_text(part[1:]) for part in body.split(b"\0") if part}
     get: Callable[[str], str] = lambda key: fields.get(key, "")  # noqa: E731
     if not get("C"):
         raise Garbage
