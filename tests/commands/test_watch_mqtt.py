@@ -132,8 +132,20 @@ def test_no_car_names_the_namespaces_in_which_there_are_some(mosquitto: Broker) 
     assert (run.code, run.json["error"]["cause"]) == (1, "no-vehicles")
     assert "Cars were seen without a namespace and in namespace garage: " in run.json["error"]["hint"]
     assert 'set mqtt.namespace (--namespace) to "" or "garage".' in run.json["error"]["hint"]
-    assert "mqtt_prefix" in run.json["error"]["hint"]
     assert mosquitto.once("--namespace", "garage", "--json").json["namespace"] == "garage"
+
+
+def test_twcmanagers_prefix_teslamate_is_the_root_unless_cars_are_below_it(mosquitto: Broker, tmp_path: Path) -> None:
+    twc = tmp_path / "config.json"
+    twc.write_text('{"vehicle": {"TeslaMate": {"mqtt_prefix": "teslamate"}}}')
+    environ = {"TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc)}
+    mosquitto.publisher.car(**BLUE)
+    assert mosquitto.once("--json", environ=environ).json["namespace"] == ""
+    mosquitto.publisher.car(7, namespace="teslamate", **BLUE)
+    below = mosquitto.once("--json", environ=environ).json
+    assert (below["namespace"], below["car_id"]) == ("teslamate", 7)
+    assert mosquitto.once("--json", "--car", "7", environ=environ).json["namespace"] == "teslamate"
+    assert mosquitto.once("--json", "--namespace", "", environ=environ).json["car_id"] == 1
 
 
 def test_no_car_at_all_points_at_teslamate_and_the_access_list(mosquitto: Broker) -> None:

@@ -213,11 +213,25 @@ def test_toml_is_found_in_its_places(tmp_path: Path, place: str) -> None:
 
 def test_empty_variable_is_not_set_but_an_empty_namespace_is(tmp_path: Path) -> None:
     twc = tmp_path / "config.json"
-    twc.write_text('{"vehicle": {"TeslaMate": {"mqtt_prefix": "teslamate", "db_host": "twc"}}}')
+    twc.write_text('{"vehicle": {"TeslaMate": {"mqtt_prefix": "home", "db_host": "twc"}}}')
     environ = {"TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc), "TMSYNC_DATABASE_HOST": ""}
     assert load(environ).get("database.host") == "twc"
-    assert load(environ).get("mqtt.namespace") == "teslamate"
+    assert load(environ).get("mqtt.namespace") == "home"
     assert load({**environ, "TMSYNC_MQTT_NAMESPACE": ""}).get("mqtt.namespace") == ""
+
+
+def test_mqtt_prefix_teslamate_means_no_namespace_unless_cars_say_otherwise(tmp_path: Path) -> None:
+    twc = tmp_path / "config.json"
+    twc.write_text('{"vehicle": {"TeslaMate": {"mqtt_prefix": "teslamate", "mqtt_host": "nas"}}}')
+    environ = {"TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc)}
+    found = load(environ)
+    assert (found.mqtt().namespace, found.mqtt().may_be_root) == ("", True)
+    assert found.values["mqtt.namespace"].origin == (
+        f'{twc} (vehicle.TeslaMate.mqtt_prefix "teslamate": TeslaMate\'s root)'
+    )
+    for said in ("", "teslamate"):
+        meant = load({**environ, "TMSYNC_MQTT_NAMESPACE": said}).mqtt()
+        assert (meant.namespace, meant.may_be_root) == (said, False)
 
 
 def test_variables_of_others_are_left_alone() -> None:

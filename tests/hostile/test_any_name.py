@@ -82,13 +82,13 @@ def test_table_at_any_width_is_clean_and_no_wider(views: list[VehicleView], widt
     table = once_table(views, screen(width), NOW)
     assert is_clean(table)
     assert max(map(cell_len, table.split("\n"))) <= width
-    picture = WatchScreen("nas port 1883", "")
+    picture = WatchScreen("nas port 1883")
     picture.add_source(
         SourceChange(NOW, 1, views[0].name, Source.TESLAMATE, Source.TESLA_API, Verdict.STALE, views[0].name)
     )
     console = screen(width)
     with console.capture() as capture:
-        console.print(picture.draw(views, console, NOW, ScreenState(1.0)))
+        console.print(picture.draw(views, console, NOW, ScreenState("", 1.0)))
     assert is_clean(capture.get())
     assert max(map(cell_len, capture.get().split("\n"))) <= width
     assert is_clean(picture.last_words(console))

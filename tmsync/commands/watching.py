@@ -105,8 +105,7 @@ class Watcher:
         if self._witnesses:
             monitor.wait_heard()
         if not len(monitor.fleet):
-            found = monitor.explore()
-            raise BrokerError(found.cause, found.message, found.hint)
+            raise BrokerError(monitor.explore())
         batch = next(monitor.batches(0))
         views = monitor.fleet.views(batch.now)
         missing = set(self._options.cars) - {view.car_id for view in views}
@@ -131,7 +130,7 @@ class _Screen:
 
         self._monitor = monitor
         self._console = console()
-        self._picture = WatchScreen(monitor.where, monitor.target.namespace)
+        self._picture = WatchScreen(monitor.where)
         self._rich = RichLive(
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
@@ -178,5 +177,7 @@ class _Screen:
         self._drawn_at = batch.now.running
         views = self._monitor.fleet.views(batch.now)
         self._drawn_vehicles = len(views)
-        state = ScreenState(rate, self._monitor.retry_in_s, "q" if self._keyboard.active else "Ctrl-C")
+        state = ScreenState(
+            self._monitor.fleet.namespace, rate, self._monitor.retry_in_s, "q" if self._keyboard.active else "Ctrl-C"
+        )
         self._rich.update(self._picture.draw(views, self._console, batch.now.wall, state), refresh=True)

@@ -60,6 +60,7 @@ def once_table(views: Sequence[VehicleView], screen: Console, now: datetime) -> 
 class ScreenState(NamedTuple):
     """What is shown beside the vehicles."""
 
+    namespace: str
     rate: float
     """Messages a second."""
     retry_in_s: float | None = None
@@ -70,9 +71,8 @@ class ScreenState(NamedTuple):
 class WatchScreen:
     """What the live screen shows: broker, namespace and rate above, vehicles, the last events below."""
 
-    def __init__(self, where: str, namespace: str) -> None:
+    def __init__(self, where: str) -> None:
         self._where = where
-        self._namespace = namespace
         self._connected: bool | None = None
         self._events: deque[_Event] = deque(maxlen=MOST_EVENTS)
         self._rates: deque[tuple[float, int]] = deque()
@@ -139,7 +139,7 @@ class WatchScreen:
         return [SegmentLines(lines, new_lines=True), *told]
 
     def _head(self, state: ScreenState, now: datetime, width: int) -> Text:
-        namespace = f"namespace {printable(self._namespace)}" if self._namespace else "no namespace"
+        namespace = f"namespace {printable(state.namespace)}" if state.namespace else "no namespace"
         before = Text("tmsync ", STRONG)
         link = self._link(state.retry_in_s)
         where = Text(f"broker {printable(self._where)}")

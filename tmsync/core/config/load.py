@@ -34,6 +34,8 @@ from tmsync.core.secret import Secret
 log = logging.getLogger(__name__)
 
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
+TESLAMATE_ROOT: Final = "teslamate"
+"""As TWCManager's mqtt_prefix it is the root of TeslaMate's topics in 1.3.2, and a namespace in later versions."""
 MAX_TOML_BYTES: Final = 32 * 1024
 """Ten times what all settings need; what a dotted key costs grows with the square of its length, and faster."""
 # No settings: TMSYNC_CONFIG and other names without a section, and what Kubernetes sets for a service named tmsync.
@@ -100,6 +102,8 @@ class _Loader:
             if value is None or value == "" or isinstance(value, dict | list):
                 continue
             origin = f"{path} ({setting.twc})"
+            if (setting.name, value) == ("mqtt.namespace", TESLAMATE_ROOT):
+                value, origin = "", f'{path} ({setting.twc} "{value}": TeslaMate\'s root)'
             self.put(setting, self._text(setting, str(value), origin), Layer.TWCMANAGER, origin)
             holds_secret |= setting.secret
         if holds_secret:

@@ -74,6 +74,9 @@ class MqttSettings(NamedTuple):
     key_file: str | None
     insecure: bool
     """Whether the broker's certificate goes unverified."""
+    may_be_root: bool = False
+    """Whether it comes from TWCManager's mqtt_prefix "teslamate" that the namespace is empty: so it is, unless cars are
+    seen below teslamate/teslamate/."""
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -128,7 +131,9 @@ class Settings(NamedTuple):
     def mqtt(self) -> MqttSettings:
         """Raises: ConfigError (missing-setting) without mqtt.host."""
         self.require("mqtt.host")
-        return MqttSettings(**{name: self.get(f"mqtt.{name}") for name in MqttSettings._fields})
+        may_be_root = self.values["mqtt.namespace"].layer is Layer.TWCMANAGER and not self.get("mqtt.namespace")
+        named = [name for name in MqttSettings._fields if name != "may_be_root"]
+        return MqttSettings(**{name: self.get(f"mqtt.{name}") for name in named}, may_be_root=may_be_root)
 
     @property
     def encryption_key(self) -> Secret | None:

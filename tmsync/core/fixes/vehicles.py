@@ -11,6 +11,23 @@ RESTART: Final = "docker compose restart teslamate"
 NATIVE_RESTART: Final = "sudo systemctl restart teslamate"
 
 FIXES: Final[Fixes] = {
+    Cause.NO_VEHICLES: (
+        Step(
+            "See to which broker TeslaMate publishes, and whether it reaches it:",
+            "docker compose exec teslamate printenv MQTT_HOST\ndocker compose logs teslamate | grep -i mqtt",
+            Place.DOCKER,
+        ),
+        Step(
+            "See to which broker TeslaMate publishes, and whether it reaches it:",
+            "systemctl cat teslamate | grep MQTT_\njournalctl -u teslamate --no-pager | grep -i mqtt",
+            Place.NATIVE,
+        ),
+        Step("The broker's access list must let this user read teslamate/#; Mosquitto hides what it does not."),
+    ),
+    (Cause.NO_VEHICLES, "other-namespace"): (
+        Step("Cars were seen {seen}: set mqtt.namespace (--namespace) to {named}."),
+    ),
+    (Cause.NO_VEHICLES, "other-cars"): (Step("Give --car one that is there ({known}), or no --car."),),
     Cause.STALE: (
         Step(
             "See whether TeslaMate runs and reaches the broker:", f"docker compose ps teslamate\n{LOGS}", Place.DOCKER

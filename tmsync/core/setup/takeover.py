@@ -166,6 +166,4 @@ def differences(taken: Taken, told: Mapping[str, str]) -> Iterator[Step]:
         say = (
             f'TWCManager has {setting.twc.rpartition(".")[2]} "{theirs}"; TeslaMate itself has {ours}, which is taken.'
         )
-        if setting.name == "mqtt.namespace" and theirs == "teslamate":
-            say += ' (TWCManager\'s sample file sets "teslamate"; nothing arrives there.)'
         yield Step(say)

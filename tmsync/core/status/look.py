@@ -70,7 +70,7 @@ def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[Li
         try:
             monitor.wait_connected()
         except TmsyncError as error:
-            return Broker(False, monitor.where, error.problem, target.namespace)
+            return Broker(False, monitor.where, error.problem, monitor.fleet.namespace)
         deadline = clock.monotonic() + wait_s
         monitor.wait_settled(wait_s)
         while (left := deadline - clock.monotonic()) > 0 and not monitor.all_heard(Instant.of(clock)):
@@ -81,4 +81,4 @@ def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[Li
         now = Instant.of(clock)
         monitor.fleet.changes(now)
         vehicles = tuple(monitor.fleet.views(now))
-        return Broker(True, monitor.where, None, target.namespace, nobody, vehicles)
+        return Broker(True, monitor.where, None, monitor.fleet.namespace, nobody, vehicles)

@@ -186,6 +186,13 @@ class Fleet:
             slot = self._slots[topic] = (tracked.vehicle, parsed.key)
             return slot
 
+    def use_namespace(self, namespace: str) -> None:
+        """Follow the vehicles of another namespace from now on, and forget those of this one."""
+        with self._lock:
+            self.namespace = namespace
+            self._slots = {}
+            self._tracked = {}
+
     def connected(self, at: float) -> None:
         """A subscription begins."""
         with self._lock:

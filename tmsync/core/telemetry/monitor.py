@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 from tmsync.core.clock import Clock, Instant, iso
 from tmsync.core.config.settings import MqttSettings, Settings
 from tmsync.core.errors import BrokerError, Cause, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.telemetry.connection import ANSWER_S, BrokerConnection, Link
 from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
 from tmsync.core.telemetry.health import Rules, Thresholds
@@ -106,8 +107,10 @@ class TelemetryMonitor:
         self._cars = frozenset(cars)
         self._there: set[int] = set()
         """Cars found by exploring, whether they are to be watched or not."""
-        before = prefix(target.namespace)
-        topics = [f"{before}{car}/+" for car in cars] or [f"{before}+/+"]
+        self._root_below_root = prefix(ROOT) if target.may_be_root else None
+        """Where cars would show that TWCManager's mqtt_prefix means a namespace after all."""
+        places = filter(None, (prefix(target.namespace), self._root_below_root))
+        topics = [f"{place}{car}/+" for place in places for car in (cars or ("+",))]
         self._connection = BrokerConnection(target, topics, self._message, self._linked, clock)
         self._poller = LivenessPoller(witnesses, self._heard) if witnesses else None
         self._monotonic = clock.monotonic
@@ -142,12 +145,15 @@ class TelemetryMonitor:
         at = self._monotonic()
         if retained:
             self._retained_at = at
+        if self._root_below_root is not None and payload and topic.startswith(self._root_below_root):
+            self._root_below_root = None
+            self.fleet.use_namespace(ROOT)
         self.fleet.message(topic, payload, at, retained=retained)
         if self._exploring:
             namespace = namespace_of(topic)
             if namespace is not None and len(self._namespaces) < MAX_NAMESPACES:
                 self._namespaces.add(namespace)
-            if (parsed := parse_topic(topic, self.target.namespace)) is not None:
+            if (parsed := parse_topic(topic, self.fleet.namespace)) is not None:
                 self._there.add(parsed.car_id)
 
     def _linked(self, link: Link) -> None:
@@ -228,7 +234,7 @@ class TelemetryMonitor:
     @property
     def other_namespaces(self) -> list[str]:
         """Where `explore` saw cars instead; an empty one for TeslaMate's own default."""
-        return sorted(self._namespaces - {self.target.namespace})
+        return sorted(self._namespaces - {self.fleet.namespace})
 
     def batches(self, interval_s: float, until: float | None = None) -> Iterator[Batch]:
         """Look again and again, as soon as there is something to see; ends at `until`, seconds of running time."""
@@ -270,28 +276,16 @@ def not_among(missing: Collection[int], there: Collection[int]) -> Problem:
     """Cars that were asked for are not there, and others are."""
     named, known = (", ".join(map(str, sorted(ids)[:MOST_NAMED])) for ids in (missing, there))
     subject = f"car {named} is" if len(missing) == 1 else f"cars {named} are"
-    return Problem(
-        Cause.NO_VEHICLES, f"{subject} not known to the broker", f"Give --car one that is there ({known}), or no --car."
-    )
+    return problem(Cause.NO_VEHICLES, f"{subject} not known to the broker", variant="other-cars", known=known)
 
 
 def no_vehicles(target: MqttSettings, where: str, others: Sequence[str]) -> Problem:
     """No car was seen; `others` are the namespaces in which there are some."""
     place = f"namespace {target.namespace}" if target.namespace else "no namespace"
     message = f"no car is known to the broker at {where} under {prefix(target.namespace)} ({place})"
-    if others:
-        named = [f'"{name}"' for name in others]
-        seen = ["without a namespace"] * ("" in others)
-        seen += [f"in namespace {', '.join(filter(None, others))}"] * any(others)
-        hint = f"Cars were seen {' and '.join(seen)}: set mqtt.namespace (--namespace) to {' or '.join(named)}."
-        if target.namespace == ROOT and "" in others:
-            hint += (
-                ' TWCManager\'s sample configuration sets mqtt_prefix "teslamate"; leave it empty unless TeslaMate runs'
-                " with MQTT_NAMESPACE=teslamate."
-            )
-        return Problem(Cause.NO_VEHICLES, message, hint)
-    hint = (
-        "Check that TeslaMate publishes to this broker (MQTT_HOST in its environment; docker compose logs teslamate),"
-        " and that the broker's access list lets this user read teslamate/#."
-    )
-    return Problem(Cause.NO_VEHICLES, message, hint)
+    if not others:
+        return problem(Cause.NO_VEHICLES, message)
+    seen = ["without a namespace"] * ("" in others)
+    seen += [f"in namespace {', '.join(filter(None, others))}"] * any(others)
+    named = " or ".join(f'"{name}"' for name in others)
+    return problem(Cause.NO_VEHICLES, message, variant="other-namespace", seen=" and ".join(seen), named=named)
