@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tmsync import __version__
 from tmsync.commands import output
-from tmsync.core.errors import Cause, ExitCode, Problem, TmsyncError
+from tmsync.core.errors import ExitCode, Problem, TmsyncError
 
 COMMANDS: Final = {
     "init": "tmsync.commands.init:init",
@@ -130,7 +130,9 @@ def run(arguments: Sequence[str]) -> int:
             return _fail(arguments, full, ExitCode.PROBLEM)
         if isinstance(error, _CLICK_EXCEPTION):
             return _usage_error(arguments, error)
-        return _fail(arguments, _internal(error), ExitCode.PROBLEM)
+        from tmsync.core.fixes import unforeseen
+
+        return _fail(arguments, unforeseen(error), ExitCode.PROBLEM)
     return code if isinstance(code, int) else ExitCode.GOOD
 
 
@@ -145,17 +147,6 @@ def _usage_error(arguments: Sequence[str], error: Any) -> int:
     from tmsync.commands.usage import wrong_usage
 
     return _fail(arguments, wrong_usage(error, arguments, COMMANDS), ExitCode.USAGE)
-
-
-def _internal(error: Exception) -> Problem:
-    """An error nobody foresaw, told without its text or its values: they might be secret."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace is not None else "unknown place"
-    return Problem(
-        Cause.INTERNAL, f"unforeseen {type(error).__name__} in {place}", "Please report this line with what you did."
-    )
 
 
 def _fail(arguments: Sequence[str], found: Problem, code: int) -> int:

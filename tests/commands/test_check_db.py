@@ -1,7 +1,9 @@
 """check-db against a real server in every state, each with its own cause, and the printed fixes applied."""
 
+import shutil
 import socket
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,14 +11,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.conftest import server_folder
+from tests.conftest import GERMAN, server_folder
 from tests.support.certificates import Authority
 from tests.support.listeners import forward_from, hang_up, listener, says, silence, ssh, web_server
-from tests.support.surroundings import KEY, LOCAL, OPEN, PASSWORD, Run, TeslaMate, tmsync
+from tests.support.surroundings import KEY, LOCAL, OPEN, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.core.check_db.ladder import diagnose
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
-from tmsync.demo.postgres import Binaries, PrivatePostgres
+from tmsync.demo.postgres import Binaries, PrivatePostgres, find_binaries
 from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token, refresh_token, sealed, token_table
 
@@ -613,3 +615,70 @@ def test_hint_for_a_file_that_others_can_read(teslamate: TeslaMate, make_config:
     config = run.check("config")
     assert (run.code, config["status"], config["cause"]) == (0, "warn", "loose-permissions")
     assert config["fix"] == [f"chmod o-rwx {path}"]
+
+
+# -- a server that does not speak UTF-8
+
+
+@pytest.fixture(scope="module")
+def latin1_teslamate() -> Iterator[TeslaMate]:
+    """A cluster in Latin-1 that speaks German, as one made on an old Linux or on Windows."""
+    speaks = [
+        one for one in find_binaries() if (GERMAN / f"postgres-{one.major}.mo").exists() and "Debian" in one.origin
+    ]
+    if not speaks or shutil.which("localedef") is None:
+        pytest.skip("no German message catalogue or no localedef at hand")
+    with server_folder() as locales, server_folder() as folder:
+        locales.chmod(0o755)
+        name = "de_DE.ISO-8859-1"
+        made = subprocess.run(["localedef", "-i", "de_DE", "-f", "ISO-8859-1", locales / name], capture_output=True)
+        if made.returncode > 1:
+            pytest.skip("the German locale cannot be made")
+        environ = {"LOCPATH": str(locales), "LC_ALL": name, "LC_CTYPE": name}
+        with PrivatePostgres(speaks[0], folder, {"lc_messages": f"'{name}'"}, environ) as postgres:
+            teslamate = TeslaMate(postgres)
+            teslamate.create()
+            postgres.sql(f"create database latin encoding 'LATIN1' locale '{name}' template template0 owner teslamate")
+            yield teslamate
+
+
+def test_latin1_server_gives_the_same_causes_and_is_quoted_in_its_letters(latin1_teslamate: TeslaMate) -> None:
+    latin = latin1_teslamate
+    latin.fresh()
+    failed = expect(latin.check_db(TMSYNC_DATABASE_PASSWORD="falsch"), "login", "bad-credentials")
+    assert "Passwort-Authentifizierung für Benutzer »teslamate« fehlgeschlagen" in str(failed["detail"])
+    latin.hba(LOCAL)
+    assert "für Host" in str(expect(latin.check_db(), "pg-hba", "no-entry")["detail"])
+    latin.hba(f"{LOCAL}host all all all reject\n")
+    expect(latin.check_db(), "pg-hba", "rejected")
+    latin.hba(OPEN)
+    expect(latin.check_db("--db-name", "nix"), "login", "no-database")
+    latin.sql("alter role twc nologin", "postgres")
+    expect(latin.check_db("--db-user", "twc"), "login", "no-login")
+    latin.sql("alter role twc login", "postgres")
+    expect(latin.check_db("--db-user", "twc"), "schema", "no-privilege")
+    expect(latin.check_db("--db-name", "latin"), "schema", "not-teslamate")
+    expect_green(latin.check_db())
+
+
+def test_other_commands_survive_a_latin1_server(latin1_teslamate: TeslaMate, twc: TwcFolder) -> None:
+    latin1_teslamate.fresh()
+    run = latin1_teslamate.sync(twc, TMSYNC_DATABASE_PASSWORD="falsch")
+    assert (run.code, run.json["error"]["cause"]) == (1, "bad-credentials")
+    environ = latin1_teslamate.environ(TMSYNC_DATABASE_PASSWORD="falsch", TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config))
+    status = tmsync("status", "--json", environ=environ)
+    assert status.json["database"]["cause"] == "bad-credentials"
+    assert status.json["twcmanager"]["state"] == "stopped"
+
+
+def test_an_error_that_nobody_foresaw_leaves_the_rungs_before_it(
+    teslamate: TeslaMate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def surprise(*_: object) -> None:
+        raise UnicodeDecodeError("utf-8", b"pass-SECRET-word\xfc", 16, 17, "invalid start byte")
+
+    monkeypatch.setattr("tmsync.core.check_db.ladder.locate", surprise)
+    run = teslamate.check_db()
+    failed = expect(run, "schema", "internal")
+    assert "UnicodeDecodeError" in str(failed["summary"])
+    assert "SECRET" not in run.out + run.err

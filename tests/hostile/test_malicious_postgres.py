@@ -124,6 +124,17 @@ def tls_offered_and_then(data: bytes) -> Callable[[socket.socket], None]:
     return answer
 
 
+def then(answer: bytes) -> Callable[[socket.socket], None]:
+    """Wait for the client's next message, and answer it."""
+
+    def speak(sock: socket.socket) -> None:
+        sock.recv(4096)
+        sock.sendall(answer)
+
+    return speak
+
+
+NO_UTF8 = message(b"E", b"SFATAL\0VFATAL\0C28P01\0Rauth_failed\0L334\0Mf\xfcr \xff\xfe niemand\0\0")
 ERROR = message(b"E", b"SFATAL\0VFATAL\0C28P01\0Rauth_failed\0M\x1b[31m\x9b2J\r\nspoofed: pass\xe2\x80\xae\0\0")
 SERVERS: dict[str, tuple[Callable[[socket.socket], None], set[str]]] = {
     "endless-notices": (speaks(endless(message(b"N", b"SNOTICE\0\0"))), {"no-answer"}),
@@ -137,6 +148,18 @@ SERVERS: dict[str, tuple[Callable[[socket.socket], None], set[str]]] = {
     "scram-for-ever": (
         speaks(demand(10, b"SCRAM-SHA-256\0\0"), endless(demand(11, b"r=x,s=AAAA,i=9"))),
         {"login-failed"},
+    ),
+    "no-utf-8-at-once": (speaks(NO_UTF8), {"no-password-method"}),
+    "no-utf-8-for-a-password": (speaks(demand(5, b"salt"), then(NO_UTF8)), {"bad-credentials"}),
+    "no-utf-8-for-a-cleartext-password": (speaks(demand(3), then(NO_UTF8)), {"bad-credentials"}),
+    "no-utf-8-behind-the-login": (speaks(GREETING + NO_UTF8), {"bad-credentials", "login-failed"}),
+    "no-utf-8-for-a-query": (
+        speaks(GREETING, message(b"S", b"DateStyle\0ISO, DMY\0"), READY, then(NO_UTF8)),
+        {"server-error"},
+    ),
+    "no-utf-8-in-a-parameter": (
+        speaks(GREETING, message(b"S", b"server_version\0\xff\xfe\0DateStyle\0ISO\0"), READY),
+        {"login-failed", "server-error"},
     ),
     "error-full-of-escapes": (speaks(ERROR), {"no-password-method"}),
     "tls-garbage": (

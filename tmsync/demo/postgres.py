@@ -183,6 +183,7 @@ class PrivatePostgres(PrivateServer):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             cwd=self.folder,
             env=self._environ(),
             start_new_session=True,

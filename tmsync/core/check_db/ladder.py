@@ -17,7 +17,7 @@ from tmsync.core.clock import Clock, iso
 from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings, Settings
 from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, TmsyncError
-from tmsync.core.fixes import problem
+from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.fixes.network import DATABASE, where
 from tmsync.core.net.dial import Address, dial, is_socket_folder, resolve, source_address
 from tmsync.core.postgres.login import LoginFailed, address_seen, hba_cause, log_in
@@ -128,6 +128,8 @@ class Climb:
         except Failed as failed:
             failed.check = replace(failed.check, elapsed_s=self.clock.monotonic() - begun)
             raise
+        except Exception as error:
+            raise Failed(LADDER[len(self.found.checks)], unforeseen(error)) from error
         self.found.checks.append(replace(check, elapsed_s=self.clock.monotonic() - begun))
         return result
 

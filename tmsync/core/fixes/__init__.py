@@ -9,7 +9,7 @@ Where one cause comes in several situations, each is a variant with a name of it
 from collections.abc import Mapping
 from functools import cache
 from string import Formatter
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from tmsync.core.errors import Cause, Problem, Step
 
@@ -51,3 +51,15 @@ def problem(
 ) -> Problem:
     """A problem with its fix. values: what the placeholders of the fix stand for."""
     return Problem(cause, message, fix(cause, variant, **values), details)
+
+
+REPORT: Final = Step("Please report this line with what you did.")
+
+
+def unforeseen(error: Exception) -> Problem:
+    """An error nobody foresaw, told without its text or its values: they might be secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace is not None else "unknown place"
+    return Problem(Cause.INTERNAL, f"unforeseen {type(error).__name__} in {place}", (REPORT,))

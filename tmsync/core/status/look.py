@@ -1,5 +1,6 @@
 """Looks at every part at once, so that the whole takes no longer than its slowest part."""
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -8,10 +9,13 @@ from typing import Final, TypeVar
 from tmsync.core.clock import Clock, Instant
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
+from tmsync.core.fixes import unforeseen
 from tmsync.core.status.problems import problems
 from tmsync.core.status.report import Broker, Database, Status
 from tmsync.core.telemetry.liveness import LivenessProbe, LivenessReport
 from tmsync.core.twcmanager.held import held_by_twcmanager
+
+log = logging.getLogger(__name__)
 
 NOTHING_HINT: Final = (
     "Set database.host (and database.password, teslamate.encryption_key) for tokens, mqtt.host for telemetry;"
@@ -39,7 +43,7 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
             done.set_result(nothing)
             return done
 
-        hearing = begin(witnesses.ask, LivenessReport(), wanted=bool(witnesses))
+        hearing = begin(lambda: _liveness(witnesses), LivenessReport(), wanted=bool(witnesses))
         tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
         held = pool.submit(held_by_twcmanager, settings, None, clock)
         broker = begin(lambda: _broker(settings, wait_s, clock, hearing), Broker(), wanted=has_broker)
@@ -48,6 +52,14 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
         status = Status(clock.now(), config_file, database, held.result(), broker.result())
     unwise = (*settings.warnings, *(settings.mqtt().warnings if has_broker else ()))
     return replace(status, problems=problems(status, unwise))
+
+
+def _liveness(probe: LivenessProbe) -> LivenessReport:
+    try:
+        return probe.ask()
+    except Exception as error:  # noqa: BLE001 - whatever a library raises, the other parts are told
+        log.info(unforeseen(error).message)
+        return LivenessReport()
 
 
 def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Database:
@@ -59,10 +71,21 @@ def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Dat
         tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=False)
     except TmsyncError as error:
         return Database(False, where, error.problem)
+    except Exception as error:  # noqa: BLE001 - whatever a library raises, the other parts are told
+        return Database(False, where, unforeseen(error))
     return Database(True, where, tokens=tokens)
 
 
 def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[LivenessReport]") -> Broker:
+    target = settings.mqtt()
+    where = f"{target.host} port {target.port}"
+    try:
+        return _listen(settings, wait_s, clock, hearing)
+    except Exception as error:  # noqa: BLE001 - as above
+        return Broker(False, where, unforeseen(error), target.namespace)
+
+
+def _listen(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[LivenessReport]") -> Broker:
     from tmsync.core.telemetry.monitor import TelemetryMonitor, rules_of
 
     target = settings.mqtt()
