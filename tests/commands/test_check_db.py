@@ -321,6 +321,23 @@ def test_wrong_password(every_teslamate: TeslaMate) -> None:
     assert str(failed["detail"]).endswith("\ndatabase.password comes from TMSYNC_DATABASE_PASSWORD")
 
 
+def test_password_stored_as_md5_is_fixed_by_the_printed_statement(teslamate: TeslaMate) -> None:
+    teslamate.sql(f"set password_encryption='md5'; alter role teslamate password '{PASSWORD}'", "postgres")
+    teslamate.sql("alter system set password_encryption = 'md5'", "postgres")
+    teslamate.postgres.reload()
+    try:
+        fix = expect(teslamate.check_db(), "login", "bad-credentials")["fix"]
+        assert isinstance(fix, list)
+        at = fix.index("\\password teslamate")
+        # What psql does for \password: the server is asked for the way of hashing, and the password is hashed here.
+        teslamate.sql(f"{fix[at - 1]} alter role teslamate password '{PASSWORD}'", "postgres")
+        expect_green(teslamate.check_db())
+        assert any("POSTGRES_PASSWORD" in line and "first" in line for line in fix)
+    finally:
+        teslamate.sql("alter system reset password_encryption", "postgres")
+        teslamate.postgres.reload()
+
+
 @pytest.mark.parametrize("method", ["scram-sha-256", "md5", "password"])
 def test_no_password_at_all(teslamate: TeslaMate, method: str) -> None:
     teslamate.hba(f"{LOCAL}host all all all {method}\n")
@@ -471,9 +488,35 @@ def test_wrong_key(teslamate: TeslaMate) -> None:
     assert failed["detail"] == "teslamate.encryption_key comes from TMSYNC_TESLAMATE_ENCRYPTION_KEY"
 
 
-def test_key_with_a_blank_too_many_is_told(teslamate: TeslaMate) -> None:
-    failed = expect(teslamate.check_db(TMSYNC_TESLAMATE_ENCRYPTION_KEY=f" {KEY}"), "decrypt", "wrong-key")
-    assert "without the blanks" in str(failed["summary"])
+@pytest.mark.parametrize(
+    ("configured", "how"),
+    [
+        (f" {KEY}", "without the blanks or line breaks around it"),
+        (f"{KEY}\n", "without the blanks or line breaks around it"),
+        (f'"{KEY}"', "without the quotes around it"),
+    ],
+)
+def test_key_with_too_much_around_it_is_told(teslamate: TeslaMate, configured: str, how: str) -> None:
+    failed = expect(teslamate.check_db(TMSYNC_TESLAMATE_ENCRYPTION_KEY=configured), "decrypt", "wrong-key")
+    assert str(failed["summary"]).endswith(f"; it does {how}")
+    assert failed["fix"][0] == f"Configure the key {how}."  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("true", "how"),
+    [
+        (f'"{KEY}"', "with double quotes around it"),
+        (f"'{KEY}'", "with single quotes around it"),
+        (f" {KEY}", "with a blank in front of it"),
+        (f"{KEY} ", "with a blank at its end"),
+        (f"{KEY}\n", "with a line break at its end"),
+    ],
+)
+def test_key_that_lacks_what_docker_compose_passed_on_is_told(teslamate: TeslaMate, true: str, how: str) -> None:
+    teslamate.store(access_token(datetime.now(UTC) + timedelta(hours=7)), key=true)
+    failed = expect(teslamate.check_db(), "decrypt", "wrong-key")
+    assert str(failed["summary"]).endswith(f"; it does {how}")
+    assert failed["fix"][0] == f"Configure the key {how}."  # type: ignore[index]
 
 
 def test_damaged_token(teslamate: TeslaMate) -> None:
