@@ -215,8 +215,8 @@ def protocol(climb: Climb, here: Configured, prober: Prober) -> tuple[Check, Ans
     what = {
         Cause.NOT_POSTGRESQL: f"{here.place} is not PostgreSQL",
         Cause.NO_ANSWER: f"{here.place} accepts the connection, then stays silent",
-        Cause.STARTING_UP: "the server is starting up, shutting down or recovering",
-        Cause.TOO_MANY_CONNECTIONS: "the server has no connection left",
+        Cause.STARTING_UP: "PostgreSQL is starting up, shutting down or recovering",
+        Cause.TOO_MANY_CONNECTIONS: "PostgreSQL has no connection left",
     }.get(failure.cause, f"{here.place} breaks the handshake off")
     values = here.network | sql_names(here.target.user, here.target.name)
     raise Failed(CheckId.PROTOCOL, problem(failure.cause, what, details=(failure.words,), **values))
@@ -233,14 +233,14 @@ def tls(climb: Climb, here: Configured, answered: Answered) -> tuple[Check, None
         return good("a Unix socket needs none")
     climb.found.server_tls = probe.tls_version
     if mode in NEEDS_TLS and not probe.offers_tls:
-        message = f"the server offers no TLS, but sslmode is {mode}"
+        message = f"PostgreSQL offers no TLS here, but sslmode is {mode}"
         raise Failed(CheckId.TLS, problem(Cause.TLS_UNAVAILABLE, message))
     if probe.tls is not None and mode in NEEDS_TLS:
         cause, words = probe.tls
         what = {
-            Cause.TLS_UNTRUSTED: "the server's certificate is not trusted",
-            Cause.TLS_NAME_MISMATCH: f"the server's certificate is not for {here.target.host}",
-        }.get(cause, "the TLS handshake fails")
+            Cause.TLS_UNTRUSTED: "PostgreSQL's certificate is not trusted",
+            Cause.TLS_NAME_MISMATCH: f"PostgreSQL's certificate is not for {here.target.host}",
+        }.get(cause, "the TLS handshake with PostgreSQL fails")
         raise Failed(CheckId.TLS, problem(cause, what, details=(words,), **here.network))
     if mode == "disable":
         return good("not used (sslmode disable)")
@@ -367,12 +367,12 @@ def _shut_out(here: Configured, cause: Cause, address: str | None, details: tupl
     target = here.target
     who = f"{target.user}, database {target.name}, from {address or 'the Unix socket'}"
     what = {
-        Cause.NO_ENTRY: f"no line lets in {who}",
-        Cause.REJECTED: f"a reject line shuts out {who}",
-        Cause.TLS_ONLY: f"only TLS is let in for {who}, and sslmode is {target.sslmode}",
-        Cause.PLAIN_ONLY: f"only connections without TLS are let in for {who}, and sslmode is {target.sslmode}",
-        Cause.CLIENT_CERTIFICATE: f"the line for {who} demands a client certificate",
-    }.get(cause, f"the line for {who} uses a method without password")
+        Cause.NO_ENTRY: f"no line of pg_hba.conf lets in {who}",
+        Cause.REJECTED: f"a reject line of pg_hba.conf shuts out {who}",
+        Cause.TLS_ONLY: f"pg_hba.conf lets in {who} with TLS only, and sslmode is {target.sslmode}",
+        Cause.PLAIN_ONLY: f"pg_hba.conf lets in {who} without TLS only, and sslmode is {target.sslmode}",
+        Cause.CLIENT_CERTIFICATE: f"the line of pg_hba.conf for {who} demands a client certificate",
+    }.get(cause, f"the line of pg_hba.conf for {who} uses a method without password")
     line = line_for(target.name, target.user, address)
     unnameable = None if line else repr(target.user)
     insert = _docker_insert(line)

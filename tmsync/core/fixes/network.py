@@ -64,7 +64,7 @@ FIXES: Final[Fixes] = {
     Cause.REFUSED: (
         Step("{server} usually listens on {inner_port}: set {section}.port, unless {odd_port} is meant."),
         Step(
-            "TeslaMate's docker-compose.yml does not publish the port of {service}. Add this to that service:",
+            "In TeslaMate's docker-compose.yml the service {service} publishes no port. Add this to it:",
             '    ports:\n      - "{port}:{inner_port}"',
             Place.DOCKER,
         ),

@@ -175,15 +175,15 @@ def _failed(cause: Cause, target: DatabaseSettings, words: str = "", pgpass: str
     """words: the server's or libpq's; pgpass: a password file that libpq ignores."""
     user, database = target.user, target.name
     message = {
-        Cause.NO_PASSWORD: "the server asks for a password, and none is configured",
-        Cause.BAD_CREDENTIALS: f"the server does not accept this password for {user}",
+        Cause.NO_PASSWORD: "PostgreSQL asks for a password, and none is configured",
+        Cause.BAD_CREDENTIALS: f"PostgreSQL does not accept this password for {user}",
         Cause.UNKNOWN_ROLE: f"the role {user} does not exist",
         Cause.NO_LOGIN: f"the role {user} may not log in (NOLOGIN)",
         Cause.NO_DATABASE: f"the database {database} does not exist",
         Cause.NO_CONNECT_PRIVILEGE: f"{user} may not connect to the database {database}",
         Cause.NOT_ACCEPTING: f"the database {database} accepts no connections",
-        Cause.TOO_MANY_CONNECTIONS: "the server, the role or the database has no connection left",
-        Cause.STARTING_UP: "the server is starting up, shutting down or recovering",
+        Cause.TOO_MANY_CONNECTIONS: "PostgreSQL, the role or the database has no connection left",
+        Cause.STARTING_UP: "PostgreSQL is starting up, shutting down or recovering",
     }.get(cause, f"{user} cannot log in")
     details = (words,) if words else ()
     return LoginFailed(problem(cause, message, details=details, pgpass=pgpass, **sql_names(user, database)))
