@@ -17,10 +17,11 @@ from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause
-from tmsync.core.sync import Report, Wish, sync
+from tmsync.core.sync import Report, sync
 from tmsync.core.teslamate.assessment import fingerprint
-from tmsync.core.twcmanager.deliver import Result, Via
+from tmsync.core.twcmanager.deliver import Result
 from tmsync.core.twcmanager.held import Held, held_by_twcmanager
+from tmsync.core.twcmanager.plan import SyncOptions, Via
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.demo.teslamate import access_token
@@ -33,8 +34,8 @@ def cron(teslamate: TeslaMate, twc: TwcFolder, *arguments: str, **changes: str |
 
 
 def lines(run: Run) -> tuple[int, int, int]:
-    """Exit code, and how many lines went to standard output and standard error."""
-    return run.code, len(run.out.splitlines()), len(run.err.splitlines())
+    """Exit code, and how many lines went to standard output, and how many problems to standard error."""
+    return run.code, len(run.out.splitlines()), sum(line.startswith("tmsync: ") for line in run.err.splitlines())
 
 
 def fresh(**left: float) -> str:
@@ -57,7 +58,7 @@ class Jumping(SystemClock):
 
 
 def run_with(clock: SystemClock, teslamate: TeslaMate, twc: TwcFolder) -> Report:
-    return sync(settings_of(teslamate, twc), Wish(Via.AUTO), clock=clock, environ={})
+    return sync(settings_of(teslamate, twc), SyncOptions(Via.AUTO), clock=clock, environ={})
 
 
 # -- outages
@@ -69,7 +70,7 @@ def test_outage_is_a_line_each_time_and_silence_when_it_is_over(teslamate: Tesla
     before = twc.read()
     for _ in range(3):
         down = cron(teslamate, twc, TMSYNC_DATABASE_PORT="1")
-        assert lines(down) == (1, 0, 2)
+        assert lines(down) == (1, 0, 1)
         assert down.err.startswith("tmsync: error: ")
     assert twc.read() == before
     assert lines(cron(teslamate, twc)) == (0, 0, 0)
@@ -80,7 +81,7 @@ def test_teslamate_that_is_just_being_restarted(teslamate: TeslaMate, twc: TwcFo
     twc.write(OTHER)
     assert cron(teslamate, twc).code == 0
     teslamate.hba(LOCAL)
-    assert lines(cron(teslamate, twc)) == (1, 0, 2)
+    assert lines(cron(teslamate, twc)) == (1, 0, 1)
     teslamate.hba(OPEN)
     teslamate.store(fresh(hours=8))
     assert lines(cron(teslamate, twc)) == (0, 1, 0)
@@ -93,14 +94,14 @@ def test_token_that_is_not_renewed_is_a_warning_in_its_last_hour_and_then_a_prob
     teslamate.store(fresh(minutes=90))
     assert lines(cron(teslamate, twc)) == (0, 1, 0)
     teslamate.store(fresh(minutes=30))
-    assert lines(cron(teslamate, twc)) == (0, 1, 2)
+    assert lines(cron(teslamate, twc)) == (0, 1, 1)
     # Also when there is nothing else to tell: the run that says nothing decides nothing silently.
     again = cron(teslamate, twc)
-    assert lines(again) == (0, 0, 2)
+    assert lines(again) == (0, 0, 1)
     assert "expires in 29 min" in again.err
     teslamate.store(fresh(minutes=-1))
     expired = cron(teslamate, twc)
-    assert lines(expired) == (1, 0, 2)
+    assert lines(expired) == (1, 0, 1)
     assert "expired 1 min ago" in expired.err
 
 
@@ -120,7 +121,7 @@ def test_clock_that_jumps_back_changes_nothing_about_the_token(teslamate: TeslaM
     """A Raspberry Pi without a clock wakes up in the past."""
     twc.write(OTHER)
     report = run_with(Jumping(timedelta(days=-20_000)), teslamate, twc)
-    assert (report.result, report.warnings) == (Result.WRITTEN, [])
+    assert (report.result, report.warnings) == (Result.WRITTEN, ())
     assert twc.read()["carApiTokenExpireTime"] == expiry(teslamate)
     assert run_with(SystemClock(), teslamate, twc).result is Result.UNCHANGED
 

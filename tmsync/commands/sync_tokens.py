@@ -25,8 +25,9 @@ from tmsync.commands.options import (
 )
 from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, ConfigError
-from tmsync.core.sync import Report, Wish, sync
-from tmsync.core.twcmanager.deliver import Result, Via
+from tmsync.core.sync import Report, sync
+from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.plan import SyncOptions, Via
 
 # Told once by check-db; a cron job that repeats them every five minutes would only be switched off.
 STANDING: frozenset[Cause] = frozenset({Cause.LOOSE_PERMISSIONS, Cause.CUT_BY_COMMENT, Cause.OWNER_API})
@@ -76,8 +77,8 @@ def sync_tokens(
     except ConfigError as error:
         report = Report(error=error)
     else:
-        wish = Wish(Via(settings.get("twcmanager.deliver")), dry_run=dry_run, check=check, force=force)
-        report = sync(settings, wish, clock=clock, environ=os.environ)
+        asked = SyncOptions(Via(settings.get("twcmanager.deliver")), dry_run=dry_run, check=check, force=force)
+        report = sync(settings, asked, clock=clock, environ=os.environ)
     _show(report, options, clock, as_json=as_json or fmt is Format.JSON)
     raise typer.Exit(report.exit_code)
 

@@ -2,24 +2,17 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tmsync.core.check_db.tokens import read_tokens
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, DeliveryError, ExitCode, Problem, TmsyncError
 from tmsync.core.teslamate.assessment import Tokens
-from tmsync.core.twcmanager.deliver import (
-    Courier,
-    Delivery,
-    Order,
-    Overtaken,
-    Result,
-    Via,
-    refuse_if_it_syncs_itself,
-)
+from tmsync.core.twcmanager.deliver import Delivery, Order, Overtaken, Result, deliver, syncs_itself
+from tmsync.core.twcmanager.plan import SyncOptions
 from tmsync.core.twcmanager.settings_content import TokenFields
 
 log = logging.getLogger(__name__)
@@ -28,20 +21,20 @@ FAR_AWAY: Final = 4_102_444_800
 """2100-01-01: an expiry that keeps TWCManager from refreshing a token whose refresh token is shared with it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of one run."""
 
-    result: Result = Result.FAILED
     tokens: Tokens | None = None
     shared: bool = False
     delivery: Delivery | None = None
-    held: str = ""
-    """Fingerprint of the token TWCManager held before, empty when it held none."""
-    warnings: list[Problem] = field(default_factory=list)
+    warnings: tuple[Problem, ...] = ()
     error: TmsyncError | None = None
-    lasting: bool = True
-    """False when a running TWCManager is about to write its old token over the new one."""
+
+    @property
+    def result(self) -> Result:
+        """What the run came to."""
+        return Result.FAILED if self.error is not None or self.delivery is None else self.delivery.result
 
     @property
     def exit_code(self) -> ExitCode:
@@ -50,7 +43,7 @@ class Report:
             return self.error.exit_code
         if self.result is Result.OUT_OF_SYNC:
             return ExitCode.OUT_OF_SYNC
-        return ExitCode.GOOD if self.lasting else ExitCode.PROBLEM
+        return ExitCode.GOOD if self.delivery is None or self.delivery.lasting else ExitCode.PROBLEM
 
     def as_json(self, now: datetime) -> dict[str, Any]:
         """The document's fields, without command and version."""
@@ -74,59 +67,42 @@ class Report:
         }
 
 
-class Wish(NamedTuple):
-    """How sync-tokens was asked to work."""
-
-    via: Via
-    dry_run: bool = False
-    check: bool = False
-    force: bool = False
-
-
-def sync(settings: Settings, wish: Wish, *, clock: Clock, environ: Mapping[str, str]) -> Report:
+def sync(settings: Settings, options: SyncOptions, *, clock: Clock, environ: Mapping[str, str]) -> Report:
     """One run, start to end. Never raises for what it is there to tell."""
-    report = Report(warnings=list(settings.warnings))
-    try:
-        _run(settings, wish, report, clock, environ)
-    except TmsyncError as error:
-        report.result = Result.FAILED
-        report.error = error
-    return report
-
-
-def _run(settings: Settings, wish: Wish, report: Report, clock: Clock, environ: Mapping[str, str]) -> None:
     twc = settings.twcmanager()
-    report.shared = twc.share_refresh_token
-    if twc.config is not None:
-        refuse_if_it_syncs_itself(str(twc.config.path), twc.config.sync_tokens)
+    report = Report(shared=twc.share_refresh_token, warnings=settings.warnings)
+    if twc.config is not None and twc.config.sync_tokens:
+        return replace(report, error=DeliveryError(syncs_itself(str(twc.config.path))))
     try:
-        _deliver(settings, wish, report, clock, environ, replace_newer=False)
+        return _deliver(settings, options, report, clock, environ, replace_newer=False)
     except Overtaken:
         log.info("TWCManager holds a newer token than the one just read; reading TeslaMate's again")
-        _deliver(settings, wish, report, clock, environ, replace_newer=True)
+        return _deliver(settings, options, report, clock, environ, replace_newer=True)
 
 
 def _deliver(
-    settings: Settings, wish: Wish, report: Report, clock: Clock, environ: Mapping[str, str], *, replace_newer: bool
-) -> None:
-    tokens = report.tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=report.shared)
-    judged = _judged(tokens, clock.now(), force=wish.force)
-    order = Order(
-        _fields(tokens, shared=report.shared),
-        report.shared,
-        wish.via,
-        None if replace_newer else tokens.claims.expires_at,
-        Result.OUT_OF_SYNC if wish.check else Result.DRY_RUN if wish.dry_run else None,
-    )
+    settings: Settings,
+    options: SyncOptions,
+    report: Report,
+    clock: Clock,
+    environ: Mapping[str, str],
+    *,
+    replace_newer: bool,
+) -> Report:
     try:
-        Courier(settings.twcmanager(), order, clock, environ).run()
-    finally:
-        report.result, report.delivery, report.held = order.result, order.delivery, order.held
-        report.lasting = order.lasting
-        report.warnings = [*settings.warnings, *judged, *order.warnings]
+        tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=report.shared)
+        report = replace(report, tokens=tokens)
+        assessed = _assessed(tokens, clock.now(), force=options.force)
+    except TmsyncError as error:
+        return replace(report, error=error)
+    until = None if replace_newer else tokens.claims.expires_at
+    order = Order(_fields(tokens, shared=report.shared), report.shared, until)
+    delivery = deliver(settings.twcmanager(), order, options, clock, environ)
+    warnings = (*settings.warnings, *assessed, *delivery.warnings)
+    return replace(report, delivery=delivery, warnings=warnings, error=delivery.error)
 
 
-def _judged(tokens: Tokens, now: datetime, *, force: bool) -> list[Problem]:
+def _assessed(tokens: Tokens, now: datetime, *, force: bool) -> list[Problem]:
     found = tokens.problems(now)
     for problem in found:
         if problem.cause is Cause.EXPIRED and not force:

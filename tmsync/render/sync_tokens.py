@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from tmsync.core.sync import Report
-from tmsync.core.twcmanager.deliver import Result, Via
+from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.plan import Via
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.core.words import in_words
 
@@ -16,9 +17,9 @@ def line(report: Report, now: datetime) -> str:
     token = f"token {tokens.fingerprint}"
     left = f", expires in {in_words(tokens.expires_at - now)}"
     target = delivery.target if delivery.via is Via.FILE else f"TWCManager at {delivery.target}"
-    held = f"TWCManager holds {report.held}" if report.held else "TWCManager holds no token"
+    held = f"TWCManager holds {delivery.held}" if delivery.held else "TWCManager holds no token"
     differs = f"{held}, TeslaMate {tokens.fingerprint}"
-    if report.held == tokens.fingerprint:
+    if delivery.held == tokens.fingerprint:
         differs = f"{held} as TeslaMate does, but its refresh token or expiry is not as it should be"
     unseen = delivery.twcmanager is Presence.UNKNOWN
     start = "; a running TWCManager takes it up at its next start (none can be seen from here)" if unseen else ""

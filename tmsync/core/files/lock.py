@@ -10,6 +10,7 @@ from typing import Final
 
 from tmsync.core.clock import Clock
 from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.fixes import problem
 
 PATIENCE_S: Final = 10.0
 PAUSE_S: Final = 0.1
@@ -54,11 +55,7 @@ def _acquire(path: Path, clock: Clock) -> int:
             os.close(descriptor)
             continue
         if clock.monotonic() >= deadline:
-            raise DeliveryError(
-                Cause.LOCKED,
-                f"another tmsync has held {path} for {PATIENCE_S:g} s",
-                "Let it finish; if it hangs (pgrep -af tmsync shows it), end it. The lock goes with its process.",
-            )
+            raise DeliveryError(problem(Cause.LOCKED, f"another tmsync has held {path} for {PATIENCE_S:g} s"))
         clock.sleep(PAUSE_S)
 
 

@@ -2,6 +2,63 @@
 
 from typing import Final
 
+from tmsync.core.errors import Cause, Step
 from tmsync.core.fixes import Fixes
 
-FIXES: Final[Fixes] = {}
+NAME_IT: Final = Step("Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.")
+REPAIR: Final = "Repair the file; it was not touched."
+RESTART: Final = Step("Restart TWCManager while no car charges:", "sudo systemctl restart twcmanager")
+
+FIXES: Final[Fixes] = {
+    Cause.SYNC_ENABLED_IN_TWCMANAGER: (
+        Step("Set vehicle.TeslaMate.syncTokens to false in TWCManager's config.json, then restart TWCManager:",
+             "sudo systemctl restart twcmanager"),
+    ),
+    Cause.SETTINGS_UNREADABLE: (NAME_IT,),
+    (Cause.SETTINGS_UNREADABLE, "permission"): (
+        Step("Run tmsync as the user TWCManager runs as, or as root:", "sudo -u {owner} tmsync sync-tokens"),
+    ),
+    (Cause.SETTINGS_UNREADABLE, "content"): (Step(REPAIR),),
+    (Cause.SETTINGS_UNREADABLE, "content-with-backup"): (
+        Step("Repair the file, or, while TWCManager is stopped, copy {backup} over it. It was not touched."),
+    ),
+    (Cause.SETTINGS_UNREADABLE, "empty"): (Step(f"{REPAIR} If there is nothing to keep, delete it."),),
+    (Cause.SETTINGS_UNREADABLE, "for-check"): (Step("Run --check where TWCManager's settings.json can be read."),),
+    Cause.SETTINGS_UNWRITABLE: (
+        Step("Run tmsync as the user TWCManager runs as, or as root:", "sudo -u {owner} tmsync sync-tokens"),
+    ),
+    (Cause.SETTINGS_UNWRITABLE, "no-folder"): (NAME_IT,),
+    (Cause.SETTINGS_UNWRITABLE, "full"): (Step("Free some space. {changed}"),),
+    (Cause.SETTINGS_UNWRITABLE, "read-only"): (Step("The file system is mounted read-only. {changed}"),),
+    (Cause.SETTINGS_UNWRITABLE, "busy"): (Step("Find the program that saves it, or deliver with --via http."),),
+    Cause.SETTINGS_RESTORED: (Step("See whether TWCManager still has your settings."),),
+    Cause.NOT_ATOMIC: (Step("Mount the folder that holds settings.json instead of the file."),),
+    Cause.TWCMANAGER_RUNNING: (
+        RESTART,
+        Step("Or set twcmanager.restart_command, or deliver with --via http."),
+    ),
+    (Cause.TWCMANAGER_RUNNING, "overwrites"): (Step("That is a running TWCManager: deliver with --via http."),),
+    (Cause.TWCMANAGER_RUNNING, "restart-failed"): (
+        RESTART,
+        Step("Until then its next save writes its old token over the new one."),
+    ),
+    Cause.HOLDS_REFRESH_TOKEN: (
+        Step("Clear it, which a push cannot, while no car charges:",
+             "sudo systemctl stop twcmanager\nsudo -u twcmanager tmsync sync-tokens --via file\n"
+             "sudo systemctl start twcmanager"),
+    ),
+    Cause.TWCMANAGER_REFUSED: (Step("Check that twcmanager.url is TWCManager's."),),
+    (Cause.TWCMANAGER_REFUSED, "read-only"): (
+        Step("A proxy in front of it seems to allow reading only: name TWCManager's own address with --twc-url, or"
+             " deliver with --via file and restart it."),
+    ),
+    (Cause.TWCMANAGER_REFUSED, "not-taken"): (
+        Step("Check that this is its settings.json, that TWCManager may write it, and that its own syncTokens is off."),
+    ),
+    Cause.TWCMANAGER_UNREACHABLE: (
+        Step("Check twcmanager.url and whether TWCManager runs, or deliver with --via file while it is stopped."),
+    ),
+    Cause.LOCKED: (
+        Step("Let it finish; if it hangs, end it. The lock goes with its process.", "pgrep -af tmsync"),
+    ),
+}  # fmt: skip

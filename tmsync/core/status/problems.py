@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.status.report import Part, RatedProblem, Severity, Status
 from tmsync.core.status.vehicles import assess
-from tmsync.core.twcmanager.deliver import holds_refresh_token
+from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
 from tmsync.core.words import in_words
 
 
@@ -47,14 +47,7 @@ def _twcmanager(status: Status) -> Iterator[RatedProblem]:
         # Telemetry alone: TWCManager's tokens are none of our business.
         return
     if twc.sync_enabled:
-        yield _critical(
-            Part.TWCMANAGER,
-            Problem(
-                Cause.SYNC_ENABLED_IN_TWCMANAGER,
-                "TWCManager's own syncTokens is on; it refuses other tokens",
-                "Set vehicle.TeslaMate.syncTokens to false in its config.json and restart TWCManager.",
-            ),
-        )
+        yield _critical(Part.TWCMANAGER, syncs_itself("its configuration"))
     if twc.problem is not None:
         yield _warning(Part.TWCMANAGER, twc.problem)
     if twc.holds_refresh_token:

@@ -3,13 +3,12 @@
 import json
 import os
 import queue
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tmsync.core.errors import Cause, Problem
-from tmsync.core.process import without_secrets
+from tmsync.core.process import run_command
 
 TIMEOUT_S: Final = 30.0
 AT_END_S: Final = 5.0
@@ -53,24 +52,7 @@ class Hook:
 
     def _once(self, event: bytes) -> str:
         """Run it once; what went wrong, in words."""
-        try:
-            done = subprocess.run(
-                self._command,
-                input=event,
-                check=False,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=TIMEOUT_S,
-                env=without_secrets(os.environ),
-            )
-        except subprocess.TimeoutExpired:
-            return f"it did not end within {TIMEOUT_S:g} s"
-        except OSError as error:
-            return error.strerror or "it cannot be started"
-        if done.returncode == 0:
-            return ""
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return f"exit code {done.returncode}" + (f": {lines[-1][:200]}" if lines else "")
+        return run_command(self._command, environ=os.environ, timeout_s=TIMEOUT_S, given=event)
 
     def _failed(self, words: str) -> Problem:
         return Problem(

@@ -1,14 +1,13 @@
-"""Which way a token goes into TWCManager, and the proof that it arrived.
+"""Carries out what is planned for a token: by file, by TWCManager's web control, with a restart; and proves it.
 
 Source: TWCManager lib/TWCManager/Vehicle/TeslaAPI.py (it refreshes by itself only while it holds a refresh token, and a
-refresh rotates the token behind TeslaMate's back), lib/TWCManager/TWCMaster.py (loadSettings at the start only,
-saveSettings whenever something changed), lib/TWCManager/Control/HTTPControl.py.
+refresh rotates the token behind TeslaMate's back), lib/TWCManager/Control/HTTPControl.py.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +18,11 @@ from tmsync.core.config.settings import TwcSettings
 from tmsync.core.errors import Cause, DeliveryError, Problem
 from tmsync.core.files.lock import exclusive
 from tmsync.core.files.paths import is_file, is_there
+from tmsync.core.fixes import problem
+from tmsync.core.process import run_command
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
+from tmsync.core.twcmanager.plan import Action, Plan, Situation, SyncOptions, Via, decide
 from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look, started_at
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
@@ -31,10 +33,7 @@ HTTP_TIMEOUT_S: Final = 5.0
 STATUS_TIMEOUT_S: Final = 2.0
 PROOF_S: Final = 3.0
 """How long TWCManager may take to save what was pushed."""
-CLEAR_REFRESH_TOKEN: Final = (
-    "Clear it (a push cannot): sudo systemctl stop twcmanager; sudo -u twcmanager tmsync sync-tokens --via file;"
-    " sudo systemctl start twcmanager"
-)
+RESTART_S: Final = 60.0
 
 
 class Result(StrEnum):
@@ -48,43 +47,33 @@ class Result(StrEnum):
     FAILED = "failed"
 
 
-class Via(StrEnum):
-    """The way a token takes."""
-
-    AUTO = "auto"
-    FILE = "file"
-    HTTP = "http"
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """How the token went, or would go. verified: None where nothing can prove it."""
+    """How the token went, or would go, and what came of it.
+
+    verified: None where nothing can prove it. held: fingerprint of the token TWCManager held before, empty for none.
+    lasting: False when a running TWCManager is about to write its old token over the new one.
+    """
 
     via: Via
     target: str
+    result: Result = Result.FAILED
     verified: bool | None = None
     twcmanager: Presence = Presence.UNKNOWN
     backup: str | None = None
+    held: str = ""
+    lasting: bool = True
+    warnings: tuple[Problem, ...] = ()
+    error: DeliveryError | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be delivered, how, and what came of it so far (also when an error ends it)."""
+    """What is to be delivered. replaces_until: a token that expires later is not replaced; None: any token is."""
 
     fields: TokenFields
     shared: bool
-    via: Via
-    expires_at: datetime | None
-    """The token's; a newer one is not replaced. None: whatever stands there is."""
-    only: Result | None
-    """For --check and --dry-run: what to answer where something would have to be done."""
-    result: Result = Result.FAILED
-    delivery: Delivery | None = None
-    held: str = ""
-    """Fingerprint of the token TWCManager held before, empty when it held none."""
-    warnings: list[Problem] = field(default_factory=list)
-    lasting: bool = True
-    """False when a running TWCManager is about to write its old token over the new one."""
+    replaces_until: datetime | None
 
 
 class Overtaken(Exception):
@@ -93,188 +82,188 @@ class Overtaken(Exception):
 
 def holds_refresh_token() -> Problem:
     """The warning for a TWCManager that can refresh by itself."""
-    return Problem(
+    return problem(
         Cause.HOLDS_REFRESH_TOKEN,
         "TWCManager holds a refresh token, too; once it uses that, TeslaMate's tokens are no longer valid",
-        CLEAR_REFRESH_TOKEN,
     )
 
 
-def refuse_if_it_syncs_itself(where: str, syncs: bool | None) -> None:
-    """Raises: DeliveryError (sync-enabled-in-twcmanager)."""
-    if syncs:
-        raise DeliveryError(
-            Cause.SYNC_ENABLED_IN_TWCMANAGER,
-            f"TWCManager's own syncTokens is on ({where}, vehicle.TeslaMate); it refuses other tokens",
-            "Set syncTokens to false there and restart TWCManager.",
-        )
+def syncs_itself(where: str) -> Problem:
+    """The problem of a TWCManager whose own token sync is on. where: what says so."""
+    return problem(
+        Cause.SYNC_ENABLED_IN_TWCMANAGER,
+        f"TWCManager's own syncTokens is on ({where}, vehicle.TeslaMate); it refuses other tokens",
+    )
 
 
-class Courier:
-    """Carries one order out."""
+def deliver(twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, environ: Mapping[str, str]) -> Delivery:
+    """Make TWCManager use the token. An error is in the delivery, with all that came before it.
 
-    def __init__(self, twc: TwcSettings, order: Order, clock: Clock, environ: Mapping[str, str]) -> None:
+    Raises: Overtaken.
+    """
+    return _Delivering(twc, order, options, clock, environ).run()
+
+
+class _Delivering:
+    """One delivery. `file` is TWCManager's settings.json, as far as is known."""
+
+    def __init__(
+        self, twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, environ: Mapping[str, str]
+    ) -> None:
         self.twc = twc
         self.order = order
+        self.options = options
         self.clock = clock
         self.environ = environ
         self.file = SettingsFile(twc.settings_file)
         self.far = twc.url_given and not twc.settings_given and not is_here(twc.url)
-        """TWCManager is on another host, and no file here is its own."""
 
-    def run(self) -> None:
-        """Deliver.
+    def run(self) -> Delivery:
+        """Look, decide, carry out."""
+        held, unreadable = None, None
+        if self.options.via is not Via.HTTP and not (self.far and self.options.via is Via.AUTO):
+            try:
+                held = self.file.read(self.clock)
+            except DeliveryError as error:
+                log.info("%s", error)
+                unreadable = error
+        ours = held is not None and held.holds(self.order.fields) and self.file.is_ours(held)
+        situation = Situation(held, ours, far=self.far)
+        plan = decide(situation, self.order.fields, self.options)
+        if plan.action is Action.LOOK:
+            seen = self._look()
+            situation = replace(situation, seen=seen, has_read=_has_read(seen, held, self.clock.now()))
+            plan = decide(situation, self.order.fields, self.options)
+        return self._carry_out(plan, situation, unreadable)
 
-        Raises: Overtaken, DeliveryError (settings-unreadable, settings-unwritable, locked, twcmanager-running,
-        twcmanager-refused, twcmanager-unreachable, sync-enabled-in-twcmanager).
-        """
-        if self.order.via is Via.HTTP or (self.far and self.order.via is Via.AUTO):
-            self._by_web(self._reachable())
-        else:
-            self._by_file_or_web()
-
-    # -- by file, or by whatever suits
-
-    def _by_file_or_web(self) -> None:
-        order = self.order
+    def _carry_out(self, plan: Plan, situation: Situation, unreadable: DeliveryError | None) -> Delivery:
+        seen, held = situation.seen, situation.held
+        target = str(self.file.path) if plan.via is Via.FILE else (seen and seen.url) or self.twc.url
+        begun = Delivery(
+            plan.via, target, twcmanager=seen.presence if seen else Presence.UNKNOWN, held=_fingerprint_of(held)
+        )
+        steps: Mapping[Action, Callable[[Delivery, Situation], Delivery]] = {
+            Action.KEEP: self._keep,
+            Action.WRITE: self._write,
+            Action.TAKE_UP: self._take_up,
+            Action.PUSH: self._push,
+            Action.PUSH_AGAIN: self._push,
+        }
         try:
-            snapshot = self.file.read(self.clock)
+            if plan.action is Action.GIVE_UP:
+                raise unreadable if unreadable is not None else self._unreachable()
+            return steps[plan.action](begun, situation)
+        except _Failed as failed:
+            return replace(failed.delivery, result=Result.FAILED, error=failed.error)
         except DeliveryError as error:
-            # TWCManager may run where its files are not to be seen: then its address is enough.
-            sighting = self._look() if order.via is Via.AUTO else None
-            if sighting is None or sighting.url is None:
-                raise
-            log.info(str(error))
-            self._by_web(sighting)
-            return
-        self._note_held(snapshot)
-        delivery = order.delivery = Delivery(Via.FILE, str(self.file.path))
-        if snapshot.holds(order.fields):
-            self._already_there(snapshot, delivery)
-            return
-        sighting = self._look()
-        delivery.twcmanager = sighting.presence
-        if sighting.url is not None and order.via is Via.AUTO:
-            self._by_web(sighting)
-        elif not self._only_asked():
-            self._write(sighting, delivery)
+            return replace(begun, error=error)
 
-    def _already_there(self, snapshot: Snapshot, delivery: Delivery) -> None:
-        """Nothing to do, unless a TWCManager that was running when we wrote the file has not taken it up yet."""
-        order = self.order
-        if order.only is None:
+    # -- by file
+
+    def _keep(self, begun: Delivery, _situation: Situation) -> Delivery:
+        if not self._only_asked:
             # A killed run may have left something to finish.
-            self.file.write(order.fields, self.clock)
-        delivery.verified = True
-        order.result = Result.UNCHANGED
-        if order.via is not Via.AUTO or not snapshot.ours:
-            return
-        sighting = self._look()
-        delivery.twcmanager = sighting.presence
-        if sighting.presence is not Presence.RUNNING or _has_read(sighting, snapshot, self.clock.now()):
-            return
-        if sighting.url is not None:
-            self._by_web(sighting, anew=True)
-        elif not self._only_asked():
-            self._make_it_last(sighting, delivery)
+            self.file.write(self.order.fields, self.clock)
+        return replace(begun, result=Result.UNCHANGED, verified=True)
 
-    def _look(self) -> Sighting:
-        config_file = self.twc.config.path if self.twc.config else None
-        sighting = look(self.file.real, config_file, self.twc.urls, STATUS_TIMEOUT_S)
-        log.info(f"TWCManager is {sighting.presence}: {sighting.reason}")
-        return sighting
-
-    def _write(self, sighting: Sighting, delivery: Delivery) -> None:
-        order = self.order
-        written = self.file.write(order.fields, self.clock, self._refuse_older)
-        order.warnings += written.warnings
-        order.result = Result.WRITTEN if written.changed else Result.UNCHANGED
-        delivery.backup = str(written.backup) if written.backup else None
-        if sighting.presence is Presence.RUNNING:
-            self._make_it_last(sighting, delivery)
-        delivery.verified = self.file.read(self.clock).holds(order.fields)
-        if not delivery.verified:
-            raise DeliveryError(
+    def _write(self, begun: Delivery, situation: Situation) -> Delivery:
+        if self._only_asked:
+            return self._answered(begun)
+        written = self.file.write(self.order.fields, self.clock, self._refuse_older)
+        done = replace(
+            begun,
+            result=Result.WRITTEN if written.changed else Result.UNCHANGED,
+            warnings=written.warnings,
+            backup=str(written.backup) if written.backup else None,
+        )
+        if situation.seen is not None and situation.seen.presence is Presence.RUNNING:
+            done = self._restarted(done, situation.seen)
+        if not self.file.read(self.clock).holds(self.order.fields):
+            told = problem(
                 Cause.TWCMANAGER_RUNNING,
                 f"{self.file.path} was written, and another program put another token there at once",
-                "That is a running TWCManager: deliver with --via http.",
+                variant="overwrites",
             )
+            raise _Failed(replace(done, verified=False), DeliveryError(told))
+        return replace(done, verified=True)
 
-    def _make_it_last(self, sighting: Sighting, delivery: Delivery) -> None:
+    def _take_up(self, begun: Delivery, situation: Situation) -> Delivery:
+        if self._only_asked:
+            return self._answered(begun)
+        kept = self._keep(begun, situation)
+        return self._restarted(kept, situation.seen) if situation.seen is not None else kept
+
+    def _restarted(self, done: Delivery, seen: Sighting) -> Delivery:
         """A running TWCManager reads the file at its start only, and writes its own token over it at its next save."""
-        command = self.twc.restart_command
-        if command:
-            self._restart(command)
+        if not self.twc.restart_command:
+            told = problem(
+                Cause.TWCMANAGER_RUNNING,
+                f"TWCManager is running ({seen.reason}): it does not read the file before its next start, and its next"
+                " save writes its old token over it",
+            )
+            return replace(done, lasting=False, warnings=(*done.warnings, told))
+        try:
+            self._restart()
             if not self.file.read(self.clock).holds(self.order.fields):
                 log.info("TWCManager saved its old token when it was stopped; once more")
                 self.file.write(self.order.fields, self.clock)
-                self._restart(command)
-            delivery.twcmanager = Presence.RUNNING
-            return
-        self.order.lasting = False
-        self.order.warnings.append(
-            Problem(
-                Cause.TWCMANAGER_RUNNING,
-                f"TWCManager is running ({sighting.reason}): it does not read the file before its next start, and its"
-                " next save writes its old token over it",
-                "Restart TWCManager now (sudo systemctl restart twcmanager), set twcmanager.restart_command, or deliver"
-                " with --via http.",
+                self._restart()
+        except DeliveryError as error:
+            raise _Failed(done, error) from None
+        return replace(done, twcmanager=Presence.RUNNING)
+
+    def _restart(self) -> None:
+        command = self.twc.restart_command
+        log.info("restarting TWCManager: %s", command[0])
+        fields = self.order.fields
+        words = run_command(command, environ=self.environ, timeout_s=RESTART_S, secrets=(fields.bearer, fields.refresh))
+        if words:
+            raise DeliveryError(
+                problem(
+                    Cause.TWCMANAGER_RUNNING,
+                    f"the file was written, but twcmanager.restart_command ({command[0]}) failed: {words}",
+                    variant="restart-failed",
+                )
             )
-        )
-
-    def _restart(self, command: tuple[str, ...]) -> None:
-        from tmsync.core.twcmanager.restart import restart
-
-        restart(command, self.environ, (self.order.fields.bearer, self.order.fields.refresh))
 
     # -- by its web control
 
-    def _reachable(self) -> Sighting:
-        from tmsync.core.twcmanager.http import first_answering, why_not
-
-        url = first_answering(self.twc.urls, STATUS_TIMEOUT_S)
-        if url is None:
-            self.order.delivery = Delivery(Via.HTTP, self.twc.url)
-            raise why_not(self.twc.url, STATUS_TIMEOUT_S)
-        return Sighting(Presence.RUNNING, f"its web control answers at {url}", url)
-
-    def _by_web(self, sighting: Sighting, *, anew: bool = False) -> None:
-        """anew: the file holds the token already, but the running TWCManager does not."""
+    def _push(self, begun: Delivery, situation: Situation) -> Delivery:
         from tmsync.core.twcmanager.http import reveal
 
-        order, url = self.order, sighting.url or self.twc.url
-        delivery = order.delivery = Delivery(Via.HTTP, url, twcmanager=sighting.presence)
+        url = begun.target
         revealed = reveal(url, STATUS_TIMEOUT_S)
-        refuse_if_it_syncs_itself(url, revealed.syncs_itself)
+        if revealed.syncs_itself:
+            raise DeliveryError(syncs_itself(url))
         self._use_its_own_file(url, revealed.settings_file)
         snapshot = self._seen()
         if snapshot is not None:
-            self._note_held(snapshot)
-            self._warn_of_refresh_token(snapshot)
-        if snapshot is not None and self._is_held(snapshot) and not anew:
-            delivery.verified = True
-            order.result = Result.UNCHANGED
-            return
-        if order.only is Result.OUT_OF_SYNC and snapshot is None:
-            raise DeliveryError(
+            warned = not self.order.shared and bool(snapshot.held(REFRESH))
+            begun = replace(begun, held=_fingerprint_of(snapshot), warnings=(holds_refresh_token(),) if warned else ())
+        again = situation.held is not None and situation.held.holds(self.order.fields)
+        if snapshot is not None and self._is_held(snapshot) and not again:
+            return replace(begun, result=Result.UNCHANGED, verified=True)
+        if self.options.check and snapshot is None:
+            told = problem(
                 Cause.SETTINGS_UNREADABLE,
                 f"{self.file.path} cannot be read here, so nothing tells which token TWCManager holds",
-                "Run --check where TWCManager's settings.json can be read.",
+                variant="for-check",
             )
-        if self._only_asked():
-            return
+            raise _Failed(begun, DeliveryError(told))
+        if self._only_asked:
+            return self._answered(begun)
         with self._alone(snapshot):
-            delivery.verified = self._push(url)
-        if delivery.verified is False:
-            raise DeliveryError(
+            verified = self._pushed(url)
+        if verified is False:
+            told = problem(
                 Cause.TWCMANAGER_REFUSED,
                 f"TWCManager at {url} answered, but {self.file.path} does not hold the new token",
-                "Check that this is its settings.json, that TWCManager may write it, and that its own syncTokens is"
-                " off.",
+                variant="not-taken",
             )
-        order.result = Result.PUSHED
+            raise _Failed(replace(begun, verified=False), DeliveryError(told))
+        return replace(begun, result=Result.PUSHED, verified=verified)
 
-    def _push(self, url: str) -> bool | None:
+    def _pushed(self, url: str) -> bool | None:
         """Push, and look for the proof; None where there is none to be had."""
         from tmsync.core.twcmanager.http import push
 
@@ -306,21 +295,14 @@ class Courier:
                 try:
                     stack.enter_context(exclusive(self.file.real, self.clock))
                 except OSError as error:
-                    log.info(f"no lock beside {self.file.real}: {error.strerror}")
+                    log.info("no lock beside %s: %s", self.file.real, error.strerror)
             yield
-
-    def _refuse_older(self, snapshot: Snapshot) -> None:
-        """Raises: Overtaken."""
-        ours = self.order.expires_at
-        claims = read_claims(snapshot.held(BEARER)) if ours is not None else None
-        if ours is not None and claims is not None and claims.expires_at is not None and claims.expires_at > ours:
-            raise Overtaken
 
     def _use_its_own_file(self, url: str, told: Path | None) -> None:
         """Where nobody named a settings file and none is found: the one TWCManager on this host says it uses."""
         known = self.twc.settings_given or self.twc.config is not None or is_there(self.file.real)
         if told is not None and not known and not self.far and is_here(url) and is_file(told):
-            log.info(f"TWCManager says that its settings are in {told}")
+            log.info("TWCManager says that its settings are in %s", told)
             self.file = SettingsFile(told)
 
     def _seen(self) -> Snapshot | None:
@@ -330,7 +312,7 @@ class Courier:
         try:
             snapshot = self.file.read(self.clock)
         except DeliveryError as error:
-            log.info(f"no proof by file: {error}")
+            log.info("no proof by file: %s", error)
             return None
         return snapshot if snapshot.stat is not None else None
 
@@ -339,10 +321,6 @@ class Courier:
         fields = self.order.fields
         refresh = not self.order.shared or snapshot.held(REFRESH) == fields.refresh
         return snapshot.held(BEARER) == fields.bearer and refresh
-
-    def _warn_of_refresh_token(self, snapshot: Snapshot) -> None:
-        if not self.order.shared and snapshot.held(REFRESH):
-            self.order.warnings.append(holds_refresh_token())
 
     def _proof(self, before: Snapshot) -> bool:
         """Whether TWCManager has saved since, and what it saved holds the token."""
@@ -363,18 +341,49 @@ class Courier:
 
     # -- shared
 
+    def _look(self) -> Sighting:
+        config_file = self.twc.config.path if self.twc.config else None
+        seen = look(self.file.real, config_file, self.twc.urls, STATUS_TIMEOUT_S)
+        log.info("TWCManager is %s: %s", seen.presence, seen.reason)
+        return seen
+
+    def _unreachable(self) -> DeliveryError:
+        from tmsync.core.twcmanager.http import why_not
+
+        return why_not(self.twc.url, STATUS_TIMEOUT_S)
+
+    def _refuse_older(self, snapshot: Snapshot) -> None:
+        """Raises: Overtaken."""
+        ours = self.order.replaces_until
+        claims = read_claims(snapshot.held(BEARER)) if ours is not None else None
+        if ours is not None and claims is not None and claims.expires_at is not None and claims.expires_at > ours:
+            raise Overtaken
+
+    @property
     def _only_asked(self) -> bool:
-        """For --check and --dry-run: set the result and say that nothing is to be done."""
-        if self.order.only is not None:
-            self.order.result = self.order.only
-        return self.order.only is not None
+        return self.options.check or self.options.dry_run
 
-    def _note_held(self, snapshot: Snapshot) -> None:
-        held = snapshot.held(BEARER)
-        self.order.held = fingerprint(held) if held else ""
+    def _answered(self, begun: Delivery) -> Delivery:
+        """For --check and --dry-run, where something would have to be done."""
+        return replace(begun, result=Result.OUT_OF_SYNC if self.options.check else Result.DRY_RUN)
 
 
-def _has_read(sighting: Sighting, snapshot: Snapshot, now: datetime) -> bool:
+class _Failed(Exception):
+    """An error after something was done already. delivery: what came before it."""
+
+    def __init__(self, delivery: Delivery, error: DeliveryError) -> None:
+        super().__init__(str(error))
+        self.delivery = delivery
+        self.error = error
+
+
+def _fingerprint_of(snapshot: Snapshot | None) -> str:
+    token = snapshot.held(BEARER) if snapshot is not None else ""
+    return fingerprint(token) if token else ""
+
+
+def _has_read(seen: Sighting, snapshot: Snapshot | None, now: datetime) -> bool:
     """Whether TWCManager was started after the file was put into place."""
-    begun = started_at(sighting.process, now) if sighting.process is not None else None
-    return begun is not None and snapshot.stat is not None and begun.timestamp() > snapshot.stat.st_ctime
+    begun = started_at(seen.process, now) if seen.process is not None else None
+    stat = snapshot.stat if snapshot is not None else None
+    return begun is not None and stat is not None and begun.timestamp() > stat.st_ctime

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
 
 TAKEN: Final = frozenset({200, 302, 303})
@@ -84,27 +85,17 @@ def push(url: str, form: Mapping[str, str], timeout: float) -> None:
     except FAILURES as error:
         raise unreachable(url, why(error)) from None
     if status in DENIED:
-        raise DeliveryError(
-            Cause.TWCMANAGER_REFUSED,
-            f"TWCManager's web control at {url} lets nobody change its settings (HTTP status {status})",
-            "A proxy in front of it seems to allow reading only: name TWCManager's own address with --twc-url, or"
-            " deliver with --via file and restart it.",
-        )
+        message = f"TWCManager's web control at {url} lets nobody change its settings (HTTP status {status})"
+        raise DeliveryError(problem(Cause.TWCMANAGER_REFUSED, message, variant="read-only"))
     if status not in TAKEN:
-        raise DeliveryError(
-            Cause.TWCMANAGER_REFUSED,
-            f"TWCManager's web control at {url} answers with HTTP status {status}",
-            "Check that twcmanager.url is TWCManager's.",
-        )
+        message = f"TWCManager's web control at {url} answers with HTTP status {status}"
+        raise DeliveryError(problem(Cause.TWCMANAGER_REFUSED, message))
 
 
 def unreachable(url: str, words: str) -> DeliveryError:
     """The error for a web control that does not answer as it should."""
-    return DeliveryError(
-        Cause.TWCMANAGER_UNREACHABLE,
-        f"TWCManager's web control at {url} does not answer: {words}",
-        "Check twcmanager.url and whether TWCManager runs, or deliver with --via file while it is stopped.",
-    )
+    message = f"TWCManager's web control at {url} does not answer: {words}"
+    return DeliveryError(problem(Cause.TWCMANAGER_UNREACHABLE, message))
 
 
 def why_not(url: str, timeout: float) -> DeliveryError:

@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.fixes import problem
 
 BEARER: Final = "carApiBearerToken"
 REFRESH: Final = "carApiRefreshToken"
 EXPIRY: Final = "carApiTokenExpireTime"
-OUR_NANOSECONDS: Final = 515_273_849
-"""Fraction of a second in the time of a file that tmsync wrote. While it stands, TWCManager has saved nothing since."""
 MAX_BYTES: Final = 64 << 20
-NO_FILE: Final = ("it is no regular file", "Name TWCManager's settings.json with --twc-settings.")
-A_FOLDER: Final = ("it is a folder", NO_FILE[1])
-RUN_AS: Final = "Run tmsync as the user TWCManager runs as (sudo -u twcmanager tmsync sync-tokens), or as root."
 
 
 class Unparsable(DeliveryError):
@@ -58,11 +54,6 @@ class Snapshot(NamedTuple):
         """Tells one save from the next."""
         return None if self.stat is None else (self.stat.st_ino, self.stat.st_mtime_ns)
 
-    @property
-    def ours(self) -> bool:
-        """Whether tmsync wrote the file, and TWCManager has not saved since."""
-        return self.stat is not None and self.stat.st_mtime_ns % 1_000_000_000 == OUR_NANOSECONDS
-
     def holds(self, fields: TokenFields) -> bool:
         """Whether nothing is left to do."""
         wanted = fields.as_settings()
@@ -83,16 +74,17 @@ def read_raw(path: Path) -> tuple[bytes, os.stat_result | None]:
         return b"", None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _unreadable(path, *NO_FILE) from None
-        raise _unreadable(path, error.strerror or "unknown error", RUN_AS) from None
+            raise _unreadable(path, "it is no regular file") from None
+        denied = isinstance(error, PermissionError)
+        raise _unreadable(path, error.strerror or "unknown error", "permission" if denied else "") from None
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise _unreadable(path, *(A_FOLDER if stat.S_ISDIR(found.st_mode) else NO_FILE))
+        raise _unreadable(path, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
     with os.fdopen(descriptor, "rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
-        raise _unreadable(path, "it is larger than 64 MiB", "Name TWCManager's settings.json with --twc-settings.")
+        raise _unreadable(path, "it is larger than 64 MiB")
     return raw, found
 
 
@@ -101,30 +93,45 @@ def parse(path: Path, raw: bytes, backup: Path) -> dict[str, Any]:
 
     Raises: Unparsable (settings-unreadable).
     """
-    hint = "Mend the file. It was not touched."
-    if backup.exists():
-        hint = f"Mend it, or copy {backup.name} over it while TWCManager is stopped. It was not touched."
+    variant = "content-with-backup" if backup != path and backup.exists() else "content"
     if not raw.strip():
-        raise _unparsable(path, "it is empty", f"{hint} If there is nothing to keep, delete it.")
+        raise _unparsable(path, "it is empty", "empty" if variant == "content" else variant, backup)
     try:
         data = json.loads(raw)
     except UnicodeDecodeError:
-        raise _unparsable(path, "it is not UTF-8 text", hint) from None
+        raise _unparsable(path, "it is not UTF-8 text", variant, backup) from None
     except json.JSONDecodeError as error:
-        raise _unparsable(path, f"it is not JSON ({error.msg}, line {error.lineno})", hint) from None
+        raise _unparsable(path, f"it is not JSON ({error.msg}, line {error.lineno})", variant, backup) from None
     except (ValueError, RecursionError):
-        raise _unparsable(path, "it is JSON that no program can read", hint) from None
+        raise _unparsable(path, "it is JSON that no program can read", variant, backup) from None
     if not isinstance(data, dict):
-        raise _unparsable(path, "it holds no JSON object", hint)
+        raise _unparsable(path, "it holds no JSON object", variant, backup)
     return data
 
 
-def _unparsable(path: Path, what: str, hint: str) -> Unparsable:
-    return Unparsable(Cause.SETTINGS_UNREADABLE, f"{path} cannot be used: {what}", hint)
+def _unparsable(path: Path, what: str, variant: str, backup: Path) -> Unparsable:
+    message = f"{path} cannot be used: {what}"
+    return Unparsable(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant, backup=backup.name))
 
 
-def _unreadable(path: Path, what: str, hint: str) -> DeliveryError:
-    return DeliveryError(Cause.SETTINGS_UNREADABLE, f"{path} cannot be used: {what}", hint)
+def _unreadable(path: Path, what: str, variant: str = "") -> DeliveryError:
+    message = f"{path} cannot be used: {what}"
+    return DeliveryError(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant, owner=owner_of(path)))
+
+
+def owner_of(path: Path) -> str:
+    """Who owns the file, or else its folder: the user TWCManager runs as, by all appearances."""
+    import pwd
+
+    for place in (path, path.parent):
+        try:
+            number = place.lstat().st_uid
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return f"#{number}"
+        except OSError:
+            continue
+    return "twcmanager"
 
 
 def dump(data: dict[str, Any], like: bytes) -> bytes:

@@ -44,13 +44,14 @@ from tmsync.core.files.replace import (
     sync_folder,
     write_beside,
 )
+from tmsync.core.fixes import problem
 from tmsync.core.twcmanager.settings_content import (
-    OUR_NANOSECONDS,
-    RUN_AS,
+    BEARER,
     Snapshot,
     TokenFields,
     Unparsable,
     dump,
+    owner_of,
     parse,
     read_raw,
 )
@@ -100,6 +101,22 @@ class SettingsFile:
             clock.sleep(PAUSE_S)
         return self._look()
 
+    def is_ours(self, snapshot: Snapshot) -> bool:
+        """Whether tmsync put the content there, and TWCManager has saved nothing since.
+
+        Our content was complete before it got the name, so before the one it replaced became the backup. A save by
+        TWCManager 1.3.2 is newer than that; one of later versions makes our content the backup.
+        """
+        if snapshot.stat is None:
+            return False
+        try:
+            raw, backup = read_raw(self.backup)
+            before = parse(self.backup, raw, self.backup) if backup is not None else {}
+        except DeliveryError:
+            return False
+        placed_ns = snapshot.stat.st_ctime_ns if backup is None else backup.st_ctime_ns
+        return snapshot.stat.st_mtime_ns <= placed_ns and before.get(BEARER) != snapshot.held(BEARER)
+
     def write(self, fields: TokenFields, clock: Clock, check: Callable[[Snapshot], None] | None = None) -> Written:
         """Put the three keys in; nothing is written when they stand there already.
 
@@ -128,7 +145,6 @@ class SettingsFile:
                 check(snapshot)
             merged = self._merge(snapshot, fields)
             temporary = write_beside(self.real, merged, snapshot.stat, self._marker)
-            _sign(temporary)
             try:
                 written = self._put(temporary, snapshot, merged, clock)
             finally:
@@ -138,21 +154,15 @@ class SettingsFile:
                 log.info(f"{self.real} written")
                 return written
             log.info(f"{self.real} was saved by another program meanwhile; merging again")
-        raise DeliveryError(
-            Cause.SETTINGS_UNWRITABLE,
-            f"{self.path} is saved by another program all the time",
-            "Find the program that does, or deliver with --via http.",
-        )
+        message = f"{self.path} is saved by another program all the time"
+        raise DeliveryError(problem(Cause.SETTINGS_UNWRITABLE, message, variant="busy"))
 
     def _merge(self, snapshot: Snapshot, fields: TokenFields) -> bytes:
         try:
             return dump({**snapshot.data, **fields.as_settings()}, snapshot.raw)
         except RecursionError:
-            raise DeliveryError(
-                Cause.SETTINGS_UNREADABLE,
-                f"{self.path} cannot be used: it is nested too deep to be written again",
-                "Mend the file. It was not touched.",
-            ) from None
+            message = f"{self.path} cannot be used: it is nested too deep to be written again"
+            raise DeliveryError(problem(Cause.SETTINGS_UNREADABLE, message, variant="content")) from None
 
     def _put(self, temporary: Path, snapshot: Snapshot, merged: bytes, clock: Clock) -> Written | None:
         """Put `temporary` into place; None when another program was faster and the merge is out of date."""
@@ -182,11 +192,8 @@ class SettingsFile:
                 return None
             temporary.rename(self.real)
         sync_folder(self.real.parent)
-        warning = Problem(
-            Cause.SETTINGS_RESTORED,
-            f"{self.path} was missing; it was made from {self.backup.name}, which TWCManager keeps beside it",
-            "Look whether TWCManager still has your settings.",
-        )
+        message = f"{self.path} was missing; it was made from {self.backup.name}, which TWCManager keeps beside it"
+        warning = problem(Cause.SETTINGS_RESTORED, message)
         return Written(changed=True, backup=None, warnings=(warning,) if snapshot.restored else ())
 
     def _put_by_exchange(
@@ -263,11 +270,10 @@ class SettingsFile:
     def _put_in_place(self, snapshot: Snapshot, merged: bytes) -> Written:
         self._keep_backup(snapshot)
         overwrite_in_place(self.real, merged, len(snapshot.raw))
-        warning = Problem(
+        warning = problem(
             Cause.NOT_ATOMIC,
             f"{self.path} is mounted as a single file, so it was written in place; a power cut in that moment could"
             f" have damaged it (the previous content is in {self.backup.name})",
-            "Mount the folder that holds settings.json instead of the file.",
         )
         return Written(changed=True, backup=self.backup, warnings=(warning,))
 
@@ -316,11 +322,8 @@ class SettingsFile:
 
     def _look(self) -> Snapshot:
         if not is_folder(self.real.parent) and not is_hidden(self.real.parent):
-            raise DeliveryError(
-                Cause.SETTINGS_UNWRITABLE,
-                f"{self.path}: its folder does not exist",
-                "Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.",
-            )
+            message = f"{self.path}: its folder does not exist"
+            raise DeliveryError(problem(Cause.SETTINGS_UNWRITABLE, message, variant="no-folder"))
         raw, found = read_raw(self.real)
         if found is not None:
             return Snapshot(raw, parse(self.path, raw, self.backup), found)
@@ -349,21 +352,16 @@ class SettingsFile:
         return Snapshot(b"", {}, None)
 
     def _unwritable(self, error: OSError) -> DeliveryError:
-        hints = {
-            errno.ENOSPC: "Free some space; nothing was changed.",
-            errno.EROFS: "The file system is mounted read-only; nothing was changed.",
-        }
+        variants = {errno.ENOSPC: "full", errno.EROFS: "read-only"}
         return DeliveryError(
-            Cause.SETTINGS_UNWRITABLE,
-            f"{self.path} cannot be written: {error.strerror}",
-            hints.get(error.errno or 0, RUN_AS),
+            problem(
+                Cause.SETTINGS_UNWRITABLE,
+                f"{self.path} cannot be written: {error.strerror}",
+                variant=variants.get(error.errno or 0, ""),
+                owner=owner_of(self.real),
+                changed="Nothing was changed.",
+            )
         )
-
-
-def _sign(path: Path) -> None:
-    found = path.stat()
-    second = 1_000_000_000
-    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns // second * second + OUR_NANOSECONDS))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
