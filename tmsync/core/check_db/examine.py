@@ -9,7 +9,8 @@ from tmsync.core.check_db.hba_file import Answer, Question, ask
 from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ConfigError, Problem, Step, TmsyncError
+from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
+from tmsync.core.fixes import problem
 
 LOCAL: Final = "local"
 """As --client-address: the Unix socket."""
@@ -89,8 +90,8 @@ def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
         summary = "this host's address, as the server sees it, is not known"
         if not request.offline:
             return Answer(Check(CheckId.HBA_FILE, Status.SKIP, summary)), None
-        steps = (Step("Name it: --client-address 192.168.1.50 (or local, for the Unix socket)."),)
-        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=Problem(Cause.USAGE, summary, steps))), None
+        unknown = problem(Cause.USAGE, summary, variant="no-address")
+        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=unknown)), None
     from tmsync.core.hba import Client
 
     user, database = settings.get("database.user"), settings.get("database.name")
@@ -102,9 +103,8 @@ def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
     try:
         answer = ask(question)
     except ValueError:
-        steps = (Step("Give a numeric address, such as 192.168.1.50 or fd00::5."),)
-        summary = f"--client-address: {address!r} is no IP address"
-        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=Problem(Cause.USAGE, summary, steps))), None
+        wrong = problem(Cause.USAGE, f"--client-address: {address!r} is no IP address", variant="bad-address")
+        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=wrong)), None
     return answer._replace(check=replace(answer.check, elapsed_s=clock.monotonic() - begun)), question
 
 

@@ -56,4 +56,6 @@ FIXES: Final[Fixes] = {
     ),
     Cause.CLIENT_CERTIFICATE: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
     Cause.NO_PASSWORD_METHOD: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
+    (Cause.USAGE, "no-address"): (Step("Name it: --client-address 192.168.1.50 (or local, for the Unix socket)."),),
+    (Cause.USAGE, "bad-address"): (Step("Give a numeric address, such as 192.168.1.50 or fd00::5."),),
 }
