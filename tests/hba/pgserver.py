@@ -13,7 +13,7 @@ import psycopg2
 
 from tests.conftest import has_tls, server_folder
 from tests.support.certificates import Authority
-from tmsync.core.postgres.wire import Demand, ServerError, Wire
+from tmsync.core.postgres.wire import AuthRequest, ServerError, Wire
 from tmsync.demo.postgres import SUPERUSER, Binaries, PrivatePostgres
 
 DEADLINE_S = 30.0
@@ -130,7 +130,7 @@ class HbaServer:
         return raw
 
 
-def _method(answer: Demand) -> str:
+def _method(answer: AuthRequest) -> str:
     return answer.method.value
 
 

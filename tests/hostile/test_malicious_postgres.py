@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests.hostile.effort import NASTY, examples, is_clean
 from tests.support.listeners import listener, silence
 from tests.support.surroundings import Run, tmsync
-from tmsync.core.postgres.wire import SSL_REQUEST, Closed, Demand, Garbage, Wire
+from tmsync.core.postgres.wire import SSL_REQUEST, AuthRequest, Closed, ProtocolError, Wire
 
-HOSTILE = (Garbage, Closed, OSError)
+HOSTILE = (ProtocolError, Closed, OSError)
 """All that a conversation may end with; TimeoutError is an OSError."""
 
 
@@ -70,7 +70,7 @@ def test_no_stream_does_more_than_end_the_conversation(stream: bytes, asks: bool
             first: object = wire.ask_tls() if asks else False
             if isinstance(first, bool):
                 answer = wire.start("teslamate", "teslamate")
-                if isinstance(answer, Demand):
+                if isinstance(answer, AuthRequest):
                     wire.until_ready()
         except HOSTILE:
             pass

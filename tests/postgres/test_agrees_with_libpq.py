@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -267,6 +268,17 @@ def test_libpqs_own_words_are_the_message_where_libpq_refuses(client: Client, tl
     assert failure is not None
     assert (failure.id, failure.cause) == ("login", "login-failed")
     assert 'authentication method requirement "scram-sha-256" failed' in failure.summary
+
+
+def test_servers_words_are_told_where_libpq_cannot_be_made_to_tell_sqlstates(
+    client: Client, tls_teslamate: TeslaMate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls_teslamate.sql("alter role teslamate password 'another'", "postgres")
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    failure = client.tmsync().failure
+    assert failure is not None
+    assert (failure.id, failure.cause) == ("login", "login-failed")
+    assert failure.details == ('password authentication failed for user "teslamate"',)
 
 
 @pytest.mark.parametrize(

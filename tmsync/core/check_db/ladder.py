@@ -24,7 +24,7 @@ from tmsync.core.postgres.login import LoginFailed, address_seen, hba_cause, log
 from tmsync.core.postgres.probe import Probe, Prober
 from tmsync.core.postgres.session import Session, sql_names
 from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES
-from tmsync.core.postgres.wire import PASSWORD_METHODS, Demand, Method, ServerError
+from tmsync.core.postgres.wire import PASSWORD_METHODS, AuthRequest, Method, ServerError
 from tmsync.core.secret import Secret
 from tmsync.core.teslamate.assessment import assess, plain_text
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
@@ -33,7 +33,7 @@ from tmsync.core.teslamate.token_store import TokenRow, is_plain, locate, only_r
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TELLING: Final = (Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE)
+MOST_TELLING_FIRST: Final = (Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE)
 """Which failed connection says most, when a name has several addresses and none answers."""
 
 
@@ -41,9 +41,9 @@ def diagnose(settings: Settings | ConfigError, *, clock: Clock, environ: Mapping
     """Run all checks; those after the first failure are skipped. Never raises for what it is there to find."""
     found = Diagnosis()
     with ExitStack() as resources:
-        climb = Climb(clock, environ, found, resources)
+        run = CheckRun(clock, environ, found, resources)
         try:
-            climb.to_the_top(settings)
+            run.all_checks(settings)
         except Failed as failed:
             found.checks.append(failed.check)
     found.checks += [Check(check_id, Status.SKIP, "not reached") for check_id in LADDER[len(found.checks) :]]
@@ -98,15 +98,15 @@ class Admitted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
-    """One way up. A rung returns its check and what the next one needs, or raises Failed."""
+class CheckRun:
+    """One run. A rung returns its check and what the next one needs, or raises Failed."""
 
     clock: Clock
     environ: Mapping[str, str]
     found: Diagnosis
     resources: ExitStack
 
-    def to_the_top(self, settings: Settings | ConfigError) -> None:
+    def all_checks(self, settings: Settings | ConfigError) -> None:
         """Raises: Failed."""
         here = self.step(config, settings)
         addresses = self.step(resolve_name, here)
@@ -120,7 +120,7 @@ class Climb:
         access = self.step(decrypt, here, row)
         self.step(claims, access)
 
-    def step(self, rung: "Callable[Concatenate[Climb, P], tuple[Check, T]]", *args: P.args, **kwargs: P.kwargs) -> T:
+    def step(self, rung: "Callable[Concatenate[CheckRun, P], tuple[Check, T]]", *args: P.args, **kwargs: P.kwargs) -> T:
         """Raises: Failed."""
         begun = self.clock.monotonic()
         try:
@@ -137,11 +137,11 @@ class Climb:
 # -- rungs
 
 
-def config(climb: Climb, settings: Settings | ConfigError) -> tuple[Check, Configured]:
+def config(run: CheckRun, settings: Settings | ConfigError) -> tuple[Check, Configured]:
     """Is everything set?"""
     if isinstance(settings, ConfigError):
         raise Failed(CheckId.CONFIG, settings.problem)
-    climb.found.aim(settings)
+    run.found.aim(settings)
     try:
         here = Configured(settings, settings.database())
     except ConfigError as error:
@@ -157,7 +157,7 @@ def config(climb: Climb, settings: Settings | ConfigError) -> tuple[Check, Confi
     return Check(CheckId.CONFIG, Status.WARN, problem=unwise), here
 
 
-def resolve_name(_: Climb, here: Configured) -> tuple[Check, list[Address]]:
+def resolve_name(_: CheckRun, here: Configured) -> tuple[Check, list[Address]]:
     """Does the name have an address?"""
     host = here.target.host
     try:
@@ -176,14 +176,14 @@ def resolve_name(_: Climb, here: Configured) -> tuple[Check, list[Address]]:
     return Check(CheckId.RESOLVE, Status.PASS, summary), addresses
 
 
-def connect(climb: Climb, here: Configured, addresses: list[Address]) -> tuple[Check, Prober]:
+def connect(run: CheckRun, here: Configured, addresses: list[Address]) -> tuple[Check, Prober]:
     """Does the port accept connections?"""
     target = here.target
-    dialled = dial(addresses, target.connect_timeout, climb.clock.monotonic)
+    dialled = dial(addresses, target.connect_timeout, run.clock.monotonic)
     details = tuple(f"{one.address.text}: {'connected' if one.sock else one.error.lower()}" for one in dialled)
     open_ones = [(one.address, one.sock) for one in dialled if one.sock is not None]
     if not open_ones:
-        cause = min((one.cause or Cause.UNREACHABLE for one in dialled), key=TELLING.index)
+        cause = min((one.cause or Cause.UNREACHABLE for one in dialled), key=MOST_TELLING_FIRST.index)
         what = {
             Cause.REFUSED: "refuses the connection: nothing listens there",
             Cause.TIMEOUT: f"does not answer within {target.connect_timeout:g} s",
@@ -193,36 +193,36 @@ def connect(climb: Climb, here: Configured, addresses: list[Address]) -> tuple[C
     for _, spare in open_ones[1:]:
         spare.close()
     address, sock = open_ones[0]
-    climb.resources.callback(sock.close)
-    climb.found.source_address = source_address(sock)
-    came = f" from {climb.found.source_address}" if climb.found.source_address else ""
+    run.resources.callback(sock.close)
+    run.found.source_address = source_address(sock)
+    came = f" from {run.found.source_address}" if run.found.source_address else ""
     check = Check(
         CheckId.CONNECT,
         Status.PASS,
         f"connected to {address.text}{came}",
         notes=details if len(dialled) > 1 else (),
     )
-    return check, Prober(target, address, sock, climb.clock.monotonic, climb.environ)
+    return check, Prober(target, address, sock, run.clock.monotonic, run.environ)
 
 
-def protocol(climb: Climb, here: Configured, prober: Prober) -> tuple[Check, Answered]:
+def protocol(run: CheckRun, here: Configured, prober: Prober) -> tuple[Check, Answered]:
     """Does a PostgreSQL server answer that has a connection to give?"""
     probe = prober.probe()
-    climb.found.offers_tls = probe.offers_tls
+    run.found.offers_tls = probe.offers_tls
     failure = probe.protocol
     if failure is None:
         return Check(CheckId.PROTOCOL, Status.PASS, "a PostgreSQL server answers"), Answered(prober, probe)
     what = {
         Cause.NOT_POSTGRESQL: f"{here.place} is not PostgreSQL",
-        Cause.NO_ANSWER: f"{here.place} accepts the connection, then stays silent",
+        Cause.NO_ANSWER: f"{here.place} accepts the connection and sends nothing",
         Cause.STARTING_UP: "PostgreSQL is starting up, shutting down or recovering",
         Cause.TOO_MANY_CONNECTIONS: "PostgreSQL has no connection left",
-    }.get(failure.cause, f"{here.place} breaks the handshake off")
+    }.get(failure.cause, f"{here.place} ends the handshake")
     values = here.network | sql_names(here.target.user, here.target.name)
     raise Failed(CheckId.PROTOCOL, problem(failure.cause, what, details=(failure.words,), **values))
 
 
-def tls(climb: Climb, here: Configured, answered: Answered) -> tuple[Check, None]:
+def tls(run: CheckRun, here: Configured, answered: Answered) -> tuple[Check, None]:
     """Does TLS come about as far as the sslmode wants it?"""
     probe, mode = answered.probe, here.target.sslmode
 
@@ -230,8 +230,8 @@ def tls(climb: Climb, here: Configured, answered: Answered) -> tuple[Check, None
         return Check(CheckId.TLS, Status.PASS, summary, notes=notes), None
 
     if probe.offers_tls is None:
-        return good("a Unix socket needs none")
-    climb.found.server_tls = probe.tls_version
+        return good("not needed on a Unix socket")
+    run.found.server_tls = probe.tls_version
     if mode in NEEDS_TLS and not probe.offers_tls:
         message = f"PostgreSQL offers no TLS here, but sslmode is {mode}"
         raise Failed(CheckId.TLS, problem(Cause.TLS_UNAVAILABLE, message))
@@ -245,52 +245,52 @@ def tls(climb: Climb, here: Configured, answered: Answered) -> tuple[Check, None
     if mode == "disable":
         return good("not used (sslmode disable)")
     if not probe.offers_tls:
-        return good(f"not offered; sslmode {mode} goes on without")
+        return good(f"not offered; sslmode {mode} connects without")
     if probe.tls is not None:
-        return good(f"does not come about; sslmode {mode} goes on without", probe.tls.words)
+        return good(f"failed; sslmode {mode} connects without", probe.tls.words)
     checked = {"verify-ca": ", issuer checked", "verify-full": ", issuer and name checked"}.get(mode, "")
     return good(f"{probe.tls_version or 'offered'}{checked}")
 
 
-def pg_hba(climb: Climb, here: Configured, answered: Answered) -> tuple[Check, Admitted]:
+def pg_hba(run: CheckRun, here: Configured, answered: Answered) -> tuple[Check, Admitted]:
     """Does pg_hba.conf let this client in, with a password?"""
     demanded = answered.probe.demand(here.target.sslmode)
     if demanded is None:
-        raise _refused(climb, here, answered.probe)
+        raise _refused(run, here, answered.probe)
     route, demand = demanded
     if demand.method not in PASSWORD_METHODS and demand.method is not Method.TRUST:
-        details = (f"it demands {demand.method}",)
-        raise _shut_out(here, Cause.NO_PASSWORD_METHOD, climb.found.source_address, details)
+        details = (f"it asks for {demand.method}",)
+        raise _shut_out(here, Cause.NO_PASSWORD_METHOD, run.found.source_address, details)
     way = "over the Unix socket" if is_socket_folder(here.target.host) else _route(route)
     asks = f"asks for {demand.method}" if demand.method in PASSWORD_METHODS else f"method {demand.method}"
     check = Check(CheckId.PG_HBA, Status.PASS, f"lets this host in {way}; {asks}")
     return check, Admitted(answered.prober, route, demand.method)
 
 
-def login(climb: Climb, here: Configured, admitted: Admitted) -> tuple[Check, Session]:
+def login(run: CheckRun, here: Configured, admitted: Admitted) -> tuple[Check, Session]:
     """Does the server let the user in?"""
     target = here.target
     try:
-        session = log_in(target, admitted.prober, admitted.method, tls=admitted.tls, environ=climb.environ)
+        session = log_in(target, admitted.prober, admitted.method, tls=admitted.tls, environ=run.environ)
     except LoginFailed as error:
         wrong = error.problem
         if wrong.cause is Cause.BAD_CREDENTIALS:
-            origin = here.origin("database.password", find_password(target, climb.environ).origin)
+            origin = here.origin("database.password", find_password(target, run.environ).origin)
             wrong = Problem(wrong.cause, wrong.message, wrong.fix, wrong.details + origin)
         raise Failed(CheckId.LOGIN, wrong) from None
-    climb.resources.callback(session.close)
-    climb.found.server_version = session.server_version
-    climb.found.server_tls = session.tls_version
-    tell_live_rules(session, climb.found)
+    run.resources.callback(session.close)
+    run.found.server_version = session.server_version
+    run.found.server_tls = session.tls_version
+    tell_live_rules(session, run.found)
     return Check(CheckId.LOGIN, Status.PASS, f"{target.user} logs in; PostgreSQL {session.server_version}"), session
 
 
-def schema(climb: Climb, session: Session) -> tuple[Check, Callable[[], TokenRow]]:
+def schema(run: CheckRun, session: Session) -> tuple[Check, Callable[[], TokenRow]]:
     """Is TeslaMate's token table there, and may this role read it?"""
     try:
         location = locate(session)
-        climb.found.schema_level = location.schema_level
-        climb.found.tokens_table = location.table
+        run.found.schema_level = location.schema_level
+        run.found.tokens_table = location.table
         rows = read_rows(session, location)
     except TmsyncError as error:
         raise Failed(CheckId.SCHEMA, error.problem) from None
@@ -299,7 +299,7 @@ def schema(climb: Climb, session: Session) -> tuple[Check, Callable[[], TokenRow
     return check, lambda: only_row(rows, session, location)
 
 
-def tokens(_: Climb, the_row: Callable[[], TokenRow]) -> tuple[Check, TokenRow]:
+def tokens(_: CheckRun, the_row: Callable[[], TokenRow]) -> tuple[Check, TokenRow]:
     """Is TeslaMate signed in?"""
     try:
         row = the_row()
@@ -308,7 +308,7 @@ def tokens(_: Climb, the_row: Callable[[], TokenRow]) -> tuple[Check, TokenRow]:
     return Check(CheckId.TOKENS, Status.PASS, f"one row, written {iso(row.updated_at)}"), row
 
 
-def decrypt(_: Climb, here: Configured, row: TokenRow) -> tuple[Check, Secret]:
+def decrypt(_: CheckRun, here: Configured, row: TokenRow) -> tuple[Check, Secret]:
     """Does the encryption key fit?"""
     key = here.settings.encryption_key
     try:
@@ -330,9 +330,9 @@ def decrypt(_: Climb, here: Configured, row: TokenRow) -> tuple[Check, Secret]:
     return Check(CheckId.DECRYPT, Status.PASS, "the encryption key opens the tokens"), access
 
 
-def claims(climb: Climb, access: Secret) -> tuple[Check, None]:
+def claims(run: CheckRun, access: Secret) -> tuple[Check, None]:
     """Is the token still good?"""
-    words, wrong = assess(read_claims(access.reveal()) or NO_CLAIMS, climb.clock.now())
+    words, wrong = assess(read_claims(access.reveal()) or NO_CLAIMS, run.clock.now())
     if wrong is None:
         return Check(CheckId.CLAIMS, Status.PASS, words), None
     if wrong.cause is Cause.EXPIRED:
@@ -343,17 +343,19 @@ def claims(climb: Climb, access: Secret) -> tuple[Check, None]:
 # -- pg_hba.conf shuts this client out
 
 
-def _refused(climb: Climb, here: Configured, probe: Probe) -> Failed:
+def _refused(run: CheckRun, here: Configured, probe: Probe) -> Failed:
     usual = ROUTES[here.target.sslmode]
     refusals = {route: a for route, a in probe.answers.items() if isinstance(a, ServerError)}
     first = next(refusals[route] for route in (*usual, True, False) if route in refusals)
-    others = [answer for route, answer in probe.answers.items() if route not in usual and isinstance(answer, Demand)]
+    others = [
+        answer for route, answer in probe.answers.items() if route not in usual and isinstance(answer, AuthRequest)
+    ]
     cause = hba_cause(first)
     if others and cause in (Cause.NO_ENTRY, Cause.REJECTED):
         cause = Cause.PLAIN_ONLY if usual[0] else Cause.TLS_ONLY
-    own = climb.found.source_address
+    own = run.found.source_address
     seen = address_seen(first) if own is not None else None
-    address = climb.found.seen_address = seen or own
+    address = run.found.seen_address = seen or own
     details = [f"{_route(route)}: {answer.message}" for route, answer in refusals.items()]
     if seen and seen != own:
         details.append(

@@ -20,7 +20,7 @@ from tmsync.core.fixes import problem
 from tmsync.core.postgres.probe import Prober
 from tmsync.core.postgres.session import Session, connect, connection_parameters, sql_names
 from tmsync.core.postgres.tls import TlsFailed
-from tmsync.core.postgres.wire import PASSWORD_METHODS, Closed, Garbage, Method, ServerError, Wire, server_text
+from tmsync.core.postgres.wire import PASSWORD_METHODS, Closed, Method, ProtocolError, ServerError, Wire, server_text
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -88,7 +88,7 @@ def log_in(
     if found.password is None and method in PASSWORD_METHODS:
         raise _failed(Cause.NO_PASSWORD, target, pgpass=pgpass)
     verbose = _verbose_attempt(target, prober, tls=tls) or words
-    refusal = parse_verbose(verbose)
+    refusal = server_error_in(verbose)
     if refusal is None:
         raise _libpq_refused(target, verbose)
     cause = login_cause(refusal)
@@ -99,21 +99,23 @@ def log_in(
 
 VERBOSE: Final = 2
 """libpq's PQERRORS_VERBOSE."""
-_VERBOSE: Final = re.compile(r"(?P<severity>[^\s:]+):  (?P<sqlstate>[0-9A-Z]{5}): (?P<message>.*)")
+_SERVERS: Final = re.compile(r"(?:^|failed: )(?P<severity>[^\s:]+):  (?:(?P<sqlstate>[0-9A-Z]{5}): )?(?P<message>.*)")
 _LOCATION: Final = re.compile(r"^[^\s:]+:  (?P<routine>\w+), [^:\n]+:(?P<line>\d+)$", re.MULTILINE)
 
 
-def parse_verbose(words: str) -> ServerError | None:
-    """The server's error in what libpq says of a failed login, if the error is the server's.
+def server_error_in(words: str) -> ServerError | None:
+    """The server's error in what libpq says of a failed login; None where the words are libpq's own.
+
+    SQLSTATE and routine are empty unless libpq was told to be verbose.
 
     Source: PostgreSQL src/interfaces/libpq/fe-protocol3.c (pqBuildErrorMessage3).
     """
-    told = _VERBOSE.search(words)
+    told = _SERVERS.search(words)
     if told is None:
         return None
     where = _LOCATION.search(words, told.end())
     routine, line = (where["routine"], where["line"]) if where else ("", "")
-    return ServerError(told["severity"], told["sqlstate"], routine, line, told["message"].strip(), "")
+    return ServerError(told["severity"], told["sqlstate"] or "", routine, line, told["message"].strip(), "")
 
 
 def _verbose_attempt(target: DatabaseSettings, prober: Prober, *, tls: bool) -> str | None:
@@ -213,7 +215,7 @@ def _refusal_of(prober: Prober, user: str, *, tls: bool) -> ServerError | None:
             return wire.until_ready() if demand.method is Method.TRUST else None
         finally:
             wire.sock.close()
-    except (OSError, Garbage, Closed, TlsFailed):
+    except (OSError, ProtocolError, Closed, TlsFailed):
         return None
 
 

@@ -12,7 +12,7 @@ from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause
 from tmsync.core.net.dial import Address, dial
 from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES, TlsFailed, secure
-from tmsync.core.postgres.wire import Answer, Closed, Demand, Garbage, ServerError, Wire
+from tmsync.core.postgres.wire import Answer, AuthRequest, Closed, ProtocolError, ServerError, Wire
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +46,11 @@ class Probe:
         self.tls_version: str | None = None
         self.answers: dict[bool, Answer] = {}
 
-    def demand(self, sslmode: str) -> tuple[bool, Demand] | None:
+    def demand(self, sslmode: str) -> tuple[bool, AuthRequest] | None:
         """The first of libpq's routes that pg_hba.conf lets through, with what it demands there."""
         for tls in ROUTES[sslmode]:
             answer = self.answers.get(tls)
-            if isinstance(answer, Demand):
+            if isinstance(answer, AuthRequest):
                 return tls, answer
         return None
 
@@ -87,7 +87,7 @@ class Prober:
     def open(self, *, tls: bool) -> Wire:
         """A new connection, ready for the StartupMessage.
 
-        Raises: OSError, TimeoutError, Closed, Garbage, TlsFailed.
+        Raises: OSError, TimeoutError, Closed, ProtocolError, TlsFailed.
         """
         sock = self._connect()
         try:
@@ -113,7 +113,7 @@ class Prober:
             return
         for tls in routes:
             self._try(found, tls, first if tls and found.offers_tls and not found.answers else None)
-            if isinstance(found.answers.get(tls), Demand) or (found.tls and self.target.sslmode in NEEDS_TLS):
+            if isinstance(found.answers.get(tls), AuthRequest) or (found.tls and self.target.sslmode in NEEDS_TLS):
                 return
         # All routes are closed: would the one that libpq does not try be open?
         other = not routes[0]
@@ -167,14 +167,14 @@ class Prober:
         answer = self._guard(lambda: wire.start(self.target.user, self.target.name), broken=Cause.CONNECTION_LOST)
         if isinstance(answer, ServerError) and answer.sqlstate in SQLSTATE_CAUSES:
             raise _Stopped(_refusal(answer))
-        words = answer.method if isinstance(answer, Demand) else f"SQLSTATE {answer.sqlstate} ({answer.routine})"
+        words = answer.method if isinstance(answer, AuthRequest) else f"SQLSTATE {answer.sqlstate} ({answer.routine})"
         log.info(f"{self.address.text}: StartupMessage answered with {words}")
         return answer
 
     def _guard(self, call: Callable[[], T], *, silent_ok: bool = False, broken: Cause = Cause.NOT_POSTGRESQL) -> T:
         try:
             return call()
-        except Garbage:
+        except ProtocolError:
             raise _Stopped(_not_postgresql(b"")) from None
         except Closed:
             raise _Stopped(Failure(broken, "it closed the connection without an answer")) from None

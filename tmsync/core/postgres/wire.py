@@ -51,7 +51,7 @@ def server_text(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
-class Garbage(Exception):
+class ProtocolError(Exception):
     """The peer does not speak PostgreSQL's protocol."""
 
 
@@ -70,18 +70,18 @@ class ServerError(NamedTuple):
     detail: str
 
 
-class Demand(NamedTuple):
+class AuthRequest(NamedTuple):
     """The authentication request that the matching pg_hba.conf line leads to. `data` is its payload."""
 
     method: Method
     data: bytes
 
 
-Answer = Demand | ServerError
+Answer = AuthRequest | ServerError
 
 
 class Wire:
-    """One connection. All calls raise TimeoutError or OSError as the socket does, Garbage, and Closed."""
+    """One connection. All calls raise TimeoutError or OSError as the socket does, ProtocolError, and Closed."""
 
     def __init__(self, sock: socket.socket, deadline: float, monotonic: Callable[[], float]) -> None:
         """deadline: seconds on `monotonic`'s scale after which every call raises TimeoutError."""
@@ -100,7 +100,7 @@ class Wire:
             return answer == b"S"
         if answer[:1] == b"E":
             return self._error(answer)
-        raise Garbage
+        raise ProtocolError
 
     def start(self, user: str, database: str, more: Mapping[str, str] = MappingProxyType({})) -> Answer:
         """Send StartupMessage: what pg_hba.conf demands of this client, or the error. more: further parameters."""
@@ -127,24 +127,24 @@ class Wire:
                 return _parse_error(body)
             if kind == b"R" and len(body) >= 4:
                 (code,) = struct.unpack_from("!i", body)
-                return Demand(METHOD_CODES.get(code, Method.OTHER), body)
+                return AuthRequest(METHOD_CODES.get(code, Method.OTHER), body)
             if kind not in (b"N", b"v"):
-                raise Garbage
+                raise ProtocolError
 
     def _error(self, begun: bytes) -> ServerError:
         kind, body = self._message(begun)
         if kind != b"E":
-            raise Garbage
+            raise ProtocolError
         return _parse_error(body)
 
     def _message(self, begun: bytes = b"") -> tuple[bytes, bytes]:
         head = begun[:5] + self._exactly(5 - len(begun[:5]))
         if head[:1] not in b"ERNSKZv":
-            raise Garbage
+            raise ProtocolError
         (length,) = struct.unpack_from("!i", head, 1)
         if not 4 <= length <= MAX_MESSAGE_BYTES:
             # A server that cannot even fork answers in the old protocol: "E", text, NUL, without a length.
-            raise Garbage
+            raise ProtocolError
         rest = begun[5:]
         return head[:1], rest + self._exactly(length - 4 - len(rest))
 
@@ -185,5 +185,5 @@ def _parse_error(body: bytes) -> ServerError:
     fields = {part[:1].decode("ascii", "replace"): server_text(part[1:]) for part in body.split(b"\0") if part}
     get: Callable[[str], str] = lambda key: fields.get(key, "")  # noqa: E731
     if not get("C"):
-        raise Garbage
+        raise ProtocolError
     return ServerError(get("V") or get("S"), get("C"), get("R"), get("L"), get("M"), get("D"))
