@@ -435,7 +435,7 @@ def test_wrong_password_missing_password_and_a_list_that_hides_everything() -> N
         assert running.once("--json", environ=login).json["name"] == "Blue"
         wrong = {**login, "TMSYNC_MQTT_PASSWORD": f"{PASSWORD}-wrong"}
         refused("not-authorised", at(running.port, **wrong), "user tm", "mosquitto_passwd")
-        refused("not-authorised", at(running.port), "no user name")
+        refused("not-authorised", at(running.port), "anonymous clients")
         run = running.once("--json", environ={**login, "TMSYNC_MQTT_USERNAME": "blind"})
         assert (run.code, run.json["error"]["cause"]) == (1, "no-vehicles")
         assert "access list" in run.json["error"]["hint"]

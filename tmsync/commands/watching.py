@@ -10,7 +10,8 @@ from tmsync.commands import output
 from tmsync.commands.keyboard import Keyboard
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import BrokerError, ExitCode, Problem
+from tmsync.core.errors import BrokerError, Cause, ExitCode, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.telemetry.hooks import Hook
 from tmsync.core.telemetry.liveness import LivenessProbe
 from tmsync.core.telemetry.monitor import Batch, TelemetryMonitor, rules_of
@@ -118,7 +119,8 @@ class Watcher:
         if missing:
             self._warn(monitor.explore())
         if monitor.lost is not None:
-            self._warn(Problem(monitor.lost.cause, f"{monitor.lost.message}; values may be missing", "Try again."))
+            message = f"{monitor.lost.message}; values may be missing"
+            self._warn(problem(Cause.CONNECTION_LOST, message, variant="values-missing"))
         return ExitCode.GOOD
 
 
@@ -167,8 +169,8 @@ class _Screen:
             self._picture.add_broker(change)
         for source in batch.sources:
             self._picture.add_source(source)
-        for problem in (*batch.notes, *problems):
-            self._picture.add_problem(batch.now.wall, problem)
+        for note in (*batch.notes, *problems):
+            self._picture.add_problem(batch.now.wall, note)
         rate = self._picture.rate(batch.now.running, self._monitor.fleet.messages)
         news = batch.broker or batch.sources or batch.notes or problems or self._monitor.was_nudged()
         news = news or len(self._monitor.fleet) != self._drawn_vehicles

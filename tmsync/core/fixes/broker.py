@@ -5,10 +5,49 @@ Source: mosquitto.conf(5), "acl_file"; EMQX documentation, "Use ACL File".
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Step
+from tmsync.core.errors import Cause, Place, Step
 from tmsync.core.fixes import Fixes
 
 FIXES: Final[Fixes] = {
+    Cause.NOT_MQTT: (
+        Step("Set mqtt.port to the broker's: 1883 is usual, 8883 with TLS. TeslaMate's web page (4000) is none."),
+        Step("A Docker port that leads nowhere hangs up at once, too:", "docker compose ps mosquitto", Place.DOCKER),
+    ),
+    Cause.NOT_AUTHORISED: (
+        Step("Set mqtt.username, and mqtt.password or mqtt.password_file, to an account of the broker."),
+        Step("In Mosquitto an account is made so:", "sudo mosquitto_passwd /etc/mosquitto/passwd tmsync"),
+        Step("Or let Mosquitto in whoever comes from this network, in its configuration:", "allow_anonymous true"),
+    ),
+    (Cause.REFUSED, "connack"): (Step("The broker's log says why:", "docker compose logs --tail 20 mosquitto"),),
+    (Cause.TIMEOUT, "silent"): (
+        Step("Check mqtt.port: this may be another kind of server, or a broker that hangs."),
+    ),
+    (Cause.TIMEOUT, "subscription"): (Step("Try again; a broker or a network that hangs looks like this."),),
+    (Cause.TIMEOUT, "no-connection"): (Step("Check mqtt.host; this machine's name service may hang."),),
+    Cause.TLS_MISMATCH: (
+        Step("Switch TLS on, and name the authority where it is your own, under [mqtt] in tmsync's configuration file:",
+             'tls = true\nca_file = "/etc/tmsync/root.crt"'),
+    ),
+    (Cause.TLS_MISMATCH, "plain-broker"): (
+        Step("Switch TLS off, under [mqtt] in tmsync's configuration file:", "tls = false"),
+        Step("Or set mqtt.port to the broker's TLS port; 8883 is usual."),
+    ),
+    (Cause.TLS_UNTRUSTED, "wants-certificate"): (
+        Step("If the broker wants a client certificate, set mqtt.cert_file and mqtt.key_file."),
+    ),
+    (Cause.TLS_UNTRUSTED, "refuses-certificate"): (
+        Step("Check that the broker trusts the authority of mqtt.cert_file."),
+    ),
+    Cause.TLS_NOT_VERIFIED: (
+        Step("Name the certificate of the broker's authority, and remove insecure, under [mqtt] in tmsync's"
+             " configuration file:", 'ca_file = "/etc/tmsync/root.crt"'),
+    ),
+    (Cause.UNREADABLE_FILE, "pem"): (Step("Name a PEM file that the user who runs tmsync can read."),),
+    (Cause.CONNECTION_LOST, "broker"): (
+        Step("Nothing to do if the broker was restarted: tmsync reconnects by itself."),
+    ),
+    (Cause.CONNECTION_LOST, "values-missing"): (Step("Try again."),),
+    Cause.COMMAND_FAILED: (Step("Try the command by hand; it runs again at the next change."),),
     (Cause.NOT_AUTHORISED, "subscription"): (
         Step(
             "Let it read TeslaMate's topics. In Mosquitto's acl_file (without a user, above all user lines), then"
@@ -20,4 +59,4 @@ FIXES: Final[Fixes] = {
             '{{allow, {emqx_who}, subscribe, ["teslamate/#"]}}.',
         ),
     ),
-}
+}  # fmt: skip

@@ -7,7 +7,7 @@ Source: TeslaMate docs/installation/docker.md (service names `database`, `mosqui
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from tmsync.core.errors import Cause, Place, Step
 from tmsync.core.fixes import Fixes
@@ -40,7 +40,7 @@ BROKER: Final[Mapping[str, str | int | None]] = {
 }
 
 
-def where(server: Mapping[str, str | int | None], host: str, port: int) -> dict[str, str | int | None]:
+def where(server: Mapping[str, str | int | None], host: str, port: int) -> dict[str, Any]:
     """The values that these fixes need. server: DATABASE or BROKER."""
     usual = port == server["inner_port"]
     return {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.telemetry import diagnosis
 
 if TYPE_CHECKING:
@@ -144,11 +145,8 @@ class BrokerConnection:
         if self._hung_up and self._accepted and not self._granted and received == self._received:
             return diagnosis.of_refused_subscription(self.target, self._topics[0], closed=True)
         if self._accepted:
-            return Problem(
-                Cause.CONNECTION_LOST,
-                f"the broker at {self.target.host} port {self.target.port} closed the connection",
-                "Nothing to do if it was restarted: tmsync reconnects by itself.",
-            )
+            message = f"the broker at {self.target.host} port {self.target.port} closed the connection"
+            return problem(Cause.CONNECTION_LOST, message, variant="broker")
         return diagnosis.of_silence(self.target)
 
     def _listen(self, client: "Client") -> None:

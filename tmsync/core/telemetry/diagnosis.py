@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
+from tmsync.core.fixes.network import BROKER
+from tmsync.core.fixes.network import where as values_of
 from tmsync.core.net.dial import is_name, resolve
 
 if TYPE_CHECKING:
@@ -27,17 +29,6 @@ TLS_ALERT: Final = 0x15
 TLS_HANDSHAKE: Final = 0x16
 CONNECT: Final = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x0a\x00\x06tmsync"
 """The smallest CONNECT: MQTT 3.1.1, clean session, keep alive 10 s, client id "tmsync", no credentials."""
-
-COMPOSE_HINT: Final = (
-    "Check mqtt.host and mqtt.port, and that the broker runs. TeslaMate's docker-compose.yml publishes no port of"
-    ' mosquitto: add  ports: ["1883:1883"]  to that service, then docker compose up -d mosquitto. Mosquitto 2 without a'
-    " configuration listens on localhost only."
-)
-REACH_HINT: Final = "Check mqtt.host, and that no firewall drops the connection on its way."
-CREDENTIALS_HINT: Final = (
-    "Set mqtt.username and mqtt.password (or mqtt.password_file) to an account of the broker; in Mosquitto it is made"
-    " with mosquitto_passwd, and without accounts the broker needs  allow_anonymous true"
-)
 
 
 class ReadableFileMissing(Exception):
@@ -79,45 +70,35 @@ def of_exception(error: Exception, target: MqttSettings) -> Problem:
 
     from tmsync.core.net.tls import NAME_MISMATCH
 
-    where = f"{target.host} port {target.port}"
+    place = f"{target.host} port {target.port}"
+    values = values_of(BROKER, target.host, target.port)
     if isinstance(error, ReadableFileMissing):
-        return Problem(Cause.UNREADABLE_FILE, str(error), "Name a PEM file that the user who runs tmsync can read.")
+        return problem(Cause.UNREADABLE_FILE, str(error), variant="pem")
     if isinstance(error, socket.gaierror | UnicodeError):
-        return Problem(
-            Cause.UNRESOLVABLE,
-            f"the broker's name {target.host} does not resolve to an address",
-            "Set mqtt.host to a name or address this host knows; names of Docker services mean nothing outside Docker.",
-        )
+        message = f"the broker's name {target.host} does not resolve to an address"
+        return problem(Cause.UNRESOLVABLE, message, **values)
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in NAME_MISMATCH:
-            return Problem(
-                Cause.TLS_NAME_MISMATCH,
-                f"the certificate of the broker at {where} is for another name: {error.verify_message}",
-                "Set mqtt.host to the name in the certificate.",
-            )
-        return Problem(
-            Cause.TLS_UNTRUSTED,
-            f"the certificate of the broker at {where} is not trusted: {error.verify_message}",
-            "Set mqtt.ca_file to the certificate authority that signed it.",
-        )
+        what = "is for another name" if error.verify_code in NAME_MISMATCH else "is not trusted"
+        cause = Cause.TLS_NAME_MISMATCH if error.verify_code in NAME_MISMATCH else Cause.TLS_UNTRUSTED
+        return problem(cause, f"the certificate of the broker at {place} {what}: {error.verify_message}", **values)
     if isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError) and target.tls:
-        return _tls_failed(error, target, where)
+        return _tls_failed(error, target, place)
     if isinstance(error, TimeoutError) or getattr(error, "errno", None) == errno.ETIMEDOUT:
-        return Problem(Cause.TIMEOUT, f"the broker at {where} does not answer", REACH_HINT)
+        return problem(Cause.TIMEOUT, f"the broker at {place} does not answer", **values)
     if isinstance(error, ConnectionRefusedError):
-        return Problem(Cause.REFUSED, f"no broker listens at {where}", COMPOSE_HINT)
+        return problem(Cause.REFUSED, f"no broker listens at {place}", **values)
     if isinstance(error, ConnectionError):
-        return Problem(Cause.NOT_MQTT, f"{where} closes the connection at once", COMPOSE_HINT)
-    return Problem(Cause.UNREACHABLE, f"{where} cannot be reached: {_words(error)}", REACH_HINT)
+        return problem(Cause.NOT_MQTT, f"{place} closes the connection at once")
+    return problem(Cause.UNREACHABLE, f"{place} cannot be reached: {_words(error)}", **values)
 
 
 def of_refusal(reason: int, words: str, target: MqttSettings) -> Problem:
     """The problem behind a CONNACK that says no. reason: paho's code; words: what it is called."""
-    where = f"{target.host} port {target.port}"
+    place = f"{target.host} port {target.port}"
     if reason in NOT_AUTHORISED:
-        account = f"user {target.username}" if target.username else "no user name"
-        return Problem(Cause.NOT_AUTHORISED, f"the broker at {where} does not let in {account}", CREDENTIALS_HINT)
-    return Problem(Cause.REFUSED, f"the broker at {where} refuses: {words}", "See the broker's log for the reason.")
+        account = f"the user {target.username}" if target.username else "anonymous clients"
+        return problem(Cause.NOT_AUTHORISED, f"the broker at {place} refuses {account}")
+    return problem(Cause.REFUSED, f"the broker at {place} refuses: {words}", variant="connack")
 
 
 def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -> Problem:
@@ -142,28 +123,23 @@ def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -
 def of_silence(target: MqttSettings) -> Problem:
     """The problem when a connection came about and ended without a CONNACK. Asks the port once more, by hand."""
     timeout = ASK_AGAIN_S
-    where = f"{target.host} port {target.port}"
+    place = f"{target.host} port {target.port}"
     if target.tls:
-        return _silence_within_tls(target, where, timeout)
+        return _silence_within_tls(target, place, timeout)
     answer = _answer_to_connect(target, timeout)
     if answer is not None and answer[:1] in (bytes([TLS_ALERT]), bytes([TLS_HANDSHAKE])):
-        return _speaks_tls(where)
+        return _speaks_tls(place)
     if (answer is None or not answer) and _shakes_hands(target, timeout):
-        return _speaks_tls(where)
+        return _speaks_tls(place)
     if answer is None:
-        return Problem(
-            Cause.TIMEOUT,
-            f"{where} accepts the connection and says nothing",
-            "Check mqtt.port: this may be another kind of server, or a broker that hangs.",
-        )
-    return Problem(
+        return problem(Cause.TIMEOUT, f"{place} accepts the connection and says nothing", variant="silent")
+    return problem(
         Cause.NOT_MQTT,
-        f"{where} is no MQTT broker" + (" (a web server answers)" if answer.startswith(b"HTTP/") else ""),
-        "Check mqtt.port: 1883 is usual, 8883 with TLS. TeslaMate's web page (4000) is none.",
+        f"{place} is no MQTT broker" + (" (a web server answers)" if answer.startswith(b"HTTP/") else ""),
     )
 
 
-def _silence_within_tls(target: MqttSettings, where: str, timeout: float) -> Problem:
+def _silence_within_tls(target: MqttSettings, place: str, timeout: float) -> Problem:
     """TLS came about, and then nothing good. TLS 1.3 tells of a missing client certificate only now."""
     import ssl
 
@@ -175,45 +151,35 @@ def _silence_within_tls(target: MqttSettings, where: str, timeout: float) -> Pro
             secure.sendall(CONNECT)
             secure.recv(64)
     except ssl.SSLError as error:
-        return _breaks_off(error, target, where)
+        return _breaks_off(error, target, place)
     except TimeoutError:
-        return Problem(Cause.TIMEOUT, f"{where} speaks TLS and says nothing inside", "Check mqtt.port.")
+        return problem(Cause.TIMEOUT, f"{place} speaks TLS and says nothing inside", variant="silent")
     except (OSError, ValueError, ReadableFileMissing):
         pass
-    return Problem(Cause.NOT_MQTT, f"{where} speaks TLS, but no MQTT inside", "Check mqtt.port.")
+    return problem(Cause.NOT_MQTT, f"{place} speaks TLS, but no MQTT inside")
 
 
-def _breaks_off(error: Exception, target: MqttSettings, where: str) -> Problem:
-    more = (
-        "If the broker wants a client certificate, set mqtt.cert_file and mqtt.key_file."
-        if target.cert_file is None
-        else "Check that the broker trusts the authority of mqtt.cert_file."
-    )
+def _breaks_off(error: Exception, target: MqttSettings, place: str) -> Problem:
+    variant = "wants-certificate" if target.cert_file is None else "refuses-certificate"
     # Which alert gets through before the connection breaks is chance.
-    log.info(f"TLS with {where}: {_words(error)}")
-    return Problem(Cause.TLS_UNTRUSTED, f"the broker at {where} breaks off TLS", more)
+    log.info(f"TLS with {place}: {_words(error)}")
+    return problem(Cause.TLS_UNTRUSTED, f"the broker at {place} breaks off TLS", variant=variant)
 
 
-def _speaks_tls(where: str) -> Problem:
-    return Problem(
-        Cause.TLS_MISMATCH,
-        f"{where} speaks TLS, and mqtt.tls is off",
-        "Set mqtt.tls to true (--mqtt-tls), and mqtt.ca_file where the authority is your own.",
-    )
+def _speaks_tls(place: str) -> Problem:
+    return problem(Cause.TLS_MISMATCH, f"{place} speaks TLS, and mqtt.tls is off")
 
 
-def _tls_failed(error: Exception, target: MqttSettings, where: str) -> Problem:
+def _tls_failed(error: Exception, target: MqttSettings, place: str) -> Problem:
     """TLS was asked for and did not come about: a plain broker, another server, or one that wants a certificate."""
     answer = _answer_to_connect(target, ASK_AGAIN_S)
     if answer is not None and answer[:1] == bytes([CONNACK]):
-        return Problem(
-            Cause.TLS_MISMATCH,
-            f"the broker at {where} speaks no TLS, and mqtt.tls is on",
-            "Set mqtt.tls to false (--no-mqtt-tls), or mqtt.port to the broker's TLS port (8883 is usual).",
+        return problem(
+            Cause.TLS_MISMATCH, f"the broker at {place} speaks no TLS, and mqtt.tls is on", variant="plain-broker"
         )
     if answer and answer[0] not in (TLS_ALERT, TLS_HANDSHAKE):
-        return Problem(Cause.NOT_MQTT, f"{where} is no MQTT broker", "Check mqtt.port.")
-    return _breaks_off(error, target, where)
+        return problem(Cause.NOT_MQTT, f"{place} is no MQTT broker")
+    return _breaks_off(error, target, place)
 
 
 def _answer_to_connect(target: MqttSettings, timeout: float) -> bytes | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tmsync.core.errors import Cause, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.process import run_command
 
 TIMEOUT_S: Final = 30.0
@@ -55,8 +56,4 @@ class Hook:
         return run_command(self._command, environ=os.environ, timeout_s=TIMEOUT_S, given=event)
 
     def _failed(self, words: str) -> Problem:
-        return Problem(
-            Cause.COMMAND_FAILED,
-            f"--exec {self._command[0]}: {words}",
-            "Try the command by hand; it is run again at the next change.",
-        )
+        return problem(Cause.COMMAND_FAILED, f"--exec {self._command[0]}: {words}")

@@ -193,12 +193,12 @@ class TelemetryMonitor:
         Raises: BrokerError when it does not come about.
         """
         if not self._first_link.wait(FIRST_LINK_S):
-            hint = "Check mqtt.host; this host's name service may hang."
-            raise BrokerError(Cause.TIMEOUT, f"no connection to {self.where} within {FIRST_LINK_S:g} s", hint)
+            message = f"no connection to {self.where} within {FIRST_LINK_S:g} s"
+            raise BrokerError(problem(Cause.TIMEOUT, message, variant="no-connection"))
         self._connection.answered.wait(ANSWER_S)
-        problem = next((change.problem for change in self._links if change.problem is not None), None)
-        if problem is not None:
-            raise BrokerError(problem)
+        found = next((change.problem for change in self._links if change.problem is not None), None)
+        if found is not None:
+            raise BrokerError(found)
 
     def wait_settled(self, most_s: float = SETTLE_MOST_S) -> None:
         """Wait until the retained values are in: none has come for a second, or `most_s` seconds have passed."""
@@ -224,8 +224,8 @@ class TelemetryMonitor:
             # Cars of our own namespace that appear only now came with the reconnect.
             return self.lost
         if not self._connection.subscribed:
-            hint = "Try again; a broker or a network that hangs looks like this."
-            return Problem(Cause.TIMEOUT, f"the broker at {self.where} does not answer the subscription", hint)
+            message = f"the broker at {self.where} does not answer the subscription"
+            return problem(Cause.TIMEOUT, message, variant="subscription")
         missing = self._cars - self._there
         if missing and self._there:
             return not_among(missing, self._there)
