@@ -438,7 +438,7 @@ def test_wrong_password_missing_password_and_a_list_that_hides_everything() -> N
         refused("not-authorised", at(running.port), "anonymous clients")
         run = running.once("--json", environ={**login, "TMSYNC_MQTT_USERNAME": "blind"})
         assert (run.code, run.json["error"]["cause"]) == (1, "no-vehicles")
-        assert "access list" in run.json["error"]["hint"]
+        assert any("acl_file" in line or "access list" in line for line in run.json["error"]["fix"])
 
 
 @pytest.mark.slow
