@@ -1,6 +1,7 @@
 """check-db --pg-hba: the file's result, the insertion_for, and the cure applied to a real cluster."""
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -264,6 +265,73 @@ def test_killed_anywhere_the_file_is_the_old_or_the_new_one(tmp_path: Path, mome
             break
         assert code == -9
     assert steps > 5
+
+
+def test_apply_never_overwrites_a_backup_the_users_own_or_the_original(hba: Path) -> None:
+    kept = hba.with_name("pg_hba.conf.backup")
+    kept.write_text("# my own\n")
+    first = json.loads(judge(hba, "--apply").out)["checks"][0]
+    assert (kept.read_text(), Path(first["backup"]).name) == ("# my own\n", "pg_hba.conf.backup.1")
+    assert Path(first["backup"]).read_text() == REJECTING
+    judge(hba, "--apply", address="192.168.1.51")
+    assert Path(first["backup"]).read_text() == REJECTING
+    assert hba.with_name("pg_hba.conf.backup.2").exists()
+
+
+def test_apply_fixes_a_file_of_comments_only(hba: Path) -> None:
+    hba.write_text("# nothing yet\n")
+    assert judge(hba, "--apply").code == 0
+    assert hba.read_text() == f"# nothing yet\n{MINE}\n"
+
+
+def test_apply_keeps_extended_attributes_and_sweeps_what_a_killed_run_left(hba: Path) -> None:
+    left = hba.with_name(".pg_hba.conf.tmsync-0123456789ab")
+    left.write_text("left behind")
+    os.utime(left, (1, 1))
+    os.setxattr(hba, "user.note", b"mine")
+    assert judge(hba, "--apply").code == 0
+    assert os.getxattr(hba, "user.note") == b"mine"
+    assert sorted(path.name for path in hba.parent.iterdir()) == ["pg_hba.conf", "pg_hba.conf.backup"]
+
+
+SECRET_LINES = [
+    "ldapserver=h ldapbasedn=x ldapbindpasswd=my-SECRET",
+    'ldapserver=h ldapbasedn=x "ldapbindpasswd=my-SECRET with blanks my-SECRET"',
+    'ldapserver=h ldapbasedn=x ldapbindpasswd="my-SECRET ""quoted"" my-SECRET"',
+    'ldapserver=h ldapbasedn=x ldapbindpasswd=my"-SECRET my-SECRET"',
+]
+
+
+@pytest.mark.parametrize("options", SECRET_LINES)
+@pytest.mark.parametrize("form", ["--json", "--format=table"])
+@pytest.mark.parametrize("address", ["192.168.1.50", "10.0.0.1"])
+def test_passwords_in_rules_are_not_shown(hba: Path, options: str, form: str, address: str) -> None:
+    hba.write_text(f"host all all 192.168.1.50/32 ldap {options}\nhost x x all radius radiussecrets=my-SECRET\n")
+    run = tmsync("check-db", form, "--pg-hba", str(hba), "--offline", "--client-address", address)
+    assert "ldapbindpasswd" in run.out
+    assert "SECRET" not in run.out + run.err
+
+
+def test_what_an_included_file_holds_is_not_quoted(hba: Path) -> None:
+    hba.with_name("shadow").write_text("root:$6$my-SECRET:19000::::::\n")
+    hba.with_name("PG_VERSION").write_text("17\n")
+    for line in ("include shadow", "host @shadow @shadow all md5", "host all all all @shadow"):
+        hba.write_text(f"{line}\n")
+        for form in ("--json", "--format=table"):
+            run = tmsync("check-db", form, "--pg-hba", str(hba), "--offline", "--client-address", "10.0.0.1")
+            assert "SECRET" not in run.out + run.err, (line, run.out)
+
+
+def test_included_pipes_and_devices_hang_nobody(hba: Path) -> None:
+    os.mkfifo(hba.with_name("pipe"))
+    hba.with_name("PG_VERSION").write_text("17\n")
+    for line in ("include pipe", "host @pipe all all md5", "include /dev/zero", "host @/dev/zero all all md5"):
+        hba.write_text(f"{line}\n")
+        run = judge(hba)
+        assert run.code == 1
+        assert "it is no regular file" in json.loads(run.out)["checks"][0]["summary"]
+    for path in (hba.with_name("pipe"), Path("/dev/zero")):
+        assert judge(path).json["checks"][0]["cause"] == "unreadable-file"
 
 
 # -- the running server's own rules

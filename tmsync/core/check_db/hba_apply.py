@@ -1,13 +1,14 @@
 """Puts the line into pg_hba.conf and makes the server read it.
 
 The change is proven before it is put in place (parsed, evaluated), written beside the file and renamed over it: a crash
-leaves the old file or the new one. The previous content stays as `<name>.backup`.
+leaves the old file or the new one. The previous content stays as `<name>.backup`, or a numbered one.
 
 Source: PostgreSQL documentation, "Server Signaling Functions", "pg_ctl" (reload sends SIGHUP to the postmaster, whose
 process id is the first line of postmaster.pid).
 """
 
 import errno
+import itertools
 import os
 import signal
 from contextlib import suppress
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause, TmsyncError
-from tmsync.core.files.replace import overwrite_in_place, sync_folder, write_beside
+from tmsync.core.files.replace import overwrite_in_place, sweep, sync_folder, write_beside
+from tmsync.core.fixes import problem
 from tmsync.core.hba import DiskReader, Insertion
 
 SERVER_NAMES: Final = ("postgres", "postmaster")
@@ -26,43 +28,71 @@ class HbaNotWritten(TmsyncError):
 
 
 def write_insertion(path: Path, before: str, change: Insertion) -> Path:
-    """Put `change` in place; the backup's name.
+    """Put `change` in place; the name of the backup, which is never one that stands there already.
 
     before: the text the change was made from.
-    Raises: HbaNotWritten; the file is untouched then.
+    Raises: HbaNotWritten; the file is untouched then, unless the message says otherwise.
     """
     real = Path(os.path.realpath(path))
     marker = f".{real.name}.tmsync-"
-    backup = real.with_name(f"{real.name}.backup")
-    data = change.new_text.encode("utf-8", "surrogateescape")
-    temporary = None
+    old, new = (text.encode("utf-8", "surrogateescape") for text in (before, change.new_text))
+    temporary, placed = None, False
     try:
         found = real.stat()
-        write_beside(real, before.encode("utf-8", "surrogateescape"), found, marker).replace(backup)
-        temporary = write_beside(real, data, found, marker)
+        backup = _keep(real, old, found, marker)
+        temporary = write_beside(real, new, found, marker)
+        sweep(real, marker, temporary)
         if DiskReader().read_text(str(real)) != before:
-            raise HbaNotWritten(
-                Cause.HBA_UNWRITABLE, f"{path} was changed by somebody else meanwhile", "Look at it, and try again."
-            )
+            message = f"{path} was changed by somebody else meanwhile"
+            raise HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="changed"))
         try:
             temporary.replace(real)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
             # Mounted as a single file: it cannot be replaced, only written.
-            overwrite_in_place(real, data, found.st_size)
+            placed = True
+            overwrite_in_place(real, new, found.st_size)
+        placed = True
         sync_folder(real.parent)
     except OSError as error:
-        raise HbaNotWritten(
-            Cause.HBA_UNWRITABLE,
-            f"{path} cannot be written: {error.strerror}",
-            "Run tmsync as a user who may write it: sudo tmsync check-db --pg-hba ... --apply",
-        ) from None
+        raise _not_written(path, error, placed=placed) from None
     finally:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
     return backup
+
+
+def _keep(real: Path, old: bytes, found: os.stat_result, marker: str) -> Path:
+    """The previous content under a name of its own: `.backup`, or the first free of `.backup.1`, `.backup.2`, ..."""
+    copy = write_beside(real, old, found, marker)
+    try:
+        for number in itertools.count():
+            backup = real.with_name(f"{real.name}.backup{f'.{number}' * bool(number)}")
+            try:
+                # Fails where the name is taken, which a rename would not.
+                os.link(copy, backup)
+            except FileExistsError:
+                if backup.is_file() and not backup.is_symlink() and backup.read_bytes() == old:
+                    return backup
+            else:
+                return backup
+    finally:
+        copy.unlink()
+    raise AssertionError("unreachable")
+
+
+def _not_written(path: Path, error: OSError, *, placed: bool) -> HbaNotWritten:
+    words = error.strerror or "unknown error"
+    if placed:
+        message = f"{path} was written, but it is not certain that it reached the disk: {words}"
+        return HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="changed"))
+    variant = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "immutable"}.get(error.errno or 0, "")
+    if error.errno in (errno.EPERM, errno.EACCES) and os.geteuid() == 0:
+        variant = "immutable"
+    message = f"{path} cannot be written: {words}"
+    return HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant=variant, path=path))
 
 
 def signal_server(hba_file: Path) -> str | None:

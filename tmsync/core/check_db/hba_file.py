@@ -8,16 +8,17 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tmsync.core.check_db.hba_line import reload_steps
 from tmsync.core.check_db.report import Check, CheckId, Status
-from tmsync.core.errors import Cause, Problem, Step
+from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
 from tmsync.core.hba import Client, DiskReader, FileReader, Hba, MatchResult, Outcome, Roles, evaluate, parse_hba
+from tmsync.core.hba.model import masked, shown
 
 if TYPE_CHECKING:
     from tmsync.core.hba import Insertion
 
 DEFAULT_MAJOR: Final = 17
-CRITICISED_RULES: Final = 1000
+LINTED_RULES: Final = 1000
 """A file of more rules is not searched for unreachable ones: that takes longer than all the rest."""
 MAX_BYTES: Final = 64 << 20
 SHOWN_FINDINGS: Final = 5
@@ -89,7 +90,7 @@ def match_client(question: Question, hba: Hba) -> Answer:
     """Match the client against a parsed file."""
     client, result = first_allowed(question, hba)
     more = _document(hba, result)
-    if hba.errors:
+    if any(error.line for error in hba.errors):
         return Answer(_broken(hba, client, result, more))
     from tmsync.core.hba import describe, place
 
@@ -97,11 +98,11 @@ def match_client(question: Question, hba: Hba) -> Answer:
         assert result.rule is not None  # noqa: S101 - only a rule lets anybody in
         summary = f"{place(result.rule)} decides: {describe(client)} is let in by {result.outcome.value}"
         findings = _findings(hba, question.roles)
-        details = (result.rule.text.strip(), *_shown(findings))
+        details = (shown(result.rule), *_shown(findings))
         more = {**more, "findings": findings}
         about_it = any(finding["line"] == result.rule.line for finding in findings)
         if about_it:
-            wide = Problem(Cause.TOO_WIDE, summary, (), details)
+            wide = problem(Cause.TOO_WIDE, summary, details=details)
             return Answer(Check(CheckId.HBA_FILE, Status.WARN, problem=wide, more=more))
         return Answer(Check(CheckId.HBA_FILE, Status.PASS, summary, notes=details, more=more))
     return _shut(question, hba, client, result, more)
@@ -117,12 +118,12 @@ def _document(hba: Hba, result: MatchResult) -> dict[str, Any]:
     rule = result.rule
     match = None
     if rule is not None:
-        match = {"line": rule.line, "text": rule.text.strip(), "method": rule.method.value}
+        match = {"line": rule.line, "text": shown(rule), "method": rule.method.value}
         if rule.included:
             match["file"] = rule.file
     errors: list[dict[str, Any]] = []
     for error in hba.errors:
-        errors.append({"line": error.line, "message": error.message})
+        errors.append({"line": error.line, "message": error.told})
         if error.included:
             errors[-1]["file"] = error.file
     return {"match": match, "outcome": result.outcome.value, "errors": errors, "server_major": hba.server_major}
@@ -135,15 +136,7 @@ def _broken(hba: Hba, client: Client, result: MatchResult, more: dict[str, Any])
     where = f"line {first.line}" if first.line else "the whole file"
     count = f" (and {len(hba.errors) - 1} more)" if len(hba.errors) > 1 else ""
     details = tuple(explain(hba, client, result, []))
-    steps = (
-        Step(
-            "Fix the lines named. Until then a running server keeps the rules it had, whatever the file says, and one"
-            " that is started refuses to start."
-        ),
-        Step("The server's own view, as a superuser:", "SELECT line_number, error FROM pg_hba_file_rules;"),
-    )
-    summary = f"{where}: {first.message}{count}"
-    broken = Problem(Cause.SYNTAX_ERROR, summary, steps, details)
+    broken = problem(Cause.SYNTAX_ERROR, f"{where}: {first.told}{count}", details=details)
     return Check(CheckId.HBA_FILE, Status.FAIL, problem=broken, more=more)
 
 
@@ -164,18 +157,14 @@ def _shut(question: Question, hba: Hba, client: Client, result: MatchResult, mor
         change = insertion_for(hba, client, None, roles)
     except ValueError:
         change = None
-    steps: tuple[Step, ...] = ()
-    line = None
+    values: dict[str, Any] = {"at": None, "path": hba.path, "line": None, "diff": None}
     if change is not None:
-        line = change.line
         more = {**more, "insert_before_line": change.insert_before_line, "diff": diff(hba, change)}
         at = f"before line {change.insert_before_line}" if rule or result.doubts else "at the end"
-        steps = (
-            Step(f"Insert this line {at} of {hba.path} (--apply does it):", line),
-            Step("As a diff:", more["diff"]),
-            *reload_steps(),
-        )
-    shut = Problem(cause, what, steps, tuple(reason for reason in reasons if reason != what))
+        values |= {"at": at, "line": change.line, "diff": more["diff"]}
+    line = values["line"]
+    details = tuple(reason for reason in reasons if reason != what)
+    shut = problem(cause, what, variant="file", details=details, **values)
     check = Check(CheckId.HBA_FILE, Status.FAIL, problem=shut, hba_line=line, more={**more, "applied": False})
     return Answer(check, change)
 
@@ -184,14 +173,14 @@ def diff(hba: Hba, change: "Insertion") -> str:
     """The change as a unified diff."""
     import difflib
 
-    before, after = hba.text.splitlines(keepends=True), change.new_text.splitlines(keepends=True)
+    before, after = (masked(text).splitlines(keepends=True) for text in (hba.text, change.new_text))
     lines = difflib.unified_diff(before, after, hba.path, hba.path, n=2)
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def _findings(hba: Hba, roles: Roles) -> list[dict[str, Any]]:
     """What is wrong with the rules whoever connects; none for a file too large to search."""
-    if len(hba.rules) > CRITICISED_RULES:
+    if len(hba.rules) > LINTED_RULES:
         return []
     from tmsync.core.hba import lint_rules
 
@@ -208,14 +197,7 @@ def _shown(findings: list[dict[str, Any]]) -> list[str]:
 
 
 def _unreadable(path: Path, what: str, *, missing: bool = False) -> Answer:
-    hint = "Name a file that this user can read, or run the same command as root, with sudo before it."
-    if missing:
-        hint = (
-            "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf, TeslaMate's Docker volume at"
-            " /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf (with the image of PostgreSQL 18"
-            " .../_data/18/docker/pg_hba.conf). The server tells a superuser: SHOW hba_file;"
-        )
     more: dict[str, Any] = {"match": None, "outcome": None, "errors": []}
-    summary = f"{path} cannot be read: {what}"
-    unreadable = Problem(Cause.UNREADABLE_FILE, summary, (Step(hint),))
+    variant = "hba-missing" if missing else "hba"
+    unreadable = problem(Cause.UNREADABLE_FILE, f"{path} cannot be read: {what}", variant=variant)
     return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=unreadable, more=more))

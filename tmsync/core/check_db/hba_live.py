@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from tmsync.core.check_db.report import CheckId, Diagnosis, Status
-from tmsync.core.errors import Cause, Problem, Step
+from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
 from tmsync.core.hba import Client, Hba, Roles, evaluate, parse_hba, place
+from tmsync.core.hba.model import shown
 from tmsync.core.postgres.session import QueryFailed, Session
 
 log = logging.getLogger(__name__)
@@ -82,8 +84,7 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
         detail = (
             f"{path}, line {line}: {message}; the server goes by its former rules, and would not start again with these"
         )
-        fix = (Step(f"Fix line {line} of {path}. The server's own view:", _ERRORS + ";"),)
-        broken = Problem(Cause.SYNTAX_ERROR, check.summary, fix, (detail,))
+        broken = problem(Cause.SYNTAX_ERROR, check.summary, details=(detail,))
         found.amend(replace(check, status=Status.WARN, problem=broken))
         return
     if hba is None:
@@ -100,4 +101,4 @@ def _decided(hba: Hba, client: Client, roles: Roles) -> tuple[str, ...]:
     result = evaluate(hba, client, roles)
     if result.rule is None or result.doubts:
         return ()
-    return (f"{place(result.rule)} of {hba.path} decides: {result.rule.text.strip()}",)
+    return (f"{place(result.rule)} of {hba.path} decides: {shown(result.rule)}",)

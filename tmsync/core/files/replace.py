@@ -76,6 +76,24 @@ def write_beside(path: Path, data: bytes, like: os.stat_result | None, marker: s
     return temporary
 
 
+SWEEP_AFTER_S: Final = 60.0
+"""A temporary file that is older was left behind by a run that was killed."""
+
+
+def sweep(path: Path, marker: str, ours: Path) -> None:
+    """Remove what killed runs left beside `path` under names that begin with `marker`.
+
+    ours: a file just made there, by whose time the others' age is told.
+    """
+    with suppress(OSError):
+        now = ours.lstat().st_mtime
+        for left in path.parent.iterdir():
+            if left.name.startswith(marker) and is_ours(left, path):
+                with suppress(OSError):
+                    if now - left.lstat().st_mtime > SWEEP_AFTER_S:
+                        left.unlink()
+
+
 def is_ours(path: Path, beside: Path) -> bool:
     """Whether one we trust made the file: this user, root, or the owner of the folder or of the file `beside`, whom
     `write_beside` gives its files to. In a folder that others may write to, somebody else could have planted a file, or
@@ -105,9 +123,17 @@ def _make_alike(path: Path, descriptor: int, like: os.stat_result) -> None:
     os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
     if not hasattr(os, "getxattr"):
         return
-    for name in COPIED_ATTRIBUTES:
+    own = [name for name in _attributes(path) if name.startswith("user.")]
+    for name in (*COPIED_ATTRIBUTES, *own):
         with suppress(OSError):
             os.setxattr(descriptor, name, os.getxattr(path, name))
+
+
+def _attributes(path: Path) -> list[str]:
+    try:
+        return os.listxattr(path)
+    except OSError:
+        return []
 
 
 def sync_folder(folder: Path) -> None:

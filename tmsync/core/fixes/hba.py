@@ -30,6 +30,11 @@ WHERE: Final[Steps] = (
     ),
     RELOAD[2],
 )
+INSERT: Final[Steps] = (
+    Step("Insert this line {at} of {path} (--apply does it):", "{line}"),
+    Step("As a diff:", "{diff}"),
+    *RELOAD,
+)
 UNNAMEABLE: Final = Step("No pg_hba.conf can name the role {unnameable}: use another one.")
 
 FIXES: Final[Fixes] = {
@@ -56,6 +61,40 @@ FIXES: Final[Fixes] = {
     ),
     Cause.CLIENT_CERTIFICATE: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
     Cause.NO_PASSWORD_METHOD: (UNNAMEABLE, Step("A" + ADD, "{line}"), *WHERE),
+    (Cause.NO_ENTRY, "file"): INSERT,
+    (Cause.REJECTED, "file"): INSERT,
+    (Cause.NO_PASSWORD_METHOD, "file"): INSERT,
+    Cause.SYNTAX_ERROR: (
+        Step(
+            "Fix the lines named. Until then a running server keeps the rules it had, whatever the file says, and one"
+            " that is started refuses to start."
+        ),
+        Step("The server's own view, as a superuser in psql:", "SELECT line_number, error FROM pg_hba_file_rules;"),
+    ),
+    Cause.TOO_WIDE: (),
+    (Cause.UNREADABLE_FILE, "hba"): (
+        Step("Name a file that this user can read, or run the same command as root, with sudo before it."),
+    ),
+    (Cause.UNREADABLE_FILE, "hba-missing"): (
+        Step(
+            "TeslaMate's Docker volume keeps it at /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf"
+            " (with the image of PostgreSQL 18 in .../_data/18/docker/).",
+            place=Place.DOCKER,
+        ),
+        Step(
+            "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf; any server tells a superuser where it is:",
+            "SHOW hba_file;",
+            Place.NATIVE,
+        ),
+    ),
+    Cause.HBA_UNWRITABLE: (
+        Step("Run the same command as a user who may write the file:", "sudo tmsync check-db --pg-hba {path} --apply"),
+    ),
+    (Cause.HBA_UNWRITABLE, "changed"): (Step("Look at the file, and try again."),),
+    (Cause.HBA_UNWRITABLE, "immutable"): (
+        Step("Not even root may write it: it is immutable, or its file system is read-only.", "lsattr {path}"),
+    ),
+    (Cause.HBA_UNWRITABLE, "full"): (Step("Free some space; the file was not changed."),),
     (Cause.USAGE, "no-address"): (Step("Name it: --client-address 192.168.1.50 (or local, for the Unix socket)."),),
     (Cause.USAGE, "bad-address"): (Step("Give a numeric address, such as 192.168.1.50 or fd00::5."),),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tmsync.core.hba.match import Client, Matcher, MatchResult, Outcome, Part, Roles, ServerContext
-from tmsync.core.hba.model import ConnectionType, Family, Method, Rule
+from tmsync.core.hba.model import ConnectionType, Family, Method, Rule, shown
 from tmsync.core.hba.parse import Hba
 
 _GENERAL = {"all", "sameuser", "samerole", "samegroup", "replication"}
@@ -60,13 +60,13 @@ def explain(hba: Hba, client: Client, result: MatchResult, misses: list[NearMiss
     if rule is None:
         sentences.append(f"no line matches {describe(client)}")
     elif result.outcome is Outcome.REJECT:
-        sentences.append(f"{place(rule)} `{rule.text.strip()}` matches first and rejects {describe(client)}")
+        sentences.append(f"{place(rule)} `{shown(rule)}` matches first and rejects {describe(client)}")
     else:
-        sentences.append(f"{place(rule)} `{rule.text.strip()}` matches first and demands {result.outcome.value}")
+        sentences.append(f"{place(rule)} `{shown(rule)}` matches first and demands {result.outcome.value}")
         sentences += _method_notes(client, rule, result)
     for doubt in result.doubts:
         sentences.append(
-            f"{place(doubt)} `{doubt.text.strip()}` comes earlier, and only the server can tell whether it matches"
+            f"{place(doubt)} `{shown(doubt)}` comes earlier, and only the server can tell whether it matches"
         )
     return sentences + [_miss(miss, rule, client) for miss in misses]
 
@@ -92,9 +92,9 @@ def describe(client: Client) -> str:
 
 
 def _miss(miss: NearMiss, first: Rule | None, client: Client) -> str:
-    text = f"{place(miss.rule)} `{miss.rule.text.strip()}`"
+    text = f"{place(miss.rule)} `{shown(miss.rule)}`"
     if not miss.failed:
-        before = f"{place(first)} `{first.text.strip()}`" if first is not None else "another line"
+        before = f"{place(first)} `{shown(first)}`" if first is not None else "another line"
         return f"{text} would match, but {before} comes first"
     reasons = [_reason(part, miss.rule, client) for part in miss.failed]
     return f"{text} does not match: {', '.join(reasons)}"

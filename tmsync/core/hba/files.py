@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Protocol
+
+MAX_BYTES = 64 << 20
 
 
 class FileReader(Protocol):
@@ -21,9 +25,18 @@ class DiskReader:
 
     def read_text(self, path: str) -> str:
         """See FileReader."""
-        # not pathlib, which takes longer to load than the file to match
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:  # noqa: PTH123
-            return file.read()
+        # Without waiting: a FIFO would have nobody at its other end, and a device no end at all.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file", path)
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise OSError(errno.EFBIG, "it is larger than 64 MiB", path)
+        return data.decode("utf-8", "surrogateescape")
 
     def list_dir(self, path: str) -> list[str]:
         """See FileReader."""

@@ -6,6 +6,7 @@ Facts are named tuples here and wherever a result passes through: the import of 
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -75,6 +76,17 @@ Field = tuple[Token, ...]
 """Comma-separated words that the server reads as one column."""
 
 
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+_SECRET = re.compile(
+    r'("(?:ldapbindpasswd|radiussecrets)=)(?:[^"]|"")*(?=")|((?:ldapbindpasswd|radiussecrets)=)(?:"(?:[^"]|"")*"|[^\s"])+'
+)
+
+
+def masked(text: str) -> str:
+    """Lines of pg_hba.conf without the passwords that options of LDAP and RADIUS hold."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}********", text)
+
+
 class HbaError(NamedTuple):
     """Why the server refuses a line.
 
@@ -89,8 +101,17 @@ class HbaError(NamedTuple):
     text: str = ""
     included: bool = False
 
+    @property
+    def told(self) -> str:
+        """The message as it may be shown: another file that is quoted in it may be no pg_hba.conf at all."""
+        quoted = _QUOTED.search(self.message)
+        if quoted is None or self.message.startswith("could not "):
+            return self.message
+        own = not self.included and quoted[0][1:-1] in self.text
+        return masked(self.message) if own else _QUOTED.sub('"..."', self.message)
+
     def __str__(self) -> str:
-        return f"line {self.line} of {self.file}: {self.message}" if self.line else f"{self.file}: {self.message}"
+        return f"line {self.line} of {self.file}: {self.told}" if self.line else f"{self.file}: {self.told}"
 
 
 class Rule(NamedTuple):
@@ -117,3 +138,8 @@ class Rule(NamedTuple):
     method: Method
     options: tuple[tuple[str, str], ...] = ()
     included: bool = False
+
+
+def shown(rule: Rule) -> str:
+    """The rule's line as it may be shown: without passwords."""
+    return masked(rule.text.strip())
