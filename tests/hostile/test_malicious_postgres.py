@@ -142,8 +142,8 @@ SERVERS: dict[str, tuple[Callable[[socket.socket], None], set[str]]] = {
     "huge-length": (speaks(message(b"R", b"", 2**31 - 1)), {"not-postgresql"}),
     "negative-length": (speaks(message(b"E", b"", -1)), {"not-postgresql"}),
     "unknown-method": (speaks(demand(77)), {"no-password-method"}),
-    "never-ready": (speaks(GREETING, endless(message(b"S", b"a\0b\0"))), {"login-failed"}),
-    "stalls-behind-the-login": (speaks(GREETING, message(b"S", b"DateStyle\0SQL, DMY\0"), READY), {"login-failed"}),
+    "never-ready": (speaks(GREETING, endless(message(b"S", b"a\0b\0"))), {"no-answer"}),
+    "stalls-behind-the-login": (speaks(GREETING, message(b"S", b"DateStyle\0SQL, DMY\0"), READY), {"no-answer"}),
     "stalls-at-the-first-query": (speaks(GREETING, message(b"S", b"DateStyle\0ISO, DMY\0"), READY), {"server-error"}),
     "scram-for-ever": (
         speaks(demand(10, b"SCRAM-SHA-256\0\0"), endless(demand(11, b"r=x,s=AAAA,i=9"))),
@@ -159,7 +159,7 @@ SERVERS: dict[str, tuple[Callable[[socket.socket], None], set[str]]] = {
     ),
     "no-utf-8-in-a-parameter": (
         speaks(GREETING, message(b"S", b"server_version\0\xff\xfe\0DateStyle\0ISO\0"), READY),
-        {"login-failed", "server-error"},
+        {"no-answer", "server-error"},
     ),
     "error-full-of-escapes": (speaks(ERROR), {"no-password-method"}),
     "tls-garbage": (

@@ -39,6 +39,7 @@ class Cause(StrEnum):
     NO_ANSWER = "no-answer"
     STARTING_UP = "starting-up"
     TOO_MANY_CONNECTIONS = "too-many-connections"
+    POOLER = "pooler"
     SERVER_ERROR = "server-error"
     # TLS
     TLS_UNAVAILABLE = "tls-unavailable"

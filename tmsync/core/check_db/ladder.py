@@ -20,8 +20,9 @@ from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, Tm
 from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.fixes.network import DATABASE, where
 from tmsync.core.net.dial import Address, dial, is_socket_folder, resolve, source_address
-from tmsync.core.postgres.login import LoginFailed, address_seen, hba_cause, log_in
+from tmsync.core.postgres.login import LoginFailed, log_in
 from tmsync.core.postgres.probe import Probe, Prober
+from tmsync.core.postgres.refusals import address_seen, is_poolers, start_cause
 from tmsync.core.postgres.session import Session, sql_names
 from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES
 from tmsync.core.postgres.wire import PASSWORD_METHODS, AuthRequest, Method, ServerError
@@ -35,6 +36,10 @@ T = TypeVar("T")
 
 MOST_TELLING_FIRST: Final = (Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE)
 """Which failed connection says most, when a name has several addresses and none answers."""
+
+
+UNEXPLAINED: Final = frozenset({Cause.POOLER, Cause.SERVER_ERROR, Cause.TOO_MANY_CONNECTIONS, Cause.STARTING_UP})
+"""Refusals that are about neither pg_hba.conf nor the login."""
 
 
 def diagnose(settings: Settings | ConfigError, *, clock: Clock, environ: Mapping[str, str]) -> Diagnosis:
@@ -87,6 +92,13 @@ class Answered(NamedTuple):
 
     prober: Prober
     probe: Probe
+
+    def refusal(self, sslmode: str) -> tuple[bool, ServerError] | None:
+        """The first route that libpq would take, and how it is refused; None where another one is open."""
+        if self.probe.demand(sslmode) is not None:
+            return None
+        answers = ((route, self.probe.answers.get(route)) for route in (*ROUTES[sslmode], True, False))
+        return next(((route, answer) for route, answer in answers if isinstance(answer, ServerError)), None)
 
 
 class Admitted(NamedTuple):
@@ -210,16 +222,25 @@ def protocol(run: CheckRun, here: Configured, prober: Prober) -> tuple[Check, An
     probe = prober.probe()
     run.found.offers_tls = probe.offers_tls
     failure = probe.protocol
-    if failure is None:
-        return Check(CheckId.PROTOCOL, Status.PASS, "a PostgreSQL server answers"), Answered(prober, probe)
-    what = {
-        Cause.NOT_POSTGRESQL: f"{here.place} is not PostgreSQL",
-        Cause.NO_ANSWER: f"{here.place} accepts the connection and sends nothing",
-        Cause.STARTING_UP: "PostgreSQL is starting up, shutting down or recovering",
-        Cause.TOO_MANY_CONNECTIONS: "PostgreSQL has no connection left",
-    }.get(failure.cause, f"{here.place} ends the handshake")
     values = here.network | sql_names(here.target.user, here.target.name)
-    raise Failed(CheckId.PROTOCOL, problem(failure.cause, what, details=(failure.words,), **values))
+    if failure is not None:
+        what = {
+            Cause.NOT_POSTGRESQL: f"{here.place} is not PostgreSQL",
+            Cause.NO_ANSWER: f"{here.place} accepts the connection and sends nothing",
+            Cause.STARTING_UP: "PostgreSQL is starting up, shutting down or recovering",
+            Cause.TOO_MANY_CONNECTIONS: "PostgreSQL has no connection left",
+        }.get(failure.cause, f"{here.place} ends the handshake")
+        raise Failed(CheckId.PROTOCOL, problem(failure.cause, what, details=(failure.words,), **values))
+    answered = Answered(prober, probe)
+    _, refusal = answered.refusal(here.target.sslmode) or (False, None)
+    pooler = refusal is not None and is_poolers(refusal)
+    if refusal is not None and (cause := start_cause(refusal)) in UNEXPLAINED:
+        who = f"a pooler or proxy at {here.place}" if pooler else f"PostgreSQL at {here.place}"
+        what = f"{who} refuses: {refusal.message}"
+        variant = "pooler" if pooler and cause is not Cause.POOLER else ""
+        raise Failed(CheckId.PROTOCOL, problem(cause, what, variant=variant, **values))
+    answers = f"a {'pooler or proxy' if pooler else 'PostgreSQL server'} answers"
+    return Check(CheckId.PROTOCOL, Status.PASS, answers), answered
 
 
 def tls(run: CheckRun, here: Configured, answered: Answered) -> tuple[Check, None]:
@@ -256,7 +277,12 @@ def pg_hba(run: CheckRun, here: Configured, answered: Answered) -> tuple[Check, 
     """Does pg_hba.conf let this client in, with a password?"""
     demanded = answered.probe.demand(here.target.sslmode)
     if demanded is None:
-        raise _refused(run, here, answered.probe)
+        refused = answered.refusal(here.target.sslmode)
+        assert refused is not None  # noqa: S101 - a route is open or refused
+        if is_poolers(refused[1]):
+            check = Check(CheckId.PG_HBA, Status.PASS, "a pooler or proxy goes by rules of its own")
+            return check, Admitted(answered.prober, refused[0], Method.OTHER)
+        raise _refused(run, here, answered.probe, refused[1])
     route, demand = demanded
     if demand.method not in PASSWORD_METHODS and demand.method is not Method.TRUST:
         details = (f"it asks for {demand.method}",)
@@ -343,14 +369,13 @@ def claims(run: CheckRun, access: Secret) -> tuple[Check, None]:
 # -- pg_hba.conf shuts this client out
 
 
-def _refused(run: CheckRun, here: Configured, probe: Probe) -> Failed:
+def _refused(run: CheckRun, here: Configured, probe: Probe, first: ServerError) -> Failed:
     usual = ROUTES[here.target.sslmode]
     refusals = {route: a for route, a in probe.answers.items() if isinstance(a, ServerError)}
-    first = next(refusals[route] for route in (*usual, True, False) if route in refusals)
     others = [
         answer for route, answer in probe.answers.items() if route not in usual and isinstance(answer, AuthRequest)
     ]
-    cause = hba_cause(first)
+    cause = start_cause(first)
     if others and cause in (Cause.NO_ENTRY, Cause.REJECTED):
         cause = Cause.PLAIN_ONLY if usual[0] else Cause.TLS_ONLY
     own = run.found.source_address

@@ -63,6 +63,28 @@ FIXES: Final[Fixes] = {
     ),
     Cause.CONNECTION_LOST: SERVER_LOG,
     Cause.SERVER_ERROR: (Step("Try again."), *SERVER_LOG),
+    Cause.POOLER: (
+        Step(
+            "A pooler or proxy (PgBouncer, Supavisor, Neon's, RDS Proxy) stands before PostgreSQL: its configuration"
+            " decides this, and its log tells more. Where it quotes pg_hba.conf, PostgreSQL refuses the pooler."
+        ),
+        Step("Or connect to PostgreSQL itself: set database.host and database.port to the server's."),
+    ),
+    (Cause.BAD_CREDENTIALS, "pooler"): (
+        UNREADABLE_PGPASS,
+        Step("Set database.password to the one that TeslaMate uses."),
+        Step("The pooler must know the role, too; for PgBouncer, by a line of its auth_file:", '"{role}" "password"'),
+        Step("Or connect to PostgreSQL itself: set database.host and database.port to the server's."),
+        *DATABASE_PASS,
+    ),
+    (Cause.NO_DATABASE, "pooler"): (
+        Step("Set database.name to a database that the pooler lists; for PgBouncer, under [databases]."),
+        *DATABASE_NAME[1:],
+    ),
+    (Cause.TOO_MANY_CONNECTIONS, "pooler"): (
+        Step("Raise the pooler's limit; for PgBouncer, in pgbouncer.ini, then restart it:", "max_client_conn = 200"),
+        Step("Or connect to PostgreSQL itself: set database.host and database.port to the server's."),
+    ),
     Cause.TLS_UNAVAILABLE: (
         Step(
             "Allow a connection without TLS, which is what TWCManager uses, under [database] in tmsync's configuration"

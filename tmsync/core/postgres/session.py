@@ -53,6 +53,7 @@ class Session:
         """timeout: seconds one statement may take."""
         self.conn = conn
         self.timeout = timeout
+        self._broken = ""
 
     def __enter__(self) -> Self:
         return self
@@ -106,8 +107,8 @@ class Session:
         except psycopg2.Error as error:
             message = str(error).strip().split("\n", maxsplit=1)[0]
             if not error.pgcode:
-                # libpq tells why the first time, and later only that the connection is closed.
-                message = "the connection broke"
+                # Why a connection broke is told once, and later only that it is closed.
+                self._broken = message = self._broken or message
             raise QueryFailed(error.pgcode or "", message) from None
 
 
