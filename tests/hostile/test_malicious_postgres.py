@@ -159,7 +159,7 @@ SERVERS: dict[str, tuple[Callable[[socket.socket], None], set[str]]] = {
     ),
     "no-utf-8-in-a-parameter": (
         speaks(GREETING, message(b"S", b"server_version\0\xff\xfe\0DateStyle\0ISO\0"), READY),
-        {"no-answer", "server-error"},
+        {"no-answer", "login-failed", "server-error"},
     ),
     "error-full-of-escapes": (speaks(ERROR), {"no-password-method"}),
     "tls-garbage": (
