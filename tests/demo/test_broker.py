@@ -219,7 +219,7 @@ def test_broker_that_cannot_start_says_why(folder: Path) -> None:
 def test_no_mosquitto_is_told_with_what_to_install(folder: Path) -> None:
     with pytest.raises(DemoError) as caught:
         PrivateMosquitto(folder, program=None).start()
-    assert "apt-get install mosquitto" in caught.value.problem.hint
+    assert "apt-get install mosquitto" in caught.value.problem.fix[0].command
 
 
 def test_mosquitto_is_found_beside_the_search_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, ExitCode
 from tmsync.core.files.paths import expanded
+from tmsync.core.fixes import problem
 from tmsync.render.text import printable
 
 
@@ -99,11 +100,8 @@ def init(
     if not force:
         refuse_existing(path)
     if not (non_interactive or asking.is_possible()):
-        raise ConfigError(
-            Cause.USAGE,
-            "init asks questions, and nobody is there to answer: standard input or standard error is no terminal",
-            "Run it in a terminal, or with --non-interactive and flags; tmsync init --help tells which.",
-        )
+        message = "init asks questions, and nobody is there to answer: standard input or standard error is no terminal"
+        raise ConfigError(problem(Cause.USAGE, message, variant="no-terminal"))
     if from_twcmanager and twc_config:
         raise typer.BadParameter("--from-twcmanager and --twc-config name the same file: give one")
     flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
@@ -149,11 +147,8 @@ def _write(settings: Settings, environ: Mapping[str, str], path: Path, *, force:
 
     has_database, has_broker = (settings.get(f"{section}.host") is not None for section in ("database", "mqtt"))
     if not (has_database or has_broker):
-        raise ConfigError(
-            Cause.MISSING_SETTING,
-            "neither database.host nor mqtt.host is known; nothing was written",
-            "Name one: --db-host for the tokens, --mqtt-host for the telemetry.",
-        )
+        message = "neither database.host nor mqtt.host is known; nothing was written"
+        raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="neither"))
     backup = write_private(path, as_toml(settings, environ), force=force)
     asking.say(f"Written: {printable(str(path))}" + (f" (before: {printable(str(backup))})" if backup else ""))
     _tell_owner(settings, path)

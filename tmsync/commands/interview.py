@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.commands import asking
-from tmsync.core.check_db.report import Check, CheckId, Stage
+from tmsync.core.check_db.report import Stage
 from tmsync.core.clock import Clock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
@@ -14,7 +14,7 @@ from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import ConfigError, Problem, Step
 from tmsync.core.setup.compose import find_compose, read_compose
 from tmsync.core.setup.takeover import Taken, differences, take_over
-from tmsync.core.setup.trial import Verdict, try_broker, try_database
+from tmsync.core.setup.trial import TrialResult, try_broker, try_database
 from tmsync.render.check_db import explain, steps
 from tmsync.render.console import console
 from tmsync.render.text import printable
@@ -172,35 +172,35 @@ class Interview:
         if self._stage(names, lambda: self._listen(namespace=False)):
             self._stage(("mqtt.namespace",), lambda: self._listen(namespace=True))
 
-    def _climb(self, stage: Stage) -> Verdict:
+    def _climb(self, stage: Stage) -> TrialResult:
         return try_database(self.settings, stage, self.clock, self.sources.environ)
 
-    def _listen(self, *, namespace: bool) -> Verdict:
+    def _listen(self, *, namespace: bool) -> TrialResult:
         found = try_broker(self.settings, self.clock)
         self._namespaces = found.namespaces
         if found.problem is not None and found.is_about_namespace is namespace:
-            return Verdict(failure=as_check(found.problem))
+            return TrialResult(failure=found.problem)
         if found.problem is not None and namespace:
-            return Verdict(reached=False)
-        return Verdict("TeslaMate's cars are there" if namespace else "the broker lets this host in")
+            return TrialResult(reached=False)
+        return TrialResult("TeslaMate's cars are there" if namespace else "the broker lets this host in")
 
     # -- asking, trying, correcting
 
-    def _stage(self, names: Sequence[str], trial: Callable[[], Verdict]) -> bool:
+    def _stage(self, names: Sequence[str], trial: Callable[[], TrialResult]) -> bool:
         """Ask what is not known, then try; False where the first of `names` was answered with none."""
         for name in names:
             if self._is_open(name) and not self._ask(name):
                 return False
         while True:
-            verdict = trial()
-            if verdict.failure is None:
-                asking.say(f"  ok: {printable(verdict.good)}" if verdict.reached else "  not tried: see above")
+            result = trial()
+            if result.failure is None:
+                asking.say(f"  ok: {printable(result.good)}" if result.reached else "  not tried: see above")
                 return True
-            asking.show(explain(verdict.failure, self.screen))
+            asking.show(explain(result.failure, self.screen))
             asking.say()
             answer = asking.choose("What now?", AFTER_FAILURE)
             if answer == "k":
-                self.kept.append(f"{verdict.failure.id}: {verdict.failure.summary}")
+                self.kept.append(result.failure.message)
                 return True
             if answer == "c":
                 for name in names:
@@ -295,13 +295,6 @@ def read_taken(path: Path) -> Taken:
     taken = take_over(compose)
     told = tuple(Step(f"{warning.message}. {warning.hint}") for warning in compose.warnings)
     return taken._replace(notes=taken.notes + told)
-
-
-def as_check(found: Problem) -> Check:
-    """A broker's problem in the form of a check, so that it is shown alike."""
-    from tmsync.core.check_db.report import Status
-
-    return Check(CheckId.CONNECT, Status.FAIL, problem=found)
 
 
 def _title(text: str) -> None:

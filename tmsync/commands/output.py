@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final, TextIO
 
+from tmsync.core import fixes
 from tmsync.core.errors import Cause, Problem, TmsyncError
 from tmsync.render.text import printable, wrapped
 
@@ -49,7 +50,7 @@ def unwritable() -> Problem | None:
 
 def _full(error: OSError) -> Problem:
     what = f"standard output cannot be written: {error.strerror}"
-    return Problem(Cause.OUTPUT_UNWRITABLE, what, "Free some space, or send the output elsewhere.")
+    return fixes.problem(Cause.OUTPUT_UNWRITABLE, what)
 
 
 def result(text: str) -> bool:
@@ -62,7 +63,7 @@ def result(text: str) -> bool:
     except OSError as error:
         _lead_nowhere(sys.stdout)
         found = _full(error)
-        raise Unwritable(found.cause, found.message, found.hint) from None
+        raise Unwritable(found) from None
 
 
 def abandoned() -> bool:

@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
 from tmsync.demo.server import DemoError, PrivateServer, free_port, server_user
 
 USUAL_FOLDERS: Final = (Path("/usr/sbin"), Path("/usr/local/sbin"))
 """Where packages put Mosquitto; an ordinary user's search path has neither."""
 SERVER_USERS: Final = ("mosquitto", "nobody")
 """Who the broker runs as when we are root: a server that listens needs no root."""
-NO_BROKER: Final = (
-    f"Install Mosquitto (sudo apt-get install mosquitto), or the wheel: {sys.executable} -m pip install amqtt"
-)
 START_SECONDS: Final = 30
 HASH_ROUNDS: Final = 101
 """PBKDF2 rounds of mosquitto_passwd, which Mosquitto also demands as the least."""
@@ -106,7 +104,7 @@ class PrivateMosquitto(PrivateServer):
         Raises: DemoError when there is no Mosquitto, or it does not come up.
         """
         if self.program is None:
-            raise DemoError(Cause.INTERNAL, "no Mosquitto to run", NO_BROKER)
+            raise DemoError(problem(Cause.INTERNAL, "no Mosquitto to run", variant="demo-broker"))
         self._hand_over(self.folder)
         self._write_files()
         self._launch([self.program, "-c", "mosquitto.conf"], {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"})
@@ -192,7 +190,7 @@ class PurePythonBroker(PrivateServer):
         Raises: DemoError when amqtt is not installed, or it does not come up.
         """
         if not self.available():
-            raise DemoError(Cause.INTERNAL, "no amqtt to run", NO_BROKER)
+            raise DemoError(problem(Cause.INTERNAL, "no amqtt to run", variant="demo-broker"))
         self._launch([sys.executable, "-m", "tmsync.demo.amqtt_broker", str(self.port)], os.environ)
         _wait(self, "amqtt")
 
@@ -215,7 +213,7 @@ def private_broker(folder: Path) -> PrivateMosquitto | PurePythonBroker:
         return PrivateMosquitto(folder)
     if PurePythonBroker.available():
         return PurePythonBroker(folder)
-    raise DemoError(Cause.INTERNAL, "no MQTT broker to run the demo on", NO_BROKER)
+    raise DemoError(problem(Cause.INTERNAL, "no MQTT broker to run the demo on", variant="demo-broker"))
 
 
 def _wait(server: PrivateServer, name: str, *, tls: bool = False) -> None:
@@ -227,7 +225,8 @@ def _wait(server: PrivateServer, name: str, *, tls: bool = False) -> None:
         time.sleep(0.02)
     server.stop()
     # Mosquitto tells the fault in one line and its place in the next.
-    raise DemoError(Cause.INTERNAL, f"the private {name} broker did not start: {server.last_words(2)}")
+    message = f"the private {name} broker did not start: {server.last_words(2)}"
+    raise DemoError(problem(Cause.INTERNAL, message, variant="demo"))
 
 
 def _answers(port: int, *, tls: bool) -> bool:

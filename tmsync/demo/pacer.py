@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
 from tmsync.demo.server import DemoError
 from tmsync.demo.simulator import SimulatedTeslaMate
 
@@ -64,11 +65,13 @@ class Pacer:
         try:
             client.connect("127.0.0.1", self.port)
         except OSError as error:
-            raise DemoError(Cause.INTERNAL, f"the private broker on port {self.port} is not reached: {error}") from None
+            message = f"the private broker on port {self.port} is not reached: {error}"
+            raise DemoError(problem(Cause.INTERNAL, message, variant="demo")) from None
         client.loop_start()
         if not self._connected.wait(CONNECT_SECONDS):
             client.loop_stop()
-            raise DemoError(Cause.INTERNAL, f"the private broker on port {self.port} does not let us in")
+            message = f"the private broker on port {self.port} does not let us in"
+            raise DemoError(problem(Cause.INTERNAL, message, variant="demo"))
         self._client = client
         self._begun = time.monotonic()
         self._from = self.teslamate.now

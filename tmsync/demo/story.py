@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause, ExitCode
+from tmsync.core.fixes import problem
 from tmsync.core.process import without_secrets
 from tmsync.demo.server import DemoError
 from tmsync.demo.stage import SPEED, Stage
@@ -101,7 +102,8 @@ class Story:
             [*TMSYNC, *arguments], check=False, env=_environ(stage), stdin=subprocess.DEVNULL
         ).returncode
         if code != expected:
-            raise DemoError(Cause.INTERNAL, f"tmsync {arguments[0]} ended with {code} instead of {expected}")
+            message = f"tmsync {arguments[0]} ended with {code} instead of {expected}"
+            raise DemoError(problem(Cause.INTERNAL, message, variant="demo"))
 
     def _output(self, stage: Stage, arguments: list[str]) -> str:
         done = subprocess.run([*TMSYNC, *arguments], check=False, env=_environ(stage), capture_output=True, text=True)

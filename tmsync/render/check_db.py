@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
-from tmsync.core.errors import Step
+from tmsync.core.errors import Problem, Step
 from tmsync.render.console import trimmed
 from tmsync.render.problems import step_lines
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
@@ -39,12 +39,14 @@ def render(found: Diagnosis, screen: Console, *, quiet: bool = False) -> str:
     return trimmed(screen, capture.get())
 
 
-def explain(check: Check, screen: Console) -> str:
-    """One failed check with its fix, as text for `screen`."""
+def explain(problem: Problem, screen: Console) -> str:
+    """A problem with its details and its fix, as text for `screen`."""
     with screen.capture() as capture:
-        screen.print(_table([check]))
-        for part in _fix(check, screen):
-            screen.print(part, soft_wrap=isinstance(part, _Paste))
+        screen.print(Text.assemble((problem.cause, BAD), f": {printable(problem.message)}"))
+        for detail in problem.details:
+            screen.print(Text(f"      {printable(detail)}"))
+        for line in step_lines(problem.fix, screen.width):
+            screen.print(_Paste(line.text, style=STRONG) if line.to_paste else Text(line.text), soft_wrap=line.to_paste)
     return trimmed(screen, capture.get())
 
 

@@ -58,6 +58,13 @@ FIXES: Final[Fixes] = {
     Cause.TWCMANAGER_UNREACHABLE: (
         Step("Check twcmanager.url and whether TWCManager runs, or deliver with --via file while it is stopped."),
     ),
+    Cause.OUT_OF_SYNC: (
+        Step("Bring the token over now:", "tmsync sync-tokens"),
+        Step("Then see why the timer does not:", "systemctl list-timers tmsync-sync"),
+    ),
+    (Cause.OUT_OF_SYNC, "no-database"): (
+        Step("Fix the database first, then bring the token over:", "tmsync sync-tokens"),
+    ),
     Cause.LOCKED: (
         Step("Let it finish; if it hangs, end it. The lock goes with its process.", "pgrep -af tmsync"),
     ),

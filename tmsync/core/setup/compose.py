@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, ConfigError, Problem
 from tmsync.core.files.paths import is_file, is_folder
+from tmsync.core.fixes import problem
 from tmsync.core.setup.variables import BadInterpolation, interpolated, read_variables
 
 MAX_BYTES: Final = 1 << 20
@@ -78,7 +79,7 @@ def read_compose(path: Path) -> ComposeFile:
         inside = find_compose(path)
         if inside is None:
             message = f"{path} holds no docker-compose.yml"
-            raise ConfigError(Cause.UNREADABLE_FILE, message, "Name TeslaMate's docker-compose.yml itself.")
+            raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="compose"))
         path = inside
     return _Reader(path).read()
 
@@ -141,7 +142,7 @@ class _Reader:
                 yield file
             else:
                 message = f"{self.path}: the env_file {text} of {name} is not there"
-                self._warn(message, "Put it beside docker-compose.yml; what stands in it is asked for.")
+                self._warn(message, "env-file")
 
     def _ports(self, name: str, node: Any) -> Iterator[Port]:
         for item in node if isinstance(node, list) else []:
@@ -157,11 +158,11 @@ class _Reader:
         try:
             return interpolated(text, self.variables) if isinstance(text, str) else ""
         except BadInterpolation as error:
-            self._warn(f"{self.path}, {where}: {error}", "What stands there is asked for instead.")
+            self._warn(f"{self.path}, {where}: {error}", "compose-value")
             return ""
 
-    def _warn(self, message: str, hint: str) -> None:
-        self.warnings.append(Problem(Cause.BAD_SYNTAX, message, hint))
+    def _warn(self, message: str, variant: str) -> None:
+        self.warnings.append(problem(Cause.BAD_SYNTAX, message, variant=variant))
 
 
 _SHORT_PORT: Final = re.compile(
@@ -210,9 +211,7 @@ def _services(path: Path) -> dict[str, Mapping[str, Any]]:
     data = _parsed(path, _text(path))
     services = data.get("services") if isinstance(data, Mapping) else None
     if not isinstance(services, Mapping):
-        raise ConfigError(
-            Cause.BAD_SYNTAX, f"{path} lists no services", "Name the docker-compose.yml that starts TeslaMate."
-        )
+        raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path} lists no services", variant="compose"))
     return {str(name): service for name, service in services.items() if isinstance(service, Mapping)}
 
 
@@ -222,13 +221,13 @@ def _text(path: Path) -> str:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
-        raise ConfigError(Cause.UNREADABLE_FILE, message, "Name a file that you can read.") from None
+        raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="compose-denied")) from None
     if len(raw) > MAX_BYTES:
-        raise ConfigError(Cause.BAD_SYNTAX, f"{path} is larger than 1 MiB", "Name the right file.")
+        raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path} is larger than 1 MiB", variant="compose"))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", "Name the right file.") from None
+        raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", variant="compose")) from None
 
 
 def _parsed(path: Path, text: str) -> Any:
@@ -244,4 +243,4 @@ def _parsed(path: Path, text: str) -> Any:
         what = error.problem or "syntax error"
     except (yaml.YAMLError, ValueError, RecursionError):
         place, what = "", "not readable as YAML"
-    raise ConfigError(Cause.BAD_SYNTAX, f"{path}{place}: {what}", "docker compose config tells more; mend the file.")
+    raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path}{place}: {what}", variant="compose-yaml"))

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from tmsync.core.config.schema import BY_NAME, Setting
 from tmsync.core.errors import Cause, ConfigError, Step
+from tmsync.core.fixes import problem
 from tmsync.core.setup.compose import ComposeFile, Service
 
 TESLAMATE: Final = "teslamate/teslamate"
@@ -61,11 +62,8 @@ def take_over(compose: ComposeFile) -> Taken:
         None,
     )
     if teslamate is None:
-        raise ConfigError(
-            Cause.BAD_SYNTAX,
-            f"{compose.path}: no service has the image {TESLAMATE}",
-            "Name the docker-compose.yml that starts TeslaMate.",
-        )
+        message = f"{compose.path}: no service has the image {TESLAMATE}"
+        raise ConfigError(problem(Cause.BAD_SYNTAX, message, variant="compose"))
     return _Takeover(compose, teslamate).taken()
 
 

@@ -3,21 +3,21 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Stage, Status
+from tmsync.core.check_db.report import CheckId, Diagnosis, Stage, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import BrokerError, Cause, Problem
 
 
-class Verdict(NamedTuple):
+class TrialResult(NamedTuple):
     """A trial's outcome. failure: what is to blame; reached: whether the trial came as far as this question."""
 
     good: str = ""
-    failure: Check | None = None
+    failure: Problem | None = None
     reached: bool = True
 
 
-def try_database(settings: Settings, stage: Stage, clock: Clock, environ: Mapping[str, str]) -> Verdict:
+def try_database(settings: Settings, stage: Stage, clock: Clock, environ: Mapping[str, str]) -> TrialResult:
     """Climb check-db's ladder; only `stage` counts, since what comes after it has not been asked for yet."""
     from tmsync.core.check_db.ladder import diagnose
 
@@ -25,10 +25,10 @@ def try_database(settings: Settings, stage: Stage, clock: Clock, environ: Mappin
     failure = found.failure
     stages = list(Stage)
     if failure is not None and failure.id.stage is stage:
-        return Verdict(failure=failure)
+        return TrialResult(failure=failure.problem)
     if failure is not None and stages.index(failure.id.stage) < stages.index(stage):
-        return Verdict(reached=False)
-    return Verdict(good="; ".join(_good(found, stage)))
+        return TrialResult(reached=False)
+    return TrialResult(good="; ".join(_good(found, stage)))
 
 
 def _good(found: Diagnosis, stage: Stage) -> list[str]:

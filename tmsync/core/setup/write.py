@@ -11,6 +11,7 @@ from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import Cause, ConfigError
 from tmsync.core.files.paths import expanded
 from tmsync.core.files.replace import sync_folder, write_beside
+from tmsync.core.fixes import problem
 from tmsync.core.secret import Secret
 
 MARKER: Final = ".tmsync-config-"
@@ -29,11 +30,8 @@ def default_output(environ: Mapping[str, str]) -> Path:
 def refuse_existing(path: Path) -> None:
     """Raises: ConfigError when there is something at `path` already."""
     if os.path.lexists(path):
-        raise ConfigError(
-            Cause.BAD_VALUE,
-            f"{path} exists already; nothing was written",
-            "--force replaces it (the old one stays as a backup); --output FILE writes elsewhere.",
-        )
+        message = f"{path} exists already; nothing was written"
+        raise ConfigError(problem(Cause.BAD_VALUE, message, variant="exists"))
 
 
 def as_toml(settings: Settings, environ: Mapping[str, str]) -> str:
@@ -69,11 +67,9 @@ def _plain(name: str, value: Any) -> Any:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise ConfigError(
-                Cause.BAD_VALUE,
-                f"{name} holds bytes that are no UTF-8, which a TOML file cannot hold",
-                f"Put it into a file of its own and name that with {BY_NAME[name].env}_FILE.",
-            ) from None
+            message = f"{name} holds bytes that are no UTF-8, which a TOML file cannot hold"
+            told = problem(Cause.BAD_VALUE, message, variant="not-utf-8", variable=BY_NAME[name].env)
+            raise ConfigError(told) from None
     return text
 
 
@@ -96,11 +92,8 @@ def write_private(path: Path, text: str, *, force: bool) -> Path | None:
                 temporary.unlink()
         sync_folder(path.parent)
     except OSError as error:
-        raise ConfigError(
-            Cause.UNREADABLE_FILE,
-            f"{path} cannot be written: {error.strerror or error}",
-            "Name another place with --output, or run tmsync init as a user who may write there.",
-        ) from None
+        message = f"{path} cannot be written: {error.strerror or error}"
+        raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="output")) from None
     return backup
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from tmsync.core.errors import Cause, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.status.report import Part, RatedProblem, Severity, Status
 from tmsync.core.status.vehicles import assess
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
@@ -65,9 +66,9 @@ def _held(status: Status) -> Iterator[RatedProblem]:
         held += f", which expired {in_words(status.at - twc.expires_at)} ago"
     if tokens is not None:
         message = f"{held}; TeslaMate's is {tokens.fingerprint}"
-        found = Problem(Cause.OUT_OF_SYNC, message, "Run tmsync sync-tokens, or see why its timer does not.")
+        found = problem(Cause.OUT_OF_SYNC, message)
         yield (_critical if useless else _warning)(Part.TWCMANAGER, found)
     elif useless:
         message = f"{held}, and TeslaMate's cannot be read"
-        found = Problem(Cause.OUT_OF_SYNC, message, "Fix the database first, then run tmsync sync-tokens.")
+        found = problem(Cause.OUT_OF_SYNC, message, variant="no-database")
         yield _critical(Part.TWCMANAGER, found)

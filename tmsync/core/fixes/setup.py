@@ -1,0 +1,43 @@
+"""Fixes for init, for a TeslaMate's docker-compose.yml, and for the demo."""
+
+from typing import Final
+
+from tmsync.core.errors import Cause, Step
+from tmsync.core.fixes import Fixes
+
+FIXES: Final[Fixes] = {
+    (Cause.UNREADABLE_FILE, "compose"): (Step("Name TeslaMate's docker-compose.yml itself."),),
+    (Cause.UNREADABLE_FILE, "compose-denied"): (Step("Name a file that you can read."),),
+    (Cause.BAD_SYNTAX, "compose"): (Step("Name the docker-compose.yml that starts TeslaMate."),),
+    (Cause.BAD_SYNTAX, "compose-yaml"): (
+        Step("Fix the file. Docker Compose itself says more:", "docker compose config"),
+    ),
+    (Cause.BAD_SYNTAX, "compose-value"): (Step("What stands there is asked for instead."),),
+    (Cause.BAD_SYNTAX, "env-file"): (
+        Step("Put it beside docker-compose.yml; what stands in it is asked for instead."),
+    ),
+    (Cause.BAD_VALUE, "exists"): (
+        Step("--force replaces it (the old one stays as a backup); --output FILE writes elsewhere."),
+    ),
+    (Cause.BAD_VALUE, "not-utf-8"): (Step("Put it into a file of its own and name that with {variable}_FILE."),),
+    (Cause.UNREADABLE_FILE, "output"): (
+        Step("Name another place with --output, or run tmsync init as a user who may write there."),
+    ),
+    (Cause.USAGE, "no-terminal"): (
+        Step("Run it in a terminal, or with --non-interactive and flags.", "tmsync init --help"),
+    ),
+    (Cause.MISSING_SETTING, "neither"): (
+        Step("Name one: --db-host for the tokens, --mqtt-host for the telemetry."),
+    ),
+    Cause.OUTPUT_UNWRITABLE: (Step("Free some space, or send the output elsewhere."),),
+    (Cause.INTERNAL, "demo-postgres"): (
+        Step("Install one:", "sudo apt-get install postgresql"),
+        Step("Or bring one along with tmsync:", "pip install 'tmsync[demo]'"),
+    ),
+    (Cause.INTERNAL, "demo-broker"): (
+        Step("Install one:", "sudo apt-get install mosquitto"),
+        Step("Or bring one along with tmsync:", "pip install 'tmsync[demo]'"),
+    ),
+    (Cause.INTERNAL, "demo-root"): (Step("Run tmsync demo as another user."),),
+    (Cause.INTERNAL, "demo"): (Step("Try again; if it stays, please report this line with what stands above it."),),
+}  # fmt: skip
