@@ -146,7 +146,7 @@ def test_a_fix_applied_meanwhile_is_tried_again_and_a_wrong_answer_can_be_kept(
         assert "ok: teslamate logs in" in screen.answer("ENCRYPTION_KEY", "wrong-SECRET")
         assert "wrong-key" in screen.answer("What now?", "k")
         screen.answer("broker (- for none)", "-")
-        assert "Kept although it does not work yet:\n  decrypt" in screen.answer("Write ", "")
+        assert "Kept although it does not work yet:\n  the stored token does not decrypt" in screen.answer("Write ", "")
         assert screen.end() == 1
     assert written(home)["teslamate"] == {"encryption_key": "wrong-SECRET"}
 

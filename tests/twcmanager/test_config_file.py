@@ -68,7 +68,7 @@ def test_comments_tabs_and_yaml_are_read(path: Path) -> None:
         "database.name": "tm",
         "database.user": "single",
         "mqtt.host": None,
-        "mqtt.namespace": "teslamate",
+        "mqtt.namespace": "",
         "twcmanager.settings_file": "/srv/twc/settings.json",
         "twcmanager.url": "http://127.0.0.1:8088",
     }
