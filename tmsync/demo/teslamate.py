@@ -5,10 +5,12 @@ reads, and of them the columns that matter).
 """
 
 import base64
+import contextlib
 import json
 import os
+import threading
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tmsync.core.teslamate.vault import encrypt
 
@@ -71,3 +73,42 @@ def token_row(access: str, refresh: str, table: str = "private.tokens") -> str:
     columns = "inserted_at, updated_at, refresh, access"
     moment = "now() at time zone 'utc'"
     return f"delete from {table}; insert into {table} ({columns}) values ({moment}, {moment}, {refresh}, {access});"  # noqa: S608
+
+
+PING_S: Final = 5.0
+
+
+class DatabaseSession:
+    """A session as TeslaMate holds them, from `with` on: with a statement of its kind, and pinged while it lives.
+
+    login: as psycopg2.connect takes it; database and user are TeslaMate's defaults.
+    """
+
+    def __init__(self, **login: Any) -> None:
+        import psycopg2
+
+        self._session = psycopg2.connect(**{"dbname": "teslamate", "user": "teslamate", **login})
+        self._session.autocommit = True
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._ping, name="session", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._query()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._session.close()
+
+    def _query(self) -> None:
+        with self._session.cursor() as cursor:
+            cursor.execute('SELECT c0."id", c0."name" FROM "cars" AS c0')
+
+    def _ping(self) -> None:
+        import psycopg2
+
+        with contextlib.suppress(psycopg2.Error):
+            while not self._ended.wait(PING_S):
+                self._query()

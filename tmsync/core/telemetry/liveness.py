@@ -9,18 +9,27 @@ Source: TeslaMate config/runtime.exs (a pool of 10 database sessions), lib/tesla
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.net.http import FAILURES, request
+from tmsync.core.postgres.session import sql_name
 from tmsync.core.telemetry.health import NO_EVIDENCE, Evidence
-from tmsync.core.teslamate.records import CarRecord
+from tmsync.core.teslamate.records import CarRecord, SessionId
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 60.0
+SOON_S: Final = 5.0
+"""Between two looks while sessions are missing, until that is certain."""
+MISSING_S: Final = 30.0
+"""TeslaMate's sessions are gone when they were missing for so long."""
+SERVER_START: Final = timedelta(seconds=60)
+"""Absence proves nothing until PostgreSQL has run for so long."""
+LAST_PING: Final = timedelta(seconds=60)
+"""A session that TeslaMate has not pinged for so long is a remnant: its host lost power, or a pooler holds it."""
 HTTP_TIMEOUT_S: Final = 4.0
 HEALTH_PATH: Final = "/health_check"
 ALIVE: Final = frozenset({200})
@@ -40,6 +49,10 @@ class LivenessReport(NamedTuple):
 
     evidence: Evidence = NO_EVIDENCE
     cars: Mapping[int, CarRecord] = {}
+    sessions: bool | None = None
+    """Whether TeslaMate's database sessions are there; None while that is not certain, or cannot be seen."""
+    missing_since: float | None = None
+    """Since when none was found, in seconds of running time."""
 
     @property
     def polling(self) -> dict[int, int]:
@@ -58,9 +71,8 @@ class LivenessProbe:
         self._database = database
         self._url = url
         self._clock = clock
-        self._known_sessions = False
-        """Whether sessions were once recognised as TeslaMate's own; from then on only those count."""
-        self._server_started_at: datetime | None = None
+        self._recognised: set[SessionId] = set()
+        """Sessions whose statements were TeslaMate's at some time: they are its own for as long as they live."""
         self._last = LivenessReport()
 
     def __bool__(self) -> bool:
@@ -69,27 +81,31 @@ class LivenessProbe:
     def ask(self) -> LivenessReport:
         """Ask everybody once. Never raises: who does not answer says nothing."""
         at = self._clock.monotonic()
-        words = []
-        cars = self._last.cars
+        results = []
+        cars, sessions, missing_since = self._last.cars, None, None
         if self._database is not None:
-            word, found = self._ask_database(self._database)
-            words.append(word)
+            result, found, missing_since = self._ask_database(self._database, at)
+            results.append(result)
+            sessions = result.alive
             cars = cars if found is None else found
         if self._url is not None:
-            words.append(ask_web_server(self._url))
-        self._last = LivenessReport(self._sum_up(words, at), cars)
+            results.append(ask_web_server(self._url))
+        self._last = LivenessReport(self._sum_up(results, at), cars, sessions, missing_since)
         return self._last
 
-    def _sum_up(self, words: list[ProbeResult], at: float) -> Evidence:
+    def _sum_up(self, results: list[ProbeResult], at: float) -> Evidence:
         before = self._last.evidence
-        told = tuple(word.words for word in words if word.words)
-        if any(word.alive for word in words):
+        told = tuple(result.words for result in results if result.words)
+        if any(result.alive for result in results):
             return Evidence(at, before.gone_at, told)
-        if any(word.alive is False for word in words):
+        if any(result.alive is False for result in results):
             return Evidence(before.alive_at, at, told)
         return before._replace(words=told or before.words)
 
-    def _ask_database(self, target: DatabaseSettings) -> tuple[ProbeResult, dict[int, CarRecord] | None]:
+    def _ask_database(
+        self, target: DatabaseSettings, at: float
+    ) -> tuple[ProbeResult, dict[int, CarRecord] | None, float | None]:
+        """What the sessions say, the cars (None where they cannot be read), and since when no session was found."""
         import psycopg2
 
         from tmsync.core.postgres.session import QueryFailed, connect
@@ -101,17 +117,23 @@ class LivenessProbe:
                 cars = read_cars(session)
         except (psycopg2.Error, QueryFailed) as error:
             log.info(f"TeslaMate's database cannot be asked: {type(error).__name__}")
-            return ProbeResult(None, "TeslaMate's database cannot be asked"), None
-        self._known_sessions |= sessions.surely
-        restarted = self._server_started_at not in (None, sessions.server_started_at)
-        self._server_started_at = sessions.server_started_at
-        count = sessions.number if sessions.surely or not self._known_sessions else 0
-        if count:
-            return ProbeResult(True, "TeslaMate's database sessions are there"), cars
-        if restarted:
-            # TeslaMate needs a moment to come back; at the next look it must be there.
-            return ProbeResult(None, "PostgreSQL has been restarted"), cars
-        return ProbeResult(False, "TeslaMate's database sessions are gone"), cars
+            return ProbeResult(None, "TeslaMate's database cannot be asked"), None, self._last.missing_since
+        rows = sessions.rows
+        self._recognised |= {row.key for row in rows if row.key is not None and row.is_ecto}
+        self._recognised &= {row.key for row in rows if row.key is not None}
+        living = [row for row in rows if row.key in self._recognised and (row.idle_for or timedelta()) < LAST_PING]
+        if living:
+            return ProbeResult(True, "TeslaMate's database sessions are there"), cars, None
+        if not all(row.is_readable for row in rows):
+            grant = f"GRANT pg_read_all_stats TO {sql_name(target.user)}"
+            return ProbeResult(None, f"TeslaMate's database sessions cannot be seen ({grant})"), cars, None
+        if sessions.server_runs_for < SERVER_START:
+            # TeslaMate needs a moment to come back; after that it must be there.
+            return ProbeResult(None, "PostgreSQL has just been started"), cars, None
+        since = at if self._last.missing_since is None else self._last.missing_since
+        if at - since < MISSING_S:
+            return ProbeResult(None, f"TeslaMate's database sessions are missing, for {int(at - since)} s"), cars, since
+        return ProbeResult(False, "TeslaMate's database sessions are gone"), cars, since
 
 
 def ask_web_server(url: str) -> ProbeResult:
@@ -151,5 +173,7 @@ class LivenessPoller:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._tell(self._witnesses.ask())
-            self._stopping.wait(self._every_s)
+            report = self._witnesses.ask()
+            self._tell(report)
+            uncertain = report.missing_since is not None and report.sessions is None
+            self._stopping.wait(min(SOON_S, self._every_s) if uncertain else self._every_s)

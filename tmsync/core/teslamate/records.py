@@ -1,58 +1,98 @@
-"""What TeslaMate's database tells besides tokens: its cars, their newest records, and whether TeslaMate is logged in.
+"""What TeslaMate's database tells besides tokens: its cars, their newest records, and TeslaMate's own sessions.
 
-Source: TeslaMate priv/repo/migrations (cars, car_settings, states, positions, charges, updates and their indexes);
-PostgreSQL documentation, "The Cumulative Statistics System" (pg_stat_activity).
+Source: TeslaMate priv/repo/migrations (cars, car_settings, states, drives, positions, charges, updates and their
+indexes); PostgreSQL documentation, "The Cumulative Statistics System" (pg_stat_activity).
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from tmsync.core.postgres.session import QueryFailed, Session
 
 NO_VIN: Final = "__legacy_null_vin__"
-ECTO_ALIAS: Final = '0."'
-"""Ecto, TeslaMate's database library, names tables c0, p0, ... and quotes every column."""
+SLACK: Final = timedelta(minutes=5)
+"""A drive or charge may be recorded as begun so long before the `states` row it belongs to."""
 
-_READABLE: Final = """
-select c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where n.nspname = 'public' and c.relkind in ('r', 'p', 'v') and has_table_privilege(c.oid, 'SELECT')
-  and c.relname in ('cars', 'car_settings', 'states', 'positions', 'charging_processes', 'charges', 'updates')
+_COLUMNS: Final = """
+select c.relname, a.attname
+from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = 'public' and c.relkind in ('r', 'p', 'v') and has_column_privilege(c.oid, a.attnum, 'SELECT')
+  and c.relname in ('cars', 'car_settings', 'states', 'drives', 'positions', 'charging_processes', 'charges', 'updates')
 """
-_CARS: Final = """
-select c.id, c.name, c.vin, s.suspend_min, s.use_streaming_api, s.enabled
-from public.cars c left join public.car_settings s on s.id = c.settings_id order by c.id limit 10000
-"""
-_CARS_ALONE: Final = "select id, name, vin, null, null, null from public.cars order by id limit 10000"
+"""Older schemas lack some of them, and a role may be granted some."""
 _NEWEST: Final = {
-    frozenset({"states"}): "select car_id, max(greatest(start_date, end_date)) from public.states group by car_id",
-    frozenset({"updates"}): "select car_id, max(greatest(start_date, end_date)) from public.updates group by car_id",
+    "states": "select car_id, max(greatest(start_date, end_date)) from public.states group by car_id",
+    "updates": "select car_id, max(greatest(start_date, end_date)) from public.updates group by car_id",
     # By the index that TeslaMate keeps on rows with a range, and for the others a look at the newest ones:
     # the table has millions of rows, and no index that fits all of them.
-    frozenset({"positions"}): """
+    "positions": """
         select c.id, greatest(
           (select max(p.date) from public.positions p where p.car_id = c.id and p.ideal_battery_range_km is not null),
           (select max(t.date) from (select car_id, date from public.positions order by id desc limit 500) t
            where t.car_id = c.id)
         ) from public.cars c
         """,
-    frozenset({"charging_processes", "charges"}): """
+    "charging_processes charges": """
         select p.car_id, (select max(h.date) from public.charges h where h.charging_process_id = p.id)
         from (select car_id, max(id) as id from public.charging_processes group by car_id) p
         """,
 }
+"""Tables needed -> car id and the date of its newest record."""
+_STATES: Final = "select car_id, state::text, start_date from public.states where end_date is null"
+_OPEN: Final = {
+    table: f"""
+        select t.car_id, t.start_date from public.{table} t
+        join (select car_id, max(id) as id from public.{table} group by car_id) newest on newest.id = t.id
+        where t.end_date is null
+        """  # noqa: S608 - names of our own
+    for table in ("drives", "charging_processes", "updates")
+}
+OPEN_STATES: Final = {"drives": "driving", "charging_processes": "charging", "updates": "updating"}
+_LEVELS: Final = {
+    "positions": """
+        select car_id, date, battery_level
+        from (select car_id, date, battery_level from public.positions order by id desc limit 2000) t
+        where battery_level is not null
+        """,
+    "charging_processes charges": """
+        select p.car_id, t.date, t.battery_level
+        from (select date, battery_level, charging_process_id from public.charges order by id desc limit 500) t
+          join public.charging_processes p on p.id = t.charging_process_id
+        where t.battery_level is not null
+        """,
+}
+MOST_LEVELS: Final = 100
+
 _SESSIONS: Final = """
-select coalesce(application_name, ''), coalesce(query, '')
+select pid, backend_start, clock_timestamp() - state_change, query
 from pg_catalog.pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and usesysid is not null
-  and coalesce(backend_type, 'client backend') = 'client backend'
+  and coalesce(backend_type, 'client backend') = 'client backend' and coalesce(application_name, '') <> 'tmsync'
+  and (to_regclass('public.cars') is null or has_table_privilege(usesysid, to_regclass('public.cars'), 'INSERT'))
 """
-"""Of another role's sessions a plain role sees the database and the user, and nulls for the rest."""
-_STARTED: Final = "select pg_postmaster_start_time()"
+"""Not tmsync's own, nor those of a role that could not add a car, such as one of Grafana's that only reads. Of another
+role's sessions a plain role sees neither times nor statements."""
+_STARTED: Final = "select clock_timestamp() - pg_postmaster_start_time()"
+_ECTO: Final = re.compile(
+    r"""\s*(?:
+        SELECT\ .*?\b[a-z]+\d+\."\w+"             # SELECT s0."id", ... FROM "states" AS s0
+      | SELECT\ .*?\ FROM\ "\w+"(?:\."\w+")?\ AS\ [a-z]+\d+   # SELECT TRUE FROM "states" AS s0
+      | INSERT\ INTO\ "\w+"(?:\."\w+")?\ \("      # INSERT INTO "charges" ("battery_heater", ...
+      | UPDATE\ "\w+"(?:\."\w+")?\ (?:AS\ \w+\ )?SET\ "
+      | DELETE\ FROM\ "\w+"(?:\."\w+")?\ (?:AS|WHERE)\ "?\w
+      | SELECT\ t\.oid,\ t\.typname,\ t\.typsend  # what its driver asks first
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Statements of Ecto, TeslaMate's database library: every name is quoted, and tables are called s0, p1, ..."""
 
 
 class CarRecord(NamedTuple):
-    """One row of `cars` with its settings; None where this role may not see it."""
+    """One row of `cars` with its settings; None where this role may not see it, or the schema has no such column."""
 
     car_id: int
     name: str | None
@@ -64,6 +104,12 @@ class CarRecord(NamedTuple):
     """Whether TeslaMate logs the car; if not, nothing of it is published."""
     last_record_at: datetime | None
     """UTC; the newest of its states, positions, charges and updates."""
+    state: str | None = None
+    """driving, charging or updating while such a row is open, else by `states`: online, asleep or offline."""
+    state_since: datetime | None = None
+    """UTC."""
+    levels: tuple[tuple[datetime, int], ...] = ()
+    """Its newest battery levels in percent and when they were recorded, newest first."""
 
 
 def read_cars(session: Session) -> dict[int, CarRecord]:
@@ -71,25 +117,63 @@ def read_cars(session: Session) -> dict[int, CarRecord]:
 
     Raises: QueryFailed.
     """
-    readable = {str(name) for (name,) in session.query(_READABLE)}
-    if "cars" not in readable:
+    columns: dict[str, set[str]] = {}
+    for table, column in session.query(_COLUMNS):
+        columns.setdefault(str(table), set()).add(str(column))
+    if "id" not in columns.get("cars", ()):
         return {}
     newest: dict[int, datetime] = {}
+    levels: dict[int, list[tuple[datetime, int]]] = {}
     for tables, query in _NEWEST.items():
-        if tables <= readable:
+        if set(tables.split()) <= columns.keys():
             _merge(newest, _rows(session, query))
-    rows = session.query(_CARS if "car_settings" in readable else _CARS_ALONE)
-    return {
-        car_id: CarRecord(
-            car_id, name, None if vin.startswith(NO_VIN) else vin, suspend_min, streams, enabled, newest.get(car_id)
-        )
-        for car_id, name, vin, suspend_min, streams, enabled in rows
-    }
+    for tables, query in _LEVELS.items():
+        if set(tables.split()) <= columns.keys():
+            for car_id, moment, level in _rows(session, query):
+                levels.setdefault(car_id, []).append((moment.replace(tzinfo=UTC), int(level)))
+    states = _states(session, columns)
+    found = {}
+    for car_id, name, vin, suspend_min, streams, enabled in session.query(_cars(columns)):
+        state, since = states.get(car_id, (None, None))
+        newest_levels = tuple(sorted(levels.get(car_id, ()), reverse=True)[:MOST_LEVELS])
+        vin = None if vin is None or vin.startswith(NO_VIN) else vin  # noqa: PLW2901 - what is no VIN is none
+        settings = suspend_min, streams, enabled
+        found[car_id] = CarRecord(car_id, name, vin, *settings, newest.get(car_id), state, since, newest_levels)
+    return found
 
 
-def _rows(session: Session, query: str) -> Iterable[tuple[int, datetime | None]]:
+def _cars(columns: Mapping[str, set[str]]) -> str:
+    """The query for `cars` and their settings, with null for what is not to be had."""
+    settings = columns.get("car_settings", set())
+    joined = "id" in settings and "settings_id" in columns["cars"]
+    wanted = [f"c.{name}" if name in columns["cars"] else "null" for name in ("id", "name", "vin")]
+    wanted += [
+        f"s.{name}" if joined and name in settings else "null"
+        for name in ("suspend_min", "use_streaming_api", "enabled")
+    ]
+    join = "left join public.car_settings s on s.id = c.settings_id" if joined else ""
+    return f"select {', '.join(wanted)} from public.cars c {join} order by c.id limit 10000"  # noqa: S608 - our own names
+
+
+def _states(session: Session, columns: Mapping[str, set[str]]) -> dict[int, tuple[str, datetime]]:
+    """Car id -> the state it is in by its open rows, and since when."""
+    found: dict[int, tuple[str, datetime]] = {}
+    if "states" in columns:
+        found = {car_id: (state, moment.replace(tzinfo=UTC)) for car_id, state, moment in _rows(session, _STATES)}
+    for table, state in OPEN_STATES.items():
+        if not {"car_id", "start_date", "end_date"} <= columns.get(table, set()):
+            continue
+        for car_id, moment in _rows(session, _OPEN[table]):
+            begun = moment.replace(tzinfo=UTC)
+            # One that began before the car last fell asleep was aborted, and never closed.
+            if car_id not in found or begun >= found[car_id][1] - SLACK:
+                found[car_id] = state, begun
+    return found
+
+
+def _rows(session: Session, query: str) -> Iterable[tuple[Any, ...]]:
     try:
-        return [(car_id, moment) for car_id, moment in session.query(query)]
+        return session.query(query)
     except QueryFailed as error:
         # Another version's table: the other tables still tell something. A broken connection does not get better.
         if not error.sqlstate:
@@ -97,30 +181,53 @@ def _rows(session: Session, query: str) -> Iterable[tuple[int, datetime | None]]
         return []
 
 
-def _merge(newest: dict[int, datetime], rows: Iterable[tuple[int, datetime | None]]) -> None:
+def _merge(newest: dict[int, datetime], rows: Iterable[tuple[Any, ...]]) -> None:
     for car_id, moment in rows:
         if moment is not None:
             utc = moment.replace(tzinfo=UTC)
             newest[car_id] = max(utc, newest.get(car_id, utc))
 
 
-class Sessions(NamedTuple):
-    """TeslaMate's sessions on its database. surely: whether they are known as its own by how they query."""
+SessionId = tuple[int, datetime]
+"""Process id and start of a server process: together they are never used twice."""
 
-    number: int
-    surely: bool
-    server_started_at: datetime
+
+class SessionRow(NamedTuple):
+    """A session of somebody else on TeslaMate's database; None where this role may not see it."""
+
+    pid: int
+    started_at: datetime | None
+    idle_for: timedelta | None
+    """Since `state_change`. TeslaMate pings each of its sessions about every second, which renews it."""
+    query: str | None
+
+    @property
+    def key(self) -> SessionId | None:
+        """Names the session for ever."""
+        return None if self.started_at is None else (self.pid, self.started_at)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its statement can be seen."""
+        return self.started_at is not None and self.query is not None
+
+    @property
+    def is_ecto(self) -> bool:
+        """Whether its last statement is one of TeslaMate's."""
+        return self.query is not None and _ECTO.match(self.query) is not None
+
+
+class Sessions(NamedTuple):
+    """Who else is logged in to TeslaMate's database, and how long the server runs."""
+
+    rows: tuple[SessionRow, ...]
+    server_runs_for: timedelta
 
 
 def read_sessions(session: Session) -> Sessions:
-    """Who else is logged in to the database, and may be TeslaMate.
+    """Everybody's sessions on this database but this one.
 
-    A program that gives itself a name (psql, pgAdmin, Grafana, tmsync) is none; TeslaMate gives none. Where the queries
-    can be seen (same role, or more rights) Ecto's are recognised.
     Raises: QueryFailed.
     """
-    started_at = session.query(_STARTED)[0][0]
-    rows = session.query(_SESSIONS)
-    nameless = [str(query) for name, query in rows if not name or "teslamate" in name.lower()]
-    ecto = [query for query in nameless if ECTO_ALIAS in query]
-    return Sessions(len(ecto) or len(nameless), bool(ecto), started_at)
+    runs_for = session.query(_STARTED)[0][0]
+    return Sessions(tuple(SessionRow(*row) for row in session.query(_SESSIONS)), runs_for)
