@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +16,7 @@ from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
 from tests.support.certificates import Authority
 from tests.support.standin import running
 from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
+from tmsync.core.telemetry import liveness
 from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import DatabaseSession, access_token
 
@@ -24,6 +27,14 @@ insert into public.car_settings (id, enabled) values (1, true), (2, false), (3, 
 insert into public.cars (id, eid, vid, vin, name, settings_id)
   values (1, 1, 1, 'VIN1', 'Blue', 1), (2, 2, 2, 'VIN2', 'Red', 2), (3, 3, 3, 'VIN3', 'Green', 3);
 """
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing sessions are gone after a second rather than 30."""
+    monkeypatch.setattr(liveness, "MISSING_S", 1.0)
+    monkeypatch.setattr(liveness, "SOON_S", 0.3)
+    monkeypatch.setattr(liveness, "SERVER_START", timedelta(0))
 
 
 @pytest.fixture
@@ -61,19 +72,24 @@ def test_all_is_well(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder, ca
     twc.write({"carApiBearerToken": teslamate.access, "carApiRefreshToken": ""})
     teslamate.sql("update public.car_settings set enabled = true; delete from public.cars where id > 1")
     mosquitto.publisher.car(**BLUE)
-    run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    with teslamate_is_logged_in(teslamate):
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+        table = status(teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+        nagios = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+        quiet = tmsync("-q", "status", environ={**teslamate.environ(), **mosquitto.environ()})
     assert run.code == 0, run.out + run.err
     found = run.json
     assert (found["command"], found["ok"], found["problems"]) == ("status", True, [])
     database = f"127.0.0.1 port {teslamate.postgres.port}"
-    assert found["database"] == {"ok": True, "where": database, "cause": None, "message": None, "cars": 1}
+    good = {"ok": True, "cause": None, "message": None}
+    assert found["database"] == {**good, "where": database, "cars": 1, "sessions": True}
     broker = f"127.0.0.1 port {mosquitto.port}"
-    assert found["broker"] == {"ok": True, "where": broker, "cause": None, "message": None, "namespace": ""}
+    assert found["broker"] == {**good, "where": broker, "namespace": ""}
     assert found["facade"] is None
     assert {key: found["summary"][key] for key in ("critical", "warning", "waiting")} == {
         "critical": 0,
         "warning": 0,
-        "waiting": 1,
+        "waiting": 0,
     }
     tokens = found["tokens"]
     assert tokens["in_sync"] is True
@@ -92,23 +108,25 @@ def test_all_is_well(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder, ca
         "Blue",
         "VIN1",
         True,
-        "waiting",
+        "quiet",
     )
+    assert vehicle["reason"] == "no heartbeat in this look; by its database sessions alone"
     assert vehicle["last_record_at"] is None
-    table = status(teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     assert table.code == 0
-    assert re.match(r"✓ All is well so far: token good for 6 h 59 min, the same in TWCManager; 1 undecided ", table.out)
+    well = "All is well: token good for 6 h 59 min, the same in TWCManager; 1 of 1 vehicle by TeslaMate"
+    assert found["summary"]["text"] == well
+    assert table.out.startswith(f"✓ {well}\n")
+    assert nagios.code == 0
+    assert re.fullmatch(rf"TMSYNC OK - {well} \| token_expires_s=25\d\d\d vehicles=1 problems=0\n", nagios.out)
     assert "it holds TeslaMate's token since" in table.out
     assert database in table.out
     assert broker in table.out
-    assert tmsync("-q", "status", environ={**teslamate.environ(), **mosquitto.environ()}).code == 0
+    assert quiet.code == 0
 
 
 def test_heartbeats_within_the_wait_are_seen(mosquitto: Broker) -> None:
     mosquitto.publisher.car(**BLUE)
     environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **mosquitto.environ()}
-    import sys
-
     command = [sys.executable, "-m", "tmsync", "status", "--wait", "30", "--json"]
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, cwd="/")
     while process.poll() is None:
@@ -192,21 +210,146 @@ def test_vehicles_in_all_their_troubles(teslamate: TeslaMate, mosquitto: Broker,
     mosquitto.publisher.car(1, display_name="Twin", state="suspended")
     mosquitto.publisher.car(2, display_name="Red", state="asleep")
     mosquitto.publisher.car(4, display_name="Twin", state="updating", healthy="false")
+    teslamate.sql("insert into public.car_settings (id) values (4)")
+    teslamate.sql("insert into public.cars (id, eid, vid, vin, name, settings_id) values (4, 4, 4, 'VIN4', 'Twin', 4)")
     run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     assert run.code == 1
     assert problems(run) == [
-        ("critical", "stale"),  # 1 and 4: suspended and updating, and TeslaMate's sessions are gone
-        ("warning", "logging-disabled"),  # 2
+        ("critical", "stale"),  # 1 and 4: whatever their state, TeslaMate's sessions are gone
+        ("warning", "left-over"),  # 2: its logging is switched off
         ("warning", "duplicate-name"),
         ("warning", "renamed"),  # 1 is Blue in the database
         ("warning", "not-published"),  # 3
     ]
+    stale = run.json["problems"][0]
+    assert (stale["car_ids"], stale["part"]) == ([1, 4], "vehicles")
+    assert stale["message"] == "Twin and Twin: TeslaMate's database sessions are gone"
     with teslamate_is_logged_in(teslamate):
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     verdicts = {vehicle["car_id"]: vehicle["verdict"] for vehicle in run.json["vehicles"]}
-    assert verdicts == {1: "quiet", 2: "waiting", 4: "unhealthy"}
+    assert verdicts == {1: "quiet", 2: "stale", 4: "unhealthy"}
     assert ("warning", "unhealthy") in problems(run)
     assert run.code == 0
+
+
+STATES = ("online", "suspended", "asleep", "offline", "charging", "driving", "updating")
+
+
+def test_a_dead_teslamate_is_critical_whatever_the_state_was(
+    teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder
+) -> None:
+    twc.write({"carApiBearerToken": teslamate.access})
+    for car_id, state in enumerate(STATES, 1):
+        mosquitto.publisher.car(car_id, display_name=state, state=state)
+    run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert (run.code, problems(run)) == (1, [("critical", "stale")])
+    assert {vehicle["verdict"] for vehicle in run.json["vehicles"]} == {"stale"}
+    assert run.json["problems"][0]["car_ids"] == list(range(1, len(STATES) + 1))
+    assert (run.json["summary"]["text"], run.json["summary"]["waiting"]) == ("1 critical", 0)
+    nagios = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert nagios.code == 2
+    assert nagios.out.startswith(
+        "TMSYNC CRITICAL - 1 critical: online, suspended, asleep, offline, charging, driving and"
+    )
+    with teslamate_is_logged_in(teslamate):
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    assert (run.code, problems(run)) == (0, [])
+    assert {vehicle["verdict"] for vehicle in run.json["vehicles"]} == {"quiet"}
+
+
+@pytest.mark.slow
+def test_a_dead_teslamate_is_critical_within_35_seconds(teslamate: TeslaMate, mosquitto: Broker) -> None:
+    mosquitto.publisher.car(1, display_name="Blue", state="suspended")
+    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **teslamate.environ(), **mosquitto.environ()}
+    command = [sys.executable, "-m", "tmsync", "status", "--json"]
+    # PostgreSQL itself may have been started less than a minute ago.
+    time.sleep(max(0, 61 - server_age(teslamate)))
+    begun = time.monotonic()
+    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, cwd="/", check=False)
+    assert 30 <= time.monotonic() - begun < 35
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["vehicles"][0]["verdict"]) == (1, "stale")
+
+
+def server_age(teslamate: TeslaMate) -> float:
+    ((seconds,),) = teslamate.sql("select extract(epoch from clock_timestamp() - pg_postmaster_start_time())::float")
+    return float(str(seconds))
+
+
+def test_a_living_teslamate_that_lost_the_broker_is_told_as_that(
+    teslamate: TeslaMate, mosquitto: Broker, cars: None
+) -> None:
+    mosquitto.publisher.car(1, display_name="Blue", state="asleep")
+    mosquitto.publisher.car(3, display_name="Green", state="asleep")
+    teslamate.sql(
+        "set role teslamate; create table public.states (car_id smallint, state text, start_date timestamp, end_date"
+        " timestamp); insert into public.states values"
+        " (1, 'online', now() at time zone 'utc' - interval '10 min', null),"
+        " (3, 'online', now() at time zone 'utc' - interval '100 s', null)"
+    )
+    try:
+        with teslamate_is_logged_in(teslamate):
+            run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
+    finally:
+        teslamate.sql("drop table public.states")
+    assert {vehicle["name"]: vehicle["verdict"] for vehicle in run.json["vehicles"]} == {
+        "Blue": "stale",
+        "Green": "quiet",
+    }
+    assert (run.code, ("critical", "mqtt-link-lost") in problems(run)) == (1, True)
+    assert run.json["problems"][0]["message"].startswith(
+        "Blue: TeslaMate does not reach this broker; its database has had the car online for 10 min, the broker says "
+    )
+
+
+def test_a_broker_that_holds_nothing_of_a_living_teslamate(teslamate: TeslaMate, mosquitto: Broker, cars: None) -> None:
+    with teslamate_is_logged_in(teslamate):
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
+    assert (run.code, ("critical", "not-published") in problems(run)) == (1, True)
+    told = run.json["problems"][0]
+    assert told["message"].startswith("TeslaMate runs and logs Blue and Green, but the broker at 127.0.0.1 ")
+    assert told["hint"].endswith("Restart TeslaMate, which then publishes every value again:")
+    assert "persistence true" in told["fix"]
+    # Without TeslaMate, the broker's own side is what there is to look at.
+    run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
+    assert ("critical", "no-vehicles") in problems(run)
+
+
+def test_cars_that_teslamate_logs_no_more_are_left_over(teslamate: TeslaMate, mosquitto: Broker, cars: None) -> None:
+    for car_id, name in ((1, "Blue"), (2, "Red"), (7, "Old"), (3, "Green")):
+        mosquitto.publisher.car(car_id, display_name=name, state="online")
+    with teslamate_is_logged_in(teslamate):
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
+    told = {vehicle["name"]: vehicle["reason"] for vehicle in run.json["vehicles"]}
+    assert told["Red"] == "left over: its logging is switched off in TeslaMate"
+    assert told["Old"] == "left over: TeslaMate's database does not hold this car"
+    (left,) = [problem for problem in run.json["problems"] if problem["cause"] == "left-over"]
+    assert (left["severity"], left["car_ids"]) == ("warning", [2, 7])
+    assert "mosquitto_sub -h localhost -t 'teslamate/cars/2/#' -t 'teslamate/cars/7/#'" in "".join(left["fix"])
+    assert "rename" not in json.dumps(run.json["problems"])
+
+
+def test_two_nameless_cars_are_a_warning(mosquitto: Broker) -> None:
+    mosquitto.publisher.car(1, state="asleep")
+    mosquitto.publisher.car(3, state="asleep", display_name="")
+    run = status("--json", mosquitto=mosquitto)
+    assert (run.code, problems(run)) == (0, [("warning", "nameless")])
+    assert run.json["problems"][0]["message"] == "cars 1 and 3 have no name"
+
+
+def test_twcmanagers_token_is_told_while_the_database_is_down(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write({"carApiBearerToken": access_token(datetime.now(UTC) + timedelta(hours=2, minutes=1))})
+    down = {"TMSYNC_DATABASE_PORT": str(free_port())}
+    run = status(teslamate=teslamate, twc=twc, **down)
+    assert re.search(r"it holds sha256:[0-9a-f]{12}, good for 2 h\b", run.out)
+    tokens = status("--json", teslamate=teslamate, twc=twc, **down).json["tokens"]
+    assert (tokens["fingerprint"], tokens["in_sync"]) == (None, None)
+    assert tokens["held_by_twcmanager"].startswith("sha256:")
+    assert tokens["held_expires_at"] > datetime.now(UTC).isoformat()
+    twc.write({"carApiBearerToken": access_token(datetime.now(UTC) - timedelta(hours=2))})
+    run = status("--json", teslamate=teslamate, twc=twc, **down)
+    assert problems(run) == [("critical", "refused"), ("critical", "out-of-sync")]
+    assert "which expired 2 h ago, and TeslaMate's cannot be read" in run.json["problems"][1]["message"]
 
 
 def test_an_unverified_broker_is_a_warning(authority: Authority) -> None:
@@ -230,11 +373,6 @@ NASTY = 'Bl"ue|\\ [red]\x1b[31m\n{}'
 def test_nagios_in_one_line_with_performance_data(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
     twc.write({"carApiBearerToken": teslamate.access})
     mosquitto.publisher.car(**BLUE)
-    run = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
-    assert run.code == 0
-    line = r"TMSYNC OK - All is well so far: token good for 6 h 59 min, the same in TWCManager; 1 undecided "
-    after = r"\(--wait 3\d\d decides\) \| token_expires_s=25\d\d\d vehicles=1 problems=0\n"
-    assert re.fullmatch(line + after, run.out)
     mosquitto.publisher.car(2, display_name=NASTY, state="asleep", healthy="false")
     with teslamate_is_logged_in(teslamate):
         run = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
@@ -253,7 +391,8 @@ def test_nagios_in_one_line_with_performance_data(teslamate: TeslaMate, mosquitt
 def test_prometheus_text_for_the_textfile_collector(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
     twc.write({"carApiBearerToken": teslamate.access})
     mosquitto.publisher.car(**{**BLUE, "display_name": NASTY})
-    run = status("--format", "prometheus", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
+    with teslamate_is_logged_in(teslamate):
+        run = status("--format", "prometheus", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     assert run.code == 0
     samples = {}
     for line in run.out.splitlines():
@@ -267,6 +406,7 @@ def test_prometheus_text_for_the_textfile_collector(teslamate: TeslaMate, mosqui
         "tmsync_database_up": 1,
         "tmsync_broker_up": 1,
         "tmsync_tokens_in_sync": 1,
+        f"tmsync_vehicle_source_teslamate{label}": 1,
         f"tmsync_vehicle_battery_level_percent{label}": 63,
     }
     helped = re.findall(r"^# (HELP|TYPE) (\S+)", run.out, re.MULTILINE)

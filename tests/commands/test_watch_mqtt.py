@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto, watching
@@ -18,6 +17,7 @@ from tests.support.listeners import listener, silence, web_server
 from tests.support.surroundings import PASSWORD as DATABASE_PASSWORD
 from tests.support.surroundings import TeslaMate, tmsync
 from tmsync.demo.server import free_port
+from tmsync.demo.teslamate import DatabaseSession
 
 pytestmark = needs_mosquitto
 PASSWORD = "mqtt-SECRET-pass"
@@ -523,22 +523,18 @@ def test_bad_usage_is_one_clear_line() -> None:
 def test_with_db_death_is_told_where_silence_proves_nothing(mosquitto: Broker, teslamate: TeslaMate) -> None:
     """Suspended: alive while TeslaMate's sessions are there; once they are gone, stale within two minutes."""
     mosquitto.publisher.car(1, display_name="Blue", state="suspended")
-    login = {"host": "127.0.0.1", "port": teslamate.postgres.port, "dbname": "teslamate", "user": "teslamate"}
-    session = psycopg2.connect(**login, password=DATABASE_PASSWORD)
     environ = {**mosquitto.environ(), **teslamate.environ()}
-    try:
-        once = tmsync("watch-mqtt", "--once", "--json", "--with-db", environ=environ).json
-        assert (once["verdict"], once["source"]) == ("quiet", "TeslaMate")
-        assert once["reason"] == "suspended: silence proves nothing; TeslaMate's database sessions are there"
-        with watching(["--json", "--with-db"], environ) as watch:
-            assert watch.source()["to"] == "TeslaMate"
-            session.close()
-            told = watch.source(125)
-            assert (told["to"], told["verdict"]) == ("TeslaAPI", "stale")
-            mosquitto.publisher.healthy()
-            assert watch.source()["message"] == "Vehicle Blue telemetry has resumed being provided by TeslaMate"
-    finally:
-        session.close()
+    session = DatabaseSession(host="127.0.0.1", port=teslamate.postgres.port, password=DATABASE_PASSWORD)
+    with watching(["--json", "--with-db"], environ) as watch:
+        with session:
+            once = tmsync("watch-mqtt", "--once", "--json", "--with-db", environ=environ).json
+            assert (once["verdict"], once["source"]) == ("quiet", "TeslaMate")
+            assert once["reason"] == "no heartbeat in this look; by its database sessions alone"
+            assert watch.source(65)["to"] == "TeslaMate"
+        told = watch.source(125)
+        assert (told["to"], told["verdict"]) == ("TeslaAPI", "stale")
+        mosquitto.publisher.healthy()
+        assert watch.source()["message"] == "Vehicle Blue telemetry has resumed being provided by TeslaMate"
     once = tmsync("watch-mqtt", "--once", "--json", "--with-db", environ=environ).json
     assert (once["verdict"], once["source"]) == ("stale", "TeslaAPI")
     assert once["reason"] == "TeslaMate's database sessions are gone"

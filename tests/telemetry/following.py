@@ -7,7 +7,9 @@ from tmsync.core.clock import Instant
 from tmsync.core.config.load import load_settings
 from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
 from tmsync.core.telemetry.health import Evidence, Rules, Source, Verdict
+from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.monitor import rules_of
+from tmsync.core.teslamate.records import CarRecord
 from tmsync.demo.simulator import SimulatedTeslaMate
 
 NOWHERE = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
@@ -16,6 +18,16 @@ EPSILON = 1e-6
 
 def default_rules() -> Rules:
     return rules_of(load_settings(environ=NOWHERE))
+
+
+def report(evidence: Evidence, polling: Mapping[int, int] | None = None) -> LivenessReport:
+    """What the witnesses say, where TeslaMate logs cars 1 to 99, and polls some of them every so many minutes."""
+    polled = {car_id: (minutes, False) for car_id, minutes in (polling or {}).items()}
+    cars = {
+        car_id: CarRecord(car_id, None, None, *polled.get(car_id, (None, True)), enabled=True, last_record_at=None)
+        for car_id in range(1, 100)
+    }
+    return LivenessReport(evidence, cars, database_at=datetime.now(UTC))
 
 
 class Follower:
@@ -75,7 +87,7 @@ class Follower:
     def _judge(self, at: float) -> None:
         if self.witness is not None and at >= self._asked_at + 60:
             self._asked_at = at
-            self.fleet.hear(self.witness(at), self.polling)
+            self.fleet.hear(report(self.witness(at), self.polling))
         now = Instant(datetime.fromtimestamp(at, UTC), at)
         self.changes += self.fleet.changes(now)
         for car_id, verdict in self.fleet.verdicts().items():

@@ -11,6 +11,7 @@ from tmsync.core.telemetry.health import (
     SOURCES,
     Evidence,
     Judgement,
+    Recorded,
     Source,
     Thresholds,
     Verdict,
@@ -31,7 +32,7 @@ def facts(state: str | None, silence: float = 5, *, heard: bool = True, **more: 
 
 
 def verdict(found: Facts, evidence: Evidence = NO_EVIDENCE, polling: int | None = None) -> Judgement:
-    return judge(found, 1000.0, RULES, evidence, polling)
+    return judge(found, 1000.0, RULES, evidence, Recorded(polling))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_suspended_and_polled_has_the_polls_pace() -> None:
     for silence, wanted in ((1339, Verdict.FRESH), (1340, Verdict.LATE), (1559, Verdict.LATE), (1560, Verdict.STALE)):
         assert verdict(facts("suspended", silence), polling=21).verdict is wanted
     configured = RULES._replace(by_state={**RULES.by_state, "suspended": Thresholds(10, 20)})
-    assert judge(facts("suspended", 15), 1000.0, configured, polling_suspend_min=21).verdict is Verdict.LATE
+    assert judge(facts("suspended", 15), 1000.0, configured, recorded=Recorded(21)).verdict is Verdict.LATE
 
 
 def test_an_older_teslamate_is_quiet_while_asleep_offline_or_suspended() -> None:
@@ -154,10 +155,10 @@ def test_a_judgement_holds_until_it_says_it_may_change(  # noqa: PLR0917 - a par
     anchor = now - silence
     told = Facts(state, anchor, anchor if heard else None, healthy, since if healthy else None, legacy)
     evidence = Evidence(alive, gone, ("words",), lost)
-    found = judge(told, now, RULES, evidence, polling)
+    found = judge(told, now, RULES, evidence, Recorded(polling))
     assert found.source is SOURCES[found.verdict]
     assert found.reason
     last = now + 1e6 if found.change_at is None else found.change_at
     assert last > now
     for moment in (now + (last - now) / 2, last - min(1e-3, (last - now) / 2)):
-        assert judge(told, moment, RULES, evidence, polling).verdict is found.verdict
+        assert judge(told, moment, RULES, evidence, Recorded(polling)).verdict is found.verdict

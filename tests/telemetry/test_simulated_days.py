@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.demo.simulation import for_ever, hours, minutes, seconds, simulate
-from tests.telemetry.following import Follower
+from tests.telemetry.following import Follower, report
 from tmsync.core.config.schema import STALE_AFTER_S
 from tmsync.core.telemetry.health import Evidence, Source, Verdict
 from tmsync.demo.simulator import Attention, SimulatedCar, State
@@ -91,7 +91,7 @@ def test_death_without_a_witness_proves_nothing_there(state: State) -> None:
 
 def test_suspended_and_polled_death_is_told_after_the_polls_pace() -> None:
     follower = Follower(simulate(for_ever(State.SUSPENDED, streaming=False, suspend_min=15)), polling={1: 15})
-    follower.fleet.hear(Evidence(), {1: 15})
+    follower.fleet.hear(report(Evidence(), {1: 15}))
     follower.follow(hours(3))
     assert follower.sources() == [Source.TESLAMATE]
     died = follower.teslamate.now

@@ -102,20 +102,16 @@ class Watcher:
     def _once(self, monitor: TelemetryMonitor) -> ExitCode:
         while self._options.wait and not monitor.connected:
             self._clock.sleep(WAIT_S)
-        monitor.wait_settled()
-        if self._witnesses:
-            monitor.wait_heard()
-        if not len(monitor.fleet):
+        views = monitor.single_look(0)
+        if not views:
             raise BrokerError(monitor.explore())
-        batch = next(monitor.batches(0))
-        views = monitor.fleet.views(batch.now)
         missing = set(self._options.cars) - {view.car_id for view in views}
         if self._options.form == "json":
             output.result("".join(json_line("vehicle", view.as_json()) for view in views))
         elif self._options.form == "log":
             output.result("".join(verdict_line(view) for view in views))
         else:
-            output.result(once_table(views, console(), batch.now.wall))
+            output.result(once_table(views, console(), views[0].at))
         if missing:
             self._warn(monitor.explore())
         if monitor.lost is not None:

@@ -7,6 +7,8 @@ from tmsync.core.fixes import Fixes
 
 LOGS: Final = "docker compose logs --tail 50 teslamate"
 NATIVE_LOGS: Final = "journalctl -u teslamate -n 50 --no-pager"
+BROKER: Final = "docker compose exec teslamate printenv MQTT_HOST\ndocker compose logs teslamate | grep -i mqtt"
+NATIVE_BROKER: Final = "systemctl cat teslamate | grep MQTT_\njournalctl -u teslamate --no-pager | grep -i mqtt"
 RESTART: Final = "docker compose restart teslamate"
 NATIVE_RESTART: Final = "sudo systemctl restart teslamate"
 
@@ -14,12 +16,12 @@ FIXES: Final[Fixes] = {
     Cause.NO_VEHICLES: (
         Step(
             "See to which broker TeslaMate publishes, and whether it reaches it:",
-            "docker compose exec teslamate printenv MQTT_HOST\ndocker compose logs teslamate | grep -i mqtt",
+            BROKER,
             Place.DOCKER,
         ),
         Step(
             "See to which broker TeslaMate publishes, and whether it reaches it:",
-            "systemctl cat teslamate | grep MQTT_\njournalctl -u teslamate --no-pager | grep -i mqtt",
+            NATIVE_BROKER,
             Place.NATIVE,
         ),
         Step("The broker's access list must let this user read teslamate/#; Mosquitto hides what it does not."),
@@ -42,13 +44,16 @@ FIXES: Final[Fixes] = {
         Step("See what keeps TeslaMate from Tesla's API:", LOGS, Place.DOCKER),
         Step("See what keeps TeslaMate from Tesla's API:", NATIVE_LOGS, Place.NATIVE),
     ),
-    Cause.LOGGING_DISABLED: (
-        Step("Switch its logging on, on TeslaMate's settings page, then restart TeslaMate:", RESTART, Place.DOCKER),
-        Step(
-            "Switch its logging on, on TeslaMate's settings page, then restart TeslaMate:",
-            NATIVE_RESTART,
-            Place.NATIVE,
-        ),
+    Cause.MQTT_LINK_LOST: (
+        Step("See to which broker TeslaMate publishes, and why it lost it:", BROKER, Place.DOCKER),
+        Step("Then restart it:", RESTART, Place.DOCKER),
+        Step("See to which broker TeslaMate publishes, and why it lost it:", NATIVE_BROKER, Place.NATIVE),
+        Step("Then restart it:", NATIVE_RESTART, Place.NATIVE),
+    ),
+    Cause.LEFT_OVER: (
+        Step("Where the car was sold, or is logged no more, clear its topics; tmsync never does (-h: the broker):"),
+        Step("", "mosquitto_sub -h localhost {topics} --retained-only --remove-retained -W 5"),
+        Step("Else switch its logging on, on TeslaMate's settings page, and restart TeslaMate."),
     ),
     Cause.NOT_PUBLISHED: (
         Step(
@@ -59,6 +64,30 @@ FIXES: Final[Fixes] = {
         Step(
             "TeslaMate publishes a car that was added or enabled after its start only when it starts again:",
             NATIVE_RESTART,
+            Place.NATIVE,
+        ),
+    ),
+    (Cause.NOT_PUBLISHED, "all"): (
+        Step("Restart TeslaMate, which then publishes every value again:", RESTART, Place.DOCKER),
+        Step(
+            "Let the broker keep them over its own restarts, in mosquitto.conf, with a volume for /mosquitto/data:",
+            "persistence true\npersistence_location /mosquitto/data/",
+            Place.DOCKER,
+        ),
+        Step(
+            "If that does not help, see which broker TeslaMate publishes to:",
+            BROKER,
+            Place.DOCKER,
+        ),
+        Step("Restart TeslaMate, which then publishes every value again:", NATIVE_RESTART, Place.NATIVE),
+        Step(
+            "Let the broker keep them over its own restarts, in mosquitto.conf:",
+            "persistence true\npersistence_location /var/lib/mosquitto/",
+            Place.NATIVE,
+        ),
+        Step(
+            "If that does not help, see which broker TeslaMate publishes to:",
+            NATIVE_BROKER,
             Place.NATIVE,
         ),
     ),

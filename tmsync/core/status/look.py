@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from tmsync.core.clock import Clock, Instant
+from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
 from tmsync.core.fixes import unforeseen
@@ -33,7 +33,6 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
     has_broker = settings.get("mqtt.host") is not None
     if not has_database and not has_broker:
         raise ConfigError(Cause.MISSING_SETTING, "neither database.host nor mqtt.host is set", NOTHING_HINT)
-    witnesses = LivenessProbe(settings.database() if has_database else None, settings.get("teslamate.url"), clock)
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="status") as pool:
 
         def begin(work: Callable[[], Part], nothing: Part, *, wanted: bool) -> "Future[Part]":
@@ -43,20 +42,27 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
             done.set_result(nothing)
             return done
 
-        hearing = begin(lambda: _liveness(witnesses), LivenessReport(), wanted=bool(witnesses))
         tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
         held = pool.submit(held_by_twcmanager, settings, None, clock)
-        broker = begin(lambda: _broker(settings, wait_s, clock, hearing), Broker(), wanted=has_broker)
-        database = replace(tokens.result(), cars=hearing.result().cars)
+        heard = begin(lambda: _broker(settings, wait_s, clock), (Broker(), LivenessReport()), wanted=has_broker)
+        asked = begin(lambda: _liveness(settings, clock), LivenessReport(), wanted=has_database and not has_broker)
+        broker, report = heard.result()
+        report = report if has_broker else asked.result()
+        database = replace(tokens.result(), cars=report.cars, sessions=report.sessions)
         config_file = str(settings.config_path) if settings.config_path else None
-        status = Status(clock.now(), config_file, database, held.result(), broker.result())
+        status = Status(clock.now(), config_file, database, held.result(), broker)
     unwise = (*settings.warnings, *(settings.mqtt().warnings if has_broker else ()))
     return replace(status, problems=problems(status, unwise))
 
 
-def _liveness(probe: LivenessProbe) -> LivenessReport:
+def _probe(settings: Settings, clock: Clock) -> LivenessProbe:
+    database = settings.database() if settings.get("database.host") is not None else None
+    return LivenessProbe(database, settings.get("teslamate.url"), clock)
+
+
+def _liveness(settings: Settings, clock: Clock) -> LivenessReport:
     try:
-        return probe.ask()
+        return _probe(settings, clock).ask()
     except Exception as error:  # noqa: BLE001 - whatever a library raises, the other parts are told
         log.info(unforeseen(error).message)
         return LivenessReport()
@@ -76,32 +82,27 @@ def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Dat
     return Database(True, where, tokens=tokens)
 
 
-def _broker(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[LivenessReport]") -> Broker:
+def _broker(settings: Settings, wait_s: float, clock: Clock) -> tuple[Broker, LivenessReport]:
     target = settings.mqtt()
     where = f"{target.host} port {target.port}"
     try:
-        return _listen(settings, wait_s, clock, hearing)
+        return _listen(settings, wait_s, clock)
     except Exception as error:  # noqa: BLE001 - as above
-        return Broker(False, where, unforeseen(error), target.namespace)
+        return Broker(False, where, unforeseen(error), target.namespace), LivenessReport()
 
 
-def _listen(settings: Settings, wait_s: float, clock: Clock, hearing: "Future[LivenessReport]") -> Broker:
-    from tmsync.core.telemetry.monitor import TelemetryMonitor, rules_of
+def _listen(settings: Settings, wait_s: float, clock: Clock) -> tuple[Broker, LivenessReport]:
+    from tmsync.core.telemetry.monitor import SETTLE_MOST_S, TelemetryMonitor, rules_of
 
-    target = settings.mqtt()
-    with TelemetryMonitor(target, rules_of(settings), clock) as monitor:
+    probe = _probe(settings, clock)
+    with TelemetryMonitor(settings.mqtt(), rules_of(settings), clock, witnesses=probe) as monitor:
+        where = monitor.where
         try:
             monitor.wait_connected()
         except TmsyncError as error:
-            return Broker(False, monitor.where, error.problem, monitor.fleet.namespace)
-        deadline = clock.monotonic() + wait_s
-        monitor.wait_settled(wait_s)
-        while (left := deadline - clock.monotonic()) > 0 and not monitor.all_heard(Instant.of(clock)):
-            clock.sleep(min(left, 0.1))
-        nobody = None if len(monitor.fleet) else monitor.explore()
-        heard = hearing.result()
-        monitor.fleet.hear(heard.evidence, heard.polling)
-        now = Instant.of(clock)
-        monitor.fleet.changes(now)
-        vehicles = tuple(monitor.fleet.views(now))
-        return Broker(True, monitor.where, None, monitor.fleet.namespace, nobody, vehicles)
+            monitor.wait_reported()
+            return Broker(False, where, error.problem, monitor.fleet.namespace), monitor.report
+        views = monitor.single_look(wait_s, min(wait_s, SETTLE_MOST_S))
+        nobody = None if views else monitor.explore()
+        namespace, elsewhere = monitor.fleet.namespace, bool(monitor.other_namespaces)
+        return Broker(True, where, None, namespace, nobody, elsewhere, tuple(views)), monitor.report

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.status.report import Part, RatedProblem, Severity, Status
-from tmsync.core.status.vehicles import assess
+from tmsync.core.status.vehicles import all_unpublished, assess, logged
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
 from tmsync.core.words import in_words
 
@@ -20,7 +20,7 @@ def problems(status: Status, warnings: Iterable[Problem] = ()) -> tuple[RatedPro
         *(_warning(Part.CONFIGURATION, warning) for warning in warnings),
         *_token(status),
         *_twcmanager(status),
-        *(_critical(Part.BROKER, problem) for problem in (broker.problem, broker.nobody) if problem is not None),
+        *_broker(status),
         *assess(broker.vehicles, status.database.cars, status.at),
     ]
     return tuple(sorted(found, key=lambda rated: list(Severity).index(rated.severity)))
@@ -72,3 +72,16 @@ def _held(status: Status) -> Iterator[RatedProblem]:
         message = f"{held}, and TeslaMate's cannot be read"
         found = problem(Cause.OUT_OF_SYNC, message, variant="no-database")
         yield _critical(Part.TWCMANAGER, found)
+
+
+def _broker(status: Status) -> Iterator[RatedProblem]:
+    broker, database = status.broker, status.database
+    if broker.problem is not None:
+        yield _critical(Part.BROKER, broker.problem)
+    if broker.nobody is None:
+        return
+    holds_nothing = broker.nobody.cause is Cause.NO_VEHICLES and not broker.elsewhere
+    if holds_nothing and database.sessions and logged(database.cars):
+        yield all_unpublished(database.cars, broker.where or "")
+    else:
+        yield _critical(Part.VEHICLES, broker.nobody)

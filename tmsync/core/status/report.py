@@ -59,6 +59,8 @@ class Database:
     problem: Problem | None = None
     tokens: Tokens | None = None
     cars: Mapping[int, CarRecord] = field(default_factory=dict)
+    sessions: bool | None = None
+    """Whether TeslaMate is logged in; None where that cannot be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Broker:
     namespace: str = ""
     nobody: Problem | None = None
     """Why there are no vehicles, where there are none."""
+    elsewhere: bool = False
+    """Whether there are some in another namespace."""
     vehicles: tuple[VehicleView, ...] = ()
 
 
@@ -162,7 +166,7 @@ class Status:
             "ok": self.ok,
             "at": iso(self.at),
             "config_file": self.config_file,
-            "database": {**_part(database), "cars": len(database.cars)},
+            "database": {**_part(database), "cars": len(database.cars), "sessions": database.sessions},
             "tokens": {
                 "fingerprint": None,
                 "expires_at": None,

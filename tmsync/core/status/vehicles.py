@@ -9,47 +9,70 @@ from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
 from tmsync.core.status.report import Part, RatedProblem, Severity
 from tmsync.core.telemetry.fleet import VehicleView
-from tmsync.core.telemetry.health import Verdict
 from tmsync.core.teslamate.records import CarRecord
+from tmsync.core.teslamate.topics import prefix
 from tmsync.core.words import MOST_NAMED, in_words, listed
 
 Cars = Mapping[int, CarRecord]
 
-BY_VERDICT: Final = {
-    Verdict.STALE: (Cause.STALE, Severity.CRITICAL, "TeslaMate's data is stale"),
-    Verdict.UNHEALTHY: (Cause.UNHEALTHY, Severity.WARNING, "TeslaMate reports trouble with Tesla's API"),
+RATED: Final[Mapping[Cause, tuple[Severity, str]]] = {
+    Cause.STALE: (Severity.CRITICAL, "TeslaMate's data is stale"),
+    Cause.MQTT_LINK_LOST: (Severity.CRITICAL, "TeslaMate does not reach this broker"),
+    Cause.UNHEALTHY: (Severity.WARNING, "TeslaMate reports trouble with Tesla's API"),
+    Cause.LEFT_OVER: (Severity.WARNING, "left over on the broker"),
 }
-"""Verdict -> cause, severity, and what is said of several vehicles whose reasons differ."""
+"""What may be wrong with a vehicle's data -> severity, and what is said of several whose reasons differ."""
+
+
+WHY_NOTHING: Final = (
+    "The broker has lost its retained values (as Mosquitto does without persistence, whenever it starts), or TeslaMate"
+    " was not restarted after its first sign-in, or it publishes to another broker."
+)
 
 
 def assess(views: Sequence[VehicleView], cars: Cars, at: datetime) -> Iterator[RatedProblem]:
     """Every problem of the vehicles seen. cars: what the database knows of them, by id."""
-    disabled = [view for view in views if _is_disabled(view.car_id, cars)]
-    logged = [view for view in views if view not in disabled]
-    for verdict in BY_VERDICT:
-        yield from _of_verdict(verdict, [view for view in logged if view.judgement.verdict is verdict], cars, at)
-    if disabled:
-        words = f"{listed([view.name for view in disabled])}: its logging is switched off in TeslaMate"
-        yield _warning(Cause.LOGGING_DISABLED, words, [view.car_id for view in disabled])
-    yield from _names(logged, cars)
+    for cause in RATED:
+        yield from _shared(cause, [view for view in views if view.judgement.cause is cause], cars, at)
+    yield from _names([view for view in views if view.judgement.cause is not Cause.LEFT_OVER], cars)
+    yield from unpublished(views, cars)
+
+
+def unpublished(views: Sequence[VehicleView], cars: Cars) -> Iterator[RatedProblem]:
+    """The cars that TeslaMate logs, and of which it publishes nothing, where others are there."""
     seen = {view.car_id for view in views}
-    missing = [car for car in cars.values() if car.car_id not in seen and car.enabled is not False]
+    missing = [car for car in logged(cars) if car.car_id not in seen]
     if missing and views:
-        words = f"TeslaMate knows {listed([_name(car) for car in missing])}, but publishes nothing of it"
+        words = f"TeslaMate logs {listed([_name(car) for car in missing])}, but publishes nothing of it"
         yield _warning(Cause.NOT_PUBLISHED, words, [car.car_id for car in missing])
 
 
-def _of_verdict(verdict: Verdict, views: Sequence[VehicleView], cars: Cars, at: datetime) -> Iterator[RatedProblem]:
+def all_unpublished(cars: Cars, where: str) -> RatedProblem:
+    """TeslaMate lives and logs cars, and the broker at `where` holds nothing of any."""
+    names = listed([_name(car) for car in logged(cars)])
+    message = f"TeslaMate runs and logs {names}, but the broker at {where} holds nothing of them"
+    found = problem(Cause.NOT_PUBLISHED, message, variant="all", details=(WHY_NOTHING,))
+    return RatedProblem(Severity.CRITICAL, Part.VEHICLES, found, tuple(car.car_id for car in logged(cars)))
+
+
+def logged(cars: Cars) -> list[CarRecord]:
+    """The cars whose logging is not switched off."""
+    return [car for car in cars.values() if car.enabled is not False]
+
+
+def _shared(cause: Cause, views: Sequence[VehicleView], cars: Cars, at: datetime) -> Iterator[RatedProblem]:
+    """One problem for all vehicles of one cause."""
     if not views:
         return
-    cause, severity, together = BY_VERDICT[verdict]
+    severity, together = RATED[cause]
     reasons = [view.judgement.reason for view in views]
     details = [f"{view.name}: {_told(view, cars, at)}" for view in views[:MOST_NAMED]]
     shared = len(set(reasons)) == 1
     message = f"{listed([view.name for view in views])}: {reasons[0] if shared else together}"
     if shared:
         details = [_last_record(view, cars, at) for view in views] if len(views) == 1 else []
-    found = problem(cause, message, details=tuple(filter(None, details)))
+    topics = " ".join(f"-t '{prefix(view.namespace)}{view.car_id}/#'" for view in views[:MOST_NAMED])
+    found = problem(cause, message, details=tuple(filter(None, details)), topics=topics)
     yield RatedProblem(severity, Part.VEHICLES, found, tuple(view.car_id for view in views))
 
 
@@ -86,10 +109,6 @@ def _name_before(view: VehicleView, cars: Cars) -> str | None:
     if record is not None and record.name and record.name != view.name and not view.name_is_made_up:
         before.append(record.name)
     return before[-1] if before else None
-
-
-def _is_disabled(car_id: int, cars: Cars) -> bool:
-    return car_id in cars and cars[car_id].enabled is False
 
 
 def _name(car: CarRecord) -> str:

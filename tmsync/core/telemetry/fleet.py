@@ -5,14 +5,24 @@ derived from it (judgements, lines, rows) is worked out when somebody looks.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Instant, iso
-from tmsync.core.telemetry.health import NO_EVIDENCE, Evidence, Judgement, Rules, Source, Verdict, judge
+from tmsync.core.telemetry.health import (
+    NOTHING_RECORDED,
+    Judgement,
+    Recorded,
+    Rules,
+    Source,
+    Verdict,
+    judge,
+)
+from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.recorded import contradiction, left_over
 from tmsync.core.telemetry.vehicle import Vehicle
-from tmsync.core.teslamate.topics import Value, parse_topic
+from tmsync.core.teslamate.topics import BATTERY_LEVEL, Value, parse_topic
 
 HEARTBEAT_LINE_S: Final = 30.0
 """A vehicle's line is repeated after this when nothing changed."""
@@ -148,8 +158,8 @@ class Fleet:
         self._lock = threading.Lock()
         self._slots: dict[str, tuple[Vehicle, str]] = {}
         self._tracked: dict[int, TrackedVehicle] = {}
-        self._evidence = NO_EVIDENCE
-        self._polling: Mapping[int, int] = {}
+        self._single_look = False
+        self._report = LivenessReport()
         self._connected_at = 0.0
         self._lost_at: float | None = None
 
@@ -207,11 +217,16 @@ class Fleet:
                 self._lost_at = at
                 self._touch_all()
 
-    def hear(self, evidence: Evidence, polling: Mapping[int, int]) -> None:
-        """What the second witnesses say. polling: car id -> suspend_min of cars that are polled."""
+    def hear(self, report: LivenessReport) -> None:
+        """What the second witnesses and the database say."""
         with self._lock:
-            self._evidence = evidence
-            self._polling = polling
+            self._report = report
+            self._touch_all()
+
+    def conclude(self) -> None:
+        """Nothing more will be heard: where no heartbeat came, TeslaMate's sessions decide."""
+        with self._lock:
+            self._single_look = True
             self._touch_all()
 
     def _touch_all(self) -> None:
@@ -288,11 +303,24 @@ class Fleet:
 
     def _judge(self, tracked: TrackedVehicle, now: Instant) -> Judgement:
         facts = tracked.vehicle.facts(self._connected_at, now.running)
-        evidence = self._evidence._replace(broker_lost_at=self._lost_at)
-        judgement = judge(facts, now.running, self.rules, evidence, self._polling.get(tracked.vehicle.car_id))
+        evidence = self._report.evidence._replace(
+            broker_lost_at=self._lost_at, single_look=self._single_look, sessions=self._report.sessions
+        )
+        judgement = judge(facts, now.running, self.rules, evidence, self._recorded(tracked.vehicle))
         tracked.change_at = judgement.change_at
         tracked.judgement = judgement
         return judgement
+
+    def _recorded(self, vehicle: Vehicle) -> Recorded:
+        cars, at = self._report.cars, self._report.database_at
+        if not cars or at is None:
+            return NOTHING_RECORDED
+        record = cars.get(vehicle.car_id)
+        return Recorded(
+            self._report.polling.get(vehicle.car_id),
+            left_over(vehicle.car_id, vehicle.state, cars),
+            contradiction(vehicle.state, vehicle.values.get(BATTERY_LEVEL), record, at),
+        )
 
     def _view(self, tracked: TrackedVehicle, now: Instant) -> VehicleView:
         vehicle = tracked.vehicle

@@ -9,11 +9,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from tmsync.core.errors import Cause
 from tmsync.core.telemetry.vehicle import Facts
 from tmsync.core.words import in_words
 
 LEGACY_SILENT: Final = frozenset({"asleep", "offline", "suspended"})
 """States in which a TeslaMate before 2.1.0 sends nothing for as long as they last."""
+NO_DATA: Final = frozenset({"start", "unavailable"})
+"""States in which TeslaMate has nothing from Tesla."""
 BROKER_PATIENCE_S: Final = 60.0
 """A broker that restarts is back sooner; one that stays away longer is a witness against its telemetry."""
 POLLING_LATE_S: Final = 80.0
@@ -87,6 +90,10 @@ class Evidence(NamedTuple):
     gone_at: float | None = None
     words: tuple[str, ...] = ()
     broker_lost_at: float | None = None
+    single_look: bool = False
+    """Whether nothing more will be heard, so that TeslaMate's sessions decide alone."""
+    sessions: bool | None = None
+    """Whether TeslaMate's database sessions are there; None where that is not known."""
 
     def says_gone(self, since: float | None) -> bool:
         """Whether TeslaMate is gone by the newest word, and that word is newer than `since`."""
@@ -103,6 +110,20 @@ class Evidence(NamedTuple):
 NO_EVIDENCE: Final = Evidence()
 
 
+class Recorded(NamedTuple):
+    """What TeslaMate's database says of a vehicle."""
+
+    suspend_min: int | None = None
+    """Minutes between two looks at it while suspended, where it is polled rather than streamed."""
+    left_over: str = ""
+    """Why its values are remnants of a car that TeslaMate logs no more, in words."""
+    contradiction: str = ""
+    """What is otherwise in the database than on the broker, in words."""
+
+
+NOTHING_RECORDED: Final = Recorded()
+
+
 class Judgement(NamedTuple):
     """The verdict and why."""
 
@@ -111,6 +132,8 @@ class Judgement(NamedTuple):
     thresholds: Thresholds
     change_at: float | None
     """When the verdict may change if nothing is heard until then; seconds of running time."""
+    cause: Cause | None = None
+    """What is wrong, where something is."""
 
     @property
     def source(self) -> Source:
@@ -125,7 +148,13 @@ class _Case(NamedTuple):
     now: float
     limits: Thresholds
     evidence: Evidence
+    recorded: Recorded
     recover_after_s: float
+
+    @property
+    def is_unheard_look(self) -> bool:
+        """Whether this is a single look, and it brought no heartbeat."""
+        return self.evidence.single_look and self.facts.heartbeat_at is None
 
     @property
     def silence(self) -> float:
@@ -166,9 +195,26 @@ Words: TypeAlias = tuple[str, ...] | None
 
 def _gone(case: _Case) -> Words:
     heard = case.facts.heartbeat_at
-    if not (case.proves_nothing or case.is_late) or not case.evidence.says_gone(heard):
+    due = case.proves_nothing or case.is_late or case.is_unheard_look
+    if not due or not case.evidence.says_gone(heard):
         return None
     return (case.unheard if heard is not None else "", *case.evidence.words)
+
+
+def _left_over(case: _Case) -> Words:
+    return (case.recorded.left_over,) if case.recorded.left_over and case.facts.heartbeat_at is None else None
+
+
+def _link_lost(case: _Case) -> Words:
+    if not (case.is_unheard_look and case.evidence.sessions and case.recorded.contradiction):
+        return None
+    return ("TeslaMate does not reach this broker", case.recorded.contradiction)
+
+
+def _by_sessions_alone(case: _Case) -> Words:
+    if not (case.is_unheard_look and case.evidence.sessions) or case.facts.state in NO_DATA:
+        return None
+    return ("no heartbeat in this look; by its database sessions alone",)
 
 
 def _cut_off(case: _Case) -> Words:
@@ -222,18 +268,21 @@ def _fresh(case: _Case) -> Words:
     return (f"heartbeats on time {case.during}",)
 
 
-QUESTIONS: Final[tuple[tuple[Callable[[_Case], Words], Verdict], ...]] = (
-    (_gone, Verdict.STALE),
-    (_cut_off, Verdict.STALE),
-    (_silent, Verdict.STALE),
-    (_unhealthy, Verdict.UNHEALTHY),
-    (_recovering, Verdict.UNHEALTHY),
-    (_waiting, Verdict.WAITING),
-    (_quiet, Verdict.QUIET),
-    (_late, Verdict.LATE),
-    (_fresh, Verdict.FRESH),
+QUESTIONS: Final[tuple[tuple[Callable[[_Case], Words], Verdict, Cause | None], ...]] = (
+    (_left_over, Verdict.STALE, Cause.LEFT_OVER),
+    (_gone, Verdict.STALE, Cause.STALE),
+    (_cut_off, Verdict.STALE, Cause.STALE),
+    (_silent, Verdict.STALE, Cause.STALE),
+    (_link_lost, Verdict.STALE, Cause.MQTT_LINK_LOST),
+    (_unhealthy, Verdict.UNHEALTHY, Cause.UNHEALTHY),
+    (_recovering, Verdict.UNHEALTHY, Cause.UNHEALTHY),
+    (_by_sessions_alone, Verdict.QUIET, None),
+    (_waiting, Verdict.WAITING, None),
+    (_quiet, Verdict.QUIET, None),
+    (_late, Verdict.LATE, None),
+    (_fresh, Verdict.FRESH, None),
 )
-"""Asked in this order; the first that is answered gives the verdict."""
+"""Asked in this order; the first that is answered gives the verdict, and what is wrong."""
 
 
 def judge(
@@ -241,13 +290,15 @@ def judge(
     now: float,
     rules: Rules,
     evidence: Evidence = NO_EVIDENCE,
-    polling_suspend_min: int | None = None,
+    recorded: Recorded = NOTHING_RECORDED,
 ) -> Judgement:
     """The verdict at `now`, seconds of running time."""
-    case = _Case(facts, now, rules.of(facts, polling_suspend_min), evidence, rules.recover_after_s)
+    case = _Case(facts, now, rules.of(facts, recorded.suspend_min), evidence, recorded, rules.recover_after_s)
     change_at = min((moment for moment in case.boundaries() if moment > now), default=None)
-    verdict, words = next((verdict, words) for ask, verdict in QUESTIONS if (words := ask(case)) is not None)
-    return Judgement(verdict, "; ".join(filter(None, words)), case.limits, change_at)
+    verdict, cause, words = next(
+        (verdict, cause, words) for ask, verdict, cause in QUESTIONS if (words := ask(case)) is not None
+    )
+    return Judgement(verdict, "; ".join(filter(None, words)), case.limits, change_at, cause)
 
 
 def _span(seconds: float) -> str:

@@ -9,7 +9,7 @@ Source: TeslaMate config/runtime.exs (a pool of 10 database sessions), lib/tesla
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from tmsync.core.clock import Clock
@@ -53,6 +53,13 @@ class LivenessReport(NamedTuple):
     """Whether TeslaMate's database sessions are there; None while that is not certain, or cannot be seen."""
     missing_since: float | None = None
     """Since when none was found, in seconds of running time."""
+    database_at: datetime | None = None
+    """When the records were read, by the database's clock."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another look, within half a minute, will tell more."""
+        return self.sessions is None and self.missing_since is not None
 
     @property
     def polling(self) -> dict[int, int]:
@@ -73,6 +80,7 @@ class LivenessProbe:
         self._clock = clock
         self._recognised: set[SessionId] = set()
         """Sessions whose statements were TeslaMate's at some time: they are its own for as long as they live."""
+        self._database_at: datetime | None = None
         self._last = LivenessReport()
 
     def __bool__(self) -> bool:
@@ -90,7 +98,7 @@ class LivenessProbe:
             cars = cars if found is None else found
         if self._url is not None:
             results.append(ask_web_server(self._url))
-        self._last = LivenessReport(self._sum_up(results, at), cars, sessions, missing_since)
+        self._last = LivenessReport(self._sum_up(results, at), cars, sessions, missing_since, self._database_at)
         return self._last
 
     def _sum_up(self, results: list[ProbeResult], at: float) -> Evidence:
@@ -118,7 +126,7 @@ class LivenessProbe:
         except (psycopg2.Error, QueryFailed) as error:
             log.info(f"TeslaMate's database cannot be asked: {type(error).__name__}")
             return ProbeResult(None, "TeslaMate's database cannot be asked"), None, self._last.missing_since
-        rows = sessions.rows
+        rows, self._database_at = sessions.rows, sessions.at
         self._recognised |= {row.key for row in rows if row.key is not None and row.is_ecto}
         self._recognised &= {row.key for row in rows if row.key is not None}
         living = [row for row in rows if row.key in self._recognised and (row.idle_for or timedelta()) < LAST_PING]
@@ -175,5 +183,4 @@ class LivenessPoller:
         while not self._stopping.is_set():
             report = self._witnesses.ask()
             self._tell(report)
-            uncertain = report.missing_since is not None and report.sessions is None
-            self._stopping.wait(min(SOON_S, self._every_s) if uncertain else self._every_s)
+            self._stopping.wait(min(SOON_S, self._every_s) if report.is_open else self._every_s)

@@ -25,9 +25,10 @@ SETTLE_MOST_S: Final = 5.0
 EXPLORE_S: Final = 1.0
 MAX_NAMESPACES: Final = 8
 """As many are named; more than one or two are a limit against hostile input."""
-HEARING_S: Final = 15.0
+REPORT_S: Final = 15.0
 MOST_NAMED: Final = 20
 TICK_S: Final = 1.0
+LOOK_S: Final = 0.1
 REST_S: Final = 0.05
 """Between two looks at what came, so that a flood is judged in batches."""
 
@@ -93,6 +94,8 @@ class TelemetryMonitor:
         self.target = target
         self.clock = clock
         self.connected = False
+        self.report = LivenessReport()
+        """What the second witnesses said last."""
         self._reported = threading.Event()
         self.lost: Problem | None = None
         """Why the connection was lost the last time, if it ever stood."""
@@ -170,8 +173,9 @@ class TelemetryMonitor:
         self._first_link.set()
         self._wake.set()
 
-    def _heard(self, hearing: LivenessReport) -> None:
-        self.fleet.hear(hearing.evidence, hearing.polling)
+    def _heard(self, report: LivenessReport) -> None:
+        self.report = report
+        self.fleet.hear(report)
         self._reported.set()
         self._wake.set()
 
@@ -206,13 +210,34 @@ class TelemetryMonitor:
         while (now := self.clock.monotonic()) < min(self._retained_at + SETTLED_S, deadline):
             self.clock.sleep(min(self._retained_at + SETTLED_S, deadline) - now)
 
-    def all_heard(self, now: Instant) -> bool:
-        """Whether there are vehicles, and nothing more is to be learned of any by waiting a little longer."""
-        return bool(len(self.fleet)) and not any(view.retained_only for view in self.fleet.views(now))
+    def wait_reported(self) -> None:
+        """Wait until the second witnesses, if any, have spoken, or the slowest of them has had its time."""
+        if self._poller is not None:
+            self._reported.wait(REPORT_S)
 
-    def wait_heard(self) -> None:
-        """Wait until the second witnesses have spoken, or the slowest of them has had its time."""
-        self._reported.wait(HEARING_S)
+    def single_look(self, wait_s: float, settle_s: float = SETTLE_MOST_S) -> list[VehicleView]:
+        """Every vehicle, when nothing more will be heard.
+
+        Waits until the retained values are in, `settle_s` seconds at most; then, `wait_s` seconds in all, for a
+        heartbeat of every vehicle; and until the second witnesses have come to an end: missing sessions are watched for
+        half a minute.
+        """
+        deadline = self.clock.monotonic() + wait_s
+        self.wait_settled(settle_s)
+        while not self._all_heard() and self.clock.monotonic() < deadline:
+            self.clock.sleep(LOOK_S)
+        self.wait_reported()
+        while self.report.is_open and not self._all_heard():
+            self.clock.sleep(LOOK_S)
+        now = Instant.of(self.clock)
+        self.fleet.conclude()
+        self.fleet.changes(now)
+        return self.fleet.views(now)
+
+    def _all_heard(self) -> bool:
+        """Whether there are vehicles, and nothing more is to be learned of any by waiting a little longer."""
+        now = Instant.of(self.clock)
+        return bool(len(self.fleet)) and not any(view.retained_only for view in self.fleet.views(now))
 
     def explore(self) -> Problem:
         """Why no car was seen, or not every one asked for: the connection, or look which there are, and where."""

@@ -43,14 +43,14 @@ _NEWEST: Final = {
 }
 """Tables needed -> car id and the date of its newest record."""
 _STATES: Final = "select car_id, state::text, start_date from public.states where end_date is null"
-_OPEN: Final = {
+_LAST: Final = {
     table: f"""
-        select t.car_id, t.start_date from public.{table} t
+        select t.car_id, t.start_date, t.end_date from public.{table} t
         join (select car_id, max(id) as id from public.{table} group by car_id) newest on newest.id = t.id
-        where t.end_date is null
         """  # noqa: S608 - names of our own
     for table in ("drives", "charging_processes", "updates")
 }
+"""The newest row of each car."""
 OPEN_STATES: Final = {"drives": "driving", "charging_processes": "charging", "updates": "updating"}
 _LEVELS: Final = {
     "positions": """
@@ -76,7 +76,7 @@ where datname = current_database() and pid <> pg_backend_pid() and usesysid is n
 """
 """Not tmsync's own, nor those of a role that could not add a car, such as one of Grafana's that only reads. Of another
 role's sessions a plain role sees neither times nor statements."""
-_STARTED: Final = "select clock_timestamp() - pg_postmaster_start_time()"
+_CLOCK: Final = "select clock_timestamp(), clock_timestamp() - pg_postmaster_start_time()"
 _ECTO: Final = re.compile(
     r"""\s*(?:
         SELECT\ .*?\b[a-z]+\d+\."\w+"             # SELECT s0."id", ... FROM "states" AS s0
@@ -163,11 +163,14 @@ def _states(session: Session, columns: Mapping[str, set[str]]) -> dict[int, tupl
     for table, state in OPEN_STATES.items():
         if not {"car_id", "start_date", "end_date"} <= columns.get(table, set()):
             continue
-        for car_id, moment in _rows(session, _OPEN[table]):
-            begun = moment.replace(tzinfo=UTC)
-            # One that began before the car last fell asleep was aborted, and never closed.
-            if car_id not in found or begun >= found[car_id][1] - SLACK:
-                found[car_id] = state, begun
+        for car_id, begun, ended in _rows(session, _LAST[table]):
+            at = (begun if ended is None else ended).replace(tzinfo=UTC)
+            if ended is not None:
+                # When it ended, the car's state changed.
+                found.update({car_id: (found[car_id][0], max(found[car_id][1], at))} if car_id in found else {})
+            elif car_id not in found or at >= found[car_id][1] - SLACK:
+                # One that began before the car last fell asleep was aborted, and never closed.
+                found[car_id] = state, at
     return found
 
 
@@ -218,9 +221,10 @@ class SessionRow(NamedTuple):
 
 
 class Sessions(NamedTuple):
-    """Who else is logged in to TeslaMate's database, and how long the server runs."""
+    """Who else is logged in to TeslaMate's database, the server's clock, and how long it runs."""
 
     rows: tuple[SessionRow, ...]
+    at: datetime
     server_runs_for: timedelta
 
 
@@ -229,5 +233,5 @@ def read_sessions(session: Session) -> Sessions:
 
     Raises: QueryFailed.
     """
-    runs_for = session.query(_STARTED)[0][0]
-    return Sessions(tuple(SessionRow(*row) for row in session.query(_SESSIONS)), runs_for)
+    at, runs_for = session.query(_CLOCK)[0]
+    return Sessions(tuple(SessionRow(*row) for row in session.query(_SESSIONS)), at, runs_for)

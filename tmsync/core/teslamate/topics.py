@@ -25,6 +25,7 @@ STATE: Final = "state"
 SINCE: Final = "since"
 HEALTHY: Final = "healthy"
 DISPLAY_NAME: Final = "display_name"
+BATTERY_LEVEL: Final = "battery_level"
 NIL: Final = b"nil"
 """How Elixir prints "nothing"; TeslaMate sends it in `active_route_*` alone."""
 
