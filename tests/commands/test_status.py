@@ -197,6 +197,39 @@ def test_tokens_in_all_their_troubles(teslamate: TeslaMate, twc: TwcFolder) -> N
     assert (run.code, problems(run)) == (1, [("critical", "wrong-key")])
 
 
+def test_a_token_that_was_not_renewed_in_time_is_a_warning(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    token = access_token(datetime.now(UTC) + timedelta(minutes=80))
+    teslamate.store(token)
+    twc.write({"carApiBearerToken": token})
+    teslamate.sql("update private.tokens set updated_at = now() at time zone 'utc' - interval '400 min'")
+    run = status("--json", teslamate=teslamate, twc=twc)
+    assert (run.code, problems(run)) == (0, [("warning", "not-renewed")])
+    assert re.fullmatch(
+        r"TeslaMate has not renewed its token, which is 6 h (39|40) min old; that was due (19|20) min ago at the latest",
+        run.json["problems"][0]["message"],
+    )
+    # TeslaMate renews at half of the eight hours, older versions at three quarters.
+    teslamate.store(access_token(datetime.now(UTC) + timedelta(minutes=150)))
+    teslamate.sql("update private.tokens set updated_at = now() at time zone 'utc' - interval '330 min'")
+    assert "not-renewed" not in str(problems(status("--json", teslamate=teslamate, twc=twc)))
+
+
+def test_a_teslamate_without_data_of_any_car_is_a_problem_at_once(teslamate: TeslaMate, mosquitto: Broker) -> None:
+    mosquitto.publisher.car(1, display_name="Blue", state="start")
+    mosquitto.publisher.car(2, display_name="Red", state="unavailable")
+    with teslamate_is_logged_in(teslamate):
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
+        assert (run.code, ("warning", "blind") in problems(run)) == (0, True)
+        teslamate.store(access_token(datetime.now(UTC) - timedelta(hours=1)))
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
+        assert (run.code, ("critical", "blind") in problems(run)) == (1, True)
+        (blind,) = [problem for problem in run.json["problems"] if problem["cause"] == "blind"]
+        assert blind["message"] == "Blue and Red: TeslaMate says start and unavailable, so it has no data from Tesla"
+        mosquitto.publisher.car(2, state="asleep")
+        run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
+        assert "blind" not in str(problems(run))
+
+
 def test_a_running_twcmanager_is_seen(teslamate: TeslaMate, twc: TwcFolder) -> None:
     twc.write({"carApiBearerToken": teslamate.access})
     with running(twc.settings, "takes", twc.port):

@@ -78,6 +78,7 @@ class Cause(StrEnum):
     PLAIN_TEXT = "plain-text"
     EXPIRED = "expired"
     EXPIRES_SOON = "expires-soon"
+    NOT_RENEWED = "not-renewed"
     OWNER_API = "owner-api"
     NO_JWT = "no-jwt"
     # delivery to TWCManager
@@ -103,6 +104,7 @@ class Cause(StrEnum):
     NO_VEHICLES = "no-vehicles"
     STALE = "stale"
     UNHEALTHY = "unhealthy"
+    BLIND = "blind"
     LEFT_OVER = "left-over"
     MQTT_LINK_LOST = "mqtt-link-lost"
     DUPLICATE_NAME = "duplicate-name"

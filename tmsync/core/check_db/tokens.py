@@ -33,7 +33,8 @@ def read_tokens(settings: Settings, *, clock: Clock, environ: Mapping[str, str],
             raise StoreError(problem(Cause.NO_REFRESH_TOKEN, "TeslaMate holds no refresh token to share"))
         refresh = open_token(row.refresh, settings.encryption_key)
     claims = read_claims(access.reveal()) or NO_CLAIMS
-    return Tokens(access, refresh, claims, claims.expires_at or row.updated_at + LIFETIME, is_plain(row.access))
+    expires_at = claims.expires_at or row.updated_at + LIFETIME
+    return Tokens(access, refresh, claims, expires_at, is_plain(row.access), row.updated_at)
 
 
 def _explained(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> StoreError:

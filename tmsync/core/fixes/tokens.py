@@ -48,6 +48,10 @@ FIXES: Final[Fixes] = {
         *LOG,
     ),
     Cause.EXPIRES_SOON: LOG,
+    Cause.NOT_RENEWED: (
+        Step("See on TeslaMate's web page (port 4000) whether it is signed in; if not, sign in again."),
+        *LOG,
+    ),
     Cause.NO_JWT: (Step("Sign in again on TeslaMate's web page (port 4000), if Tesla refuses the token."),),
     Cause.OWNER_API: (
         Step(

@@ -44,6 +44,11 @@ FIXES: Final[Fixes] = {
         Step("See what keeps TeslaMate from Tesla's API:", LOGS, Place.DOCKER),
         Step("See what keeps TeslaMate from Tesla's API:", NATIVE_LOGS, Place.NATIVE),
     ),
+    Cause.BLIND: (
+        Step("See on TeslaMate's web page (port 4000) whether it is signed in; if not, sign in again."),
+        Step("See what keeps TeslaMate from Tesla's API:", LOGS, Place.DOCKER),
+        Step("See what keeps TeslaMate from Tesla's API:", NATIVE_LOGS, Place.NATIVE),
+    ),
     Cause.MQTT_LINK_LOST: (
         Step("See to which broker TeslaMate publishes, and why it lost it:", BROKER, Place.DOCKER),
         Step("Then restart it:", RESTART, Place.DOCKER),

@@ -1,13 +1,16 @@
 """What is wrong with each part of the link, and how bad it is. Pure."""
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.status.report import Part, RatedProblem, Severity, Status
 from tmsync.core.status.vehicles import all_unpublished, assess, logged
+from tmsync.core.telemetry.health import NO_DATA, Source
+from tmsync.core.teslamate.assessment import overdue
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
-from tmsync.core.words import in_words
+from tmsync.core.words import in_words, listed
 
 
 def problems(status: Status, warnings: Iterable[Problem] = ()) -> tuple[RatedProblem, ...]:
@@ -22,6 +25,7 @@ def problems(status: Status, warnings: Iterable[Problem] = ()) -> tuple[RatedPro
         *_twcmanager(status),
         *_broker(status),
         *assess(broker.vehicles, status.database.cars, status.at),
+        *_without_data(status),
     ]
     return tuple(sorted(found, key=lambda rated: list(Severity).index(rated.severity)))
 
@@ -35,11 +39,17 @@ def _warning(part: Part, problem: Problem) -> RatedProblem:
 
 
 def _token(status: Status) -> Iterator[RatedProblem]:
-    database = status.database
+    database, tokens = status.database, status.database.tokens
     if database.problem is not None:
         yield _critical(Part.DATABASE, database.problem)
-    for warning in database.tokens.problems(status.at) if database.tokens else ():
-        yield (_critical if warning.cause is Cause.EXPIRED else _warning)(Part.TOKEN, warning)
+    if tokens is None:
+        return
+    found = tokens.problems(status.at)
+    late = overdue(tokens.claims, tokens.stored_at, status.at)
+    if late is not None and Cause.EXPIRES_SOON not in {one.cause for one in found}:
+        found.append(late)
+    for one in found:
+        yield (_critical if one.cause is Cause.EXPIRED else _warning)(Part.TOKEN, one)
 
 
 def _twcmanager(status: Status) -> Iterator[RatedProblem]:
@@ -85,3 +95,24 @@ def _broker(status: Status) -> Iterator[RatedProblem]:
         yield all_unpublished(database.cars, broker.where or "")
     else:
         yield _critical(Part.VEHICLES, broker.nobody)
+
+
+def _without_data(status: Status) -> Iterator[RatedProblem]:
+    """TeslaMate has no data of any car: it is signed out, or Tesla refuses its tokens; or it was started just now."""
+    views = [view for view in status.broker.vehicles if view.judgement.cause is not Cause.LEFT_OVER]
+    undecided = [view for view in views if view.judgement.source is not Source.TESLA_API]
+    if not undecided or not all(view.state in NO_DATA for view in views):
+        return
+    tokens, at = status.database.tokens, status.at
+    states = " and ".join(sorted({view.state or "" for view in views}))
+    message = f"{listed([view.name for view in views])}: TeslaMate says {states}, so it has no data from Tesla"
+    details: tuple[str, ...] = ()
+    refused = False
+    if tokens is not None:
+        life = tokens.expires_at - at
+        told = f"expires in {in_words(life)}" if life > timedelta(0) else f"expired {in_words(-life)} ago"
+        details = (f"Its token was stored {in_words(at - tokens.stored_at)} ago and {told}.",)
+        refused = life <= timedelta(0) or overdue(tokens.claims, tokens.stored_at, at) is not None
+    found = problem(Cause.BLIND, message, details=details)
+    severity = Severity.CRITICAL if refused else Severity.WARNING
+    yield RatedProblem(severity, Part.VEHICLES, found, tuple(view.car_id for view in views))

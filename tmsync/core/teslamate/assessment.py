@@ -13,6 +13,8 @@ from tmsync.core.words import in_words
 
 LIFETIME: Final = timedelta(hours=8)
 """How long Tesla's access tokens live; used for one that does not say itself."""
+RENEWED_BY: Final = 0.75
+RETRIES: Final = timedelta(minutes=20)
 API_WORDS: Final = {Api.FLEET: "Fleet API", Api.OWNER: "Owner API", Api.UNKNOWN: "unknown API"}
 
 
@@ -39,6 +41,22 @@ def assess(claims: Claims, now: datetime) -> Assessment:
     return Assessment(words, problem(cause, f"TeslaMate's access token {when}", details=(words,)))
 
 
+def overdue(claims: Claims, stored_at: datetime, now: datetime) -> Problem | None:
+    """The problem of a token that TeslaMate should have renewed: it does so at half of a token's life.
+
+    Older versions did at three quarters, and a failed attempt is repeated every five minutes.
+    Source: TeslaMate lib/teslamate/api.ex (schedule_refresh).
+    """
+    if claims.expires_at is None or now >= claims.expires_at:
+        return None
+    due = stored_at + (claims.expires_at - stored_at) * RENEWED_BY + RETRIES
+    if now < due:
+        return None
+    age, late = in_words(now - stored_at), in_words(now - due)
+    message = f"TeslaMate has not renewed its token, which is {age} old; that was due {late} ago at the latest"
+    return problem(Cause.NOT_RENEWED, message)
+
+
 def owner_api(claims: Claims) -> Problem | None:
     """The problem of a consumer that cannot use tokens for the Owner API; None for another token."""
     if claims.api is not Api.OWNER:
@@ -60,6 +78,8 @@ class Tokens(NamedTuple):
     expires_at: datetime
     """UTC; the token's own `exp`, else when TeslaMate stored it plus eight hours."""
     plain_text: bool
+    stored_at: datetime
+    """UTC; when TeslaMate wrote the row."""
 
     @property
     def fingerprint(self) -> str:
