@@ -204,8 +204,8 @@ def test_a_token_that_was_not_renewed_in_time_is_a_warning(teslamate: TeslaMate,
     teslamate.sql("update private.tokens set updated_at = now() at time zone 'utc' - interval '400 min'")
     run = status("--json", teslamate=teslamate, twc=twc)
     assert (run.code, problems(run)) == (0, [("warning", "not-renewed")])
-    assert re.fullmatch(
-        r"TeslaMate has not renewed its token, which is 6 h (39|40) min old; that was due (19|20) min ago at the latest",
+    assert re.match(
+        r"TeslaMate has not renewed its token, which is 6 h (39|40) min old; that was due (19|20) min ago ",
         run.json["problems"][0]["message"],
     )
     # TeslaMate renews at half of the eight hours, older versions at three quarters.
