@@ -657,7 +657,7 @@ def test_hint_for_a_file_that_others_can_read(teslamate: TeslaMate, make_config:
     run = tmsync("--config", str(path), "check-db", "--json", environ=teslamate.environ(TMSYNC_DATABASE_PASSWORD=None))
     config = run.check("config")
     assert (run.code, config["status"], config["cause"]) == (0, "warn", "loose-permissions")
-    assert config["fix"] == [f"chmod o-rwx {path}"]
+    assert config["fix"] == ["Let nobody else read it:", f"chmod o-rwx {path}"]
 
 
 # -- a server that does not speak UTF-8

@@ -1,6 +1,5 @@
 """`tmsync config`."""
 
-import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -34,7 +33,7 @@ def config(
     Example: tmsync --config /etc/tmsync/config.toml config --json
     """
     options: Globals = ctx.obj
-    found = survey(options.settings({}), os.environ)
+    found = survey(options.settings({}))
     if as_json or fmt is Format.JSON:
         from tmsync.render.document import document
 

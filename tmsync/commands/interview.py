@@ -211,17 +211,10 @@ class Interview:
         """Whether the question is to be asked: not where something but the default has answered it."""
         if name == "mqtt.password" and self.settings.get("mqtt.username") is None:
             return False
-        if name == "database.password" and self._libpq_has_one():
-            return False
         if name == "mqtt.namespace":
             # What most have is nothing; a trial that sees no cars brings the question up.
             return False
         return self.settings.values[name].layer is Layer.DEFAULT and name not in self.answers
-
-    def _libpq_has_one(self) -> bool:
-        from tmsync.core.config.libpq import find_password
-
-        return find_password(self.settings.database(), self.sources.environ).password is not None
 
     def _ask(self, name: str) -> bool:
         """Ask for one setting until its answer is allowed; False when there is to be none of the kind."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tmsync.core.config.schema import SETTINGS, allowed
 from tmsync.core.errors import Cause, Problem
-from tmsync.core.secret import without_login
+from tmsync.core.secret import redacted
 
 TAKES_VALUE: Final = "--config"
 """The one global option that does."""
@@ -47,12 +47,12 @@ def wrong_usage(error: Any, arguments: Sequence[str], commands: Collection[str])
         given = values(arguments, name)
         what = _allowed(name, message)
         if what:
-            shown = repr(without_login(given[0])) if len(given) == 1 else "one of its values"
+            shown = repr(redacted(given[0])) if len(given) == 1 else "one of its values"
             message, hint = f"{name}: {shown} is not allowed", f"It takes: {what}. {hint}"
     elif type(error).__name__ == "BadParameter":
         # One of our own, which says it all.
         message = error.message
-    return Problem(Cause.USAGE, without_login(message), without_login(hint))
+    return Problem(Cause.USAGE, redacted(message), redacted(hint))
 
 
 def command_in(arguments: Sequence[str], commands: Collection[str]) -> str:

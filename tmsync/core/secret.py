@@ -4,7 +4,8 @@ import re
 from typing import Final
 
 MASK: Final = "********"
-_LOGIN: Final = re.compile(r"\S*:\S*@")
+_LOGIN: Final = re.compile(r"\S*:\S*@|\S*://.*@")
+_NAMED: Final = re.compile(r"((?:pass|pwd|secret|token|key)[a-z_]*[\"']?\s*[=:]).+", re.IGNORECASE | re.DOTALL)
 
 
 class Secret:
@@ -47,6 +48,11 @@ class Secret:
         raise TypeError("a Secret is not serialised")
 
 
-def without_login(text: str) -> str:
-    """`text` without the users and passwords that addresses in it hold, as in `mqtt://user:password@host`."""
-    return _LOGIN.sub("...@", text)
+def redacted(text: str) -> str:
+    """`text` without what looks like a secret: the login in `mqtt://user:password@host`, what follows `password=`."""
+    return _NAMED.sub(r"\1...", _LOGIN.sub("...@", text))
+
+
+def holds_secret(text: str) -> bool:
+    """Whether something in `text` looks like a secret."""
+    return redacted(text) != text

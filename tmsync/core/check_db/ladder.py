@@ -14,7 +14,6 @@ from tmsync.core.check_db.hba_line import line_for
 from tmsync.core.check_db.hba_live import tell_live_rules
 from tmsync.core.check_db.report import LADDER, Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock, iso
-from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings, Settings
 from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
@@ -297,11 +296,11 @@ def login(run: CheckRun, here: Configured, admitted: Admitted) -> tuple[Check, S
     """Does the server let the user in?"""
     target = here.target
     try:
-        session = log_in(target, admitted.prober, admitted.method, tls=admitted.tls, environ=run.environ)
+        session = log_in(target, admitted.prober, admitted.method, tls=admitted.tls)
     except LoginFailed as error:
         wrong = error.problem
         if wrong.cause is Cause.BAD_CREDENTIALS:
-            origin = here.origin("database.password", find_password(target, run.environ).origin)
+            origin = here.origin("database.password")
             wrong = Problem(wrong.cause, wrong.message, wrong.fix, wrong.details + origin)
         raise Failed(CheckId.LOGIN, wrong) from None
     run.resources.callback(session.close)

@@ -1,59 +1,56 @@
-"""Which password libpq would find by itself: PGPASSWORD, then the password file.
-
-Needed only to tell "no password configured" from "wrong password", and to repeat a failed login by hand.
+"""What libpq takes from its environment and from its password file: the lowest layer above the defaults.
 
 Source: PostgreSQL documentation, "The Password File" and "Environment Variables" (libpq).
 """
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.files.paths import expanded
+from tmsync.core.files.paths import expanded, read_regular
 from tmsync.core.net.dial import is_socket_folder
+
+OTHER_TARGETS: Final = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGOPTIONS")
+"""Not obeyed: what an administrator's shell points at is not TeslaMate's database."""
+PASSFILE: Final = "PGPASSFILE"
+MAX_BYTES: Final = 256 * 1024
+FIELDS: Final = 5
+"""Of a line: host, port, database, user, password."""
 
 
 class Found(NamedTuple):
-    """`password` is None when there is none; `ignored` names a password file that libpq refuses to use.
+    """What the password file holds for one login. ignored: the file, where libpq refuses it as others can read it."""
 
-    origin: where libpq finds the password by itself; empty for a configured one.
-    """
-
-    password: str | None
-    ignored: Path | None
+    password: str | None = None
     origin: str = ""
+    ignored: Path | None = None
 
 
-def find_password(target: DatabaseSettings, environ: Mapping[str, str]) -> Found:
-    """The password the login uses: configured, from the environment, or from the password file."""
-    if target.password is not None:
-        return Found(target.password.reveal(), None)
-    if environ.get("PGPASSWORD"):
-        return Found(environ["PGPASSWORD"], None, "PGPASSWORD")
-    file = environ.get("PGPASSFILE") or "~/.pgpass"
-    path = expanded(file)
+def password_from_file(host: str, port: int, name: str, user: str, environ: Mapping[str, str]) -> Found:
+    """The password that libpq would take from its password file."""
+    named = environ.get(PASSFILE) or "~/.pgpass"
+    home = environ.get("HOME")
+    path = Path(home, named[2:]) if home and named.startswith("~/") else expanded(named)
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            return Found(None, None)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            return Found(None, path)
-        text = path.read_text("utf-8", "surrogateescape")
+        raw, status = read_regular(path, MAX_BYTES)
     except OSError:
-        return Found(None, None)
-    host = "localhost" if is_socket_folder(target.host) else target.host
-    wanted = (host, str(target.port), target.name, target.user)
-    for line in text.splitlines():
-        fields = _split(line)
-        if len(fields) == 5 and not line.startswith("#") and _matches(fields, wanted):
-            return Found(fields[4], None, file)
-    return Found(None, None)
+        return Found()
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Found(ignored=path)
+    hosts = ("localhost", host) if is_socket_folder(host) else (host,)
+    wanted = (hosts, (str(port),), (name,), (user,))
+    for fields in _lines(raw.decode("utf-8", "surrogateescape")):
+        if all(field == "*" or field in values for field, values in zip(fields, wanted, strict=False)):
+            return Found(fields[-1], f"{named} ({PASSFILE})" if environ.get(PASSFILE) else named)
+    return Found()
 
 
-def _matches(fields: list[str], wanted: tuple[str, ...]) -> bool:
-    return all(field in ("*", value) for field, value in zip(fields[:4], wanted, strict=True))
+def _lines(text: str) -> Iterator[list[str]]:
+    for line in text.split("\n"):
+        fields = _split(line.removesuffix("\r"))
+        if len(fields) == FIELDS and not line.startswith("#"):
+            yield fields
 
 
 def _split(line: str) -> list[str]:
@@ -62,7 +59,7 @@ def _split(line: str) -> list[str]:
     for char in chars:
         if char == "\\":
             fields[-1] += next(chars, "")
-        elif char == ":" and len(fields) < 5:
+        elif char == ":" and len(fields) < FIELDS:
             fields.append("")
         else:
             fields[-1] += char

@@ -1,13 +1,14 @@
-"""Reads the layers, lowest to highest: defaults, TWCManager's config.json, TOML, environment, flags."""
+"""Reads the layers, lowest to highest: defaults, libpq's own, TWCManager's config.json, TOML, environment, flags."""
 
 import logging
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tmsync.core.config.libpq import OTHER_TARGETS, password_from_file
 from tmsync.core.config.mistakes import IN_QUOTES, bad_value, empty, how_written, unknown, unknown_section, wrong_type
 from tmsync.core.config.schema import (
     BY_NAME,
@@ -17,6 +18,7 @@ from tmsync.core.config.schema import (
     SECTIONS,
     SETTINGS,
     SYSTEM_TWC_CONFIG,
+    TWC_SECTION,
     BadValue,
     Kind,
     Setting,
@@ -28,7 +30,8 @@ from tmsync.core.config.schema import (
 from tmsync.core.config.settings import Layer, Settings, Value, derived_defaults
 from tmsync.core.config.twc_json import TwcConfig, read_twc_config
 from tmsync.core.errors import Cause, ConfigError, Problem
-from tmsync.core.files.paths import expanded, is_file, is_hidden, is_there
+from tmsync.core.files.paths import expanded, is_file, is_folder, is_hidden, is_there, read_regular
+from tmsync.core.fixes import problem
 from tmsync.core.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,14 @@ TESLAMATE_ROOT: Final = "teslamate"
 """As TWCManager's mqtt_prefix it is the root of TeslaMate's topics in 1.3.2, and a namespace in later versions."""
 MAX_TOML_BYTES: Final = 32 * 1024
 """Ten times what all settings need; what a dotted key costs grows with the square of its length, and faster."""
+PLACEHOLDER: Final = "chanegme"
+"""TWCManager's sample, which spells it so."""
+SAMPLE_HOST: Final = "192.168.1.1"
+SAMPLE: Final = frozenset({SAMPLE_HOST, "teslamate", PLACEHOLDER, ""})
+"""All that its sample of a TeslaMate section holds.
+
+Source: TWCManager etc/twcmanager/config.json.
+"""
 # No settings: TMSYNC_CONFIG and other names without a section, and what Kubernetes sets for a service named tmsync.
 _LEFT_ALONE: Final = re.compile(r"TMSYNC_(?:[^_]*|SERVICE_.*|PORT_.*)")
 
@@ -61,25 +72,55 @@ class _Loader:
             (BY_NAME[name], self._flag(BY_NAME[name], value), BY_NAME[name].flag) for name, value in self.flags.items()
         ]
         later = ((Layer.TOML, toml_values), (Layer.ENVIRONMENT, env_values), (Layer.FLAG, flag_values))
-        named = [
-            (value, origin)
-            for _, layer in later
-            for setting, value, origin in layer
-            if setting.name == "twcmanager.config_file"
-        ]
-        twc = self._twc(*(named[-1] if named else (None, "")))
+        given = {setting.name: (value, origin) for _, layer in later for setting, value, origin in layer}
+        self._libpq(given)
+        twc = self._twc(*given.get("twcmanager.config_file", (None, "")), given)
         for layer, values in later:
             for setting, value, origin in values:
                 self.put(setting, value, layer, origin)
         self.values.update(derived_defaults(self.values, twc))
+        ignored = self._password_file()
         for name, value in self.values.items():
             if value.layer is not Layer.DEFAULT:
                 log.info(f"{name} from {value.origin}")
-        return Settings(self.values, tuple(self.warnings), toml_path, twc)
+        return Settings(self.values, tuple(self.warnings), toml_path, twc, ignored)
+
+    # -- libpq
+
+    def _libpq(self, given: Collection[str]) -> None:
+        for setting in SETTINGS:
+            if text := self.environ.get(setting.libpq, ""):
+                self._foreign(setting, text, setting.libpq, Layer.LIBPQ, given)
+        for variable in OTHER_TARGETS:
+            if self.environ.get(variable):
+                log.info(f"{variable} is set, and not obeyed: [database] says which database is meant")
+
+    def _password_file(self) -> Path | None:
+        """Libpq's password file, where no other layer has a password; the file, where libpq ignores it."""
+        if self.values["database.password"].value is not None or self.values["database.host"].value is None:
+            return None
+        host, port, name, user = (self.values[f"database.{key}"].value for key in ("host", "port", "name", "user"))
+        found = password_from_file(host, port, name, user, self.environ)
+        if found.password:
+            self.put(BY_NAME["database.password"], Secret(found.password), Layer.LIBPQ, found.origin)
+        if found.ignored:
+            message = f"libpq ignores {found.ignored}, as other users can read it"
+            self.warnings.append(problem(Cause.LOOSE_PERMISSIONS, message, variant="ignored", path=found.ignored))
+        return found.ignored
+
+    def _foreign(self, setting: Setting, text: str, origin: str, layer: Layer, given: Collection[str]) -> None:
+        """A value that is another program's. given: what higher layers set, so that a bad value does no harm."""
+        try:
+            self.put(setting, self._text(setting, text, origin), layer, origin)
+        except ConfigError as error:
+            if setting.name not in given:
+                raise
+            found = error.problem
+            self.warnings.append(problem(found.cause, found.message, variant="overridden"))
 
     # -- TWCManager's config.json
 
-    def _twc(self, named: str | None, by: str) -> TwcConfig | None:
+    def _twc(self, named: str | None, by: str, given: Collection[str]) -> TwcConfig | None:
         path = Path(named or SYSTEM_TWC_CONFIG)
         if not named and not (is_there(path) or is_hidden(path)):
             return None
@@ -88,23 +129,19 @@ class _Loader:
         except ConfigError as error:
             if named:
                 found = error.problem
-                raise ConfigError(found.cause, f"{found.message} (named by {_named_by(by)})", found.hint) from None
+                message = f"{found.message} (named by {_named_by(by)})"
+                raise ConfigError(Problem(found.cause, message, found.fix, found.details)) from None
             # Nobody asked for this file: it is told, but tmsync's own configuration may well suffice.
             self.warnings.append(error.problem)
             return None
         self.warnings.extend(twc.warnings)
         self.put(BY_NAME["twcmanager.config_file"], str(path), Layer.DEFAULT, "found there")
         holds_secret = False
-        for setting in SETTINGS:
-            if not setting.twc.startswith("vehicle."):
-                continue
-            value = twc.get(setting.twc)
-            if value is None or value == "" or isinstance(value, dict | list):
-                continue
-            origin = f"{path} ({setting.twc})"
-            if (setting.name, value) == ("mqtt.namespace", TESLAMATE_ROOT):
-                value, origin = "", f'{path} ({setting.twc} "{value}": TeslaMate\'s root)'
-            self.put(setting, self._text(setting, str(value), origin), Layer.TWCMANAGER, origin)
+        for setting, text in _answers(twc):
+            value, origin = text, f"{path} ({setting.twc})"
+            if (setting.name, text) == ("mqtt.namespace", TESLAMATE_ROOT):
+                value, origin = "", f'{path} ({setting.twc} "{text}": TeslaMate\'s root)'
+            self._foreign(setting, value, origin, Layer.TWCMANAGER, given)
             holds_secret |= setting.secret
         if holds_secret:
             self._check_mode(path, twc.mode)
@@ -117,11 +154,8 @@ class _Loader:
             if given:
                 path = expanded(given)
                 if not (is_there(path) or is_hidden(path)):
-                    raise ConfigError(
-                        Cause.UNREADABLE_FILE,
-                        f"{path}, named by {origin}, does not exist",
-                        "Name an existing file, or leave it out to use ~/.config/tmsync/config.toml.",
-                    )
+                    message = f"{path}, named by {origin}, does not exist"
+                    raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="absent"))
                 return path
         home = self.environ.get("HOME") or expanded("~")
         base = self.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
@@ -139,11 +173,11 @@ class _Loader:
             # Some editors put an invisible mark at the beginning.
             data = tomllib.loads(raw.decode("utf-8-sig"))
         except UnicodeDecodeError:
-            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", "Save it as UTF-8.") from None
+            message = f"{path} is not UTF-8 text"
+            raise ConfigError(problem(Cause.BAD_SYNTAX, message, variant="encoding")) from None
         except (ValueError, RecursionError) as error:
             # Beyond its own error: of int(), whose limit is 4300 digits, and of too deep a nesting.
-            hint = 'Mend that line; text stands in quotes, as in  host = "192.168.1.5"'
-            raise ConfigError(Cause.BAD_SYNTAX, f"{path} is not valid TOML: {error}", hint) from None
+            raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path} is not valid TOML: {error}")) from None
         log.info(f"configuration file {path}")
         holds_secret = False
         for name, value in _flatten(path, data):
@@ -153,7 +187,7 @@ class _Loader:
                     raise wrong_type(name, str(path), Kind.FILE.value, IN_QUOTES)
                 if not value:
                     raise empty(f"{path}: {name}", Kind.FILE.value)
-                secret = self._secret_file(setting, f"{name} in {path}", path.parent / expanded(value))
+                secret = self._secret_file(setting, f"{name} in {path}", value, path.parent)
                 yield setting, secret, f"{path} ({name})"
                 continue
             holds_secret |= setting.secret
@@ -186,7 +220,7 @@ class _Loader:
                 continue
             _only_once(seen, setting.name, variable, "the environment")
             if from_file:
-                yield setting, self._secret_file(setting, variable, expanded(text)), variable
+                yield setting, self._secret_file(setting, variable, text), variable
             else:
                 yield setting, self._text(setting, text, variable), variable
 
@@ -207,8 +241,12 @@ class _Loader:
 
     # -- secrets in files
 
-    def _secret_file(self, setting: Setting, name: str, path: Path) -> Secret:
-        raw, mode = _read(path, MAX_SECRET_FILE_BYTES, f"named by {name}")
+    def _secret_file(self, setting: Setting, name: str, written: str, folder: Path = Path()) -> Secret:
+        """written: the file's name, seen from `folder`."""
+        path = folder / expanded(written)
+        # Some write the secret itself where the name of its file belongs.
+        shown = expanded(written).is_absolute() and len(path.parts) > 2 and is_folder(path.parent)
+        raw, mode = _read(path, MAX_SECRET_FILE_BYTES, f"named by {name}", shown=shown)
         try:
             text = as_utf8(setting, raw.decode("utf-8", "surrogateescape"))
         except BadValue as error:
@@ -216,19 +254,16 @@ class _Loader:
         trimmed = text.removesuffix("\n").removesuffix("\r")
         if not trimmed or "\0" in trimmed:
             what = "holds NUL bytes" if trimmed else "is empty"
-            raise ConfigError(Cause.BAD_VALUE, f"{path}, named by {name}, {what}", "Put the secret into it.")
+            message = f"{path}, named by {name}, {what}"
+            raise ConfigError(problem(Cause.BAD_VALUE, message, variant="no-secret"))
         self._check_mode(path, mode)
         return Secret(trimmed, (text,) if text != trimmed else ())
 
     def _check_mode(self, path: Path, mode: int) -> None:
         if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-            self.warnings.append(
-                Problem(
-                    Cause.LOOSE_PERMISSIONS,
-                    f"{path} holds secrets and every user of this machine can read it (mode {stat.S_IMODE(mode):04o})",
-                    f"chmod o-rwx {path}",
-                )
-            )
+            reason = f"every user of this machine can read it (mode {stat.S_IMODE(mode):04o})"
+            message = f"{path} holds secrets and {reason}"
+            self.warnings.append(problem(Cause.LOOSE_PERMISSIONS, message, path=path))
 
 
 def load_settings(
@@ -247,21 +282,36 @@ def load_settings(
     return _Loader(environ, flags or {}).load(config_file, found)
 
 
-def _read(path: Path, limit: int, what: str) -> tuple[bytes, int]:
+def _answers(twc: TwcConfig) -> Iterator[tuple[Setting, str]]:
+    """What TWCManager's TeslaMate section says, as text; nothing where it is still the sample."""
+    said = {
+        setting: str(value)
+        for setting in SETTINGS
+        if setting.twc.startswith(TWC_SECTION)
+        and not isinstance(value := twc.get(setting.twc), dict | list | None)
+        and value not in ("", PLACEHOLDER)
+    }
+    host = said.get(BY_NAME["database.host"], SAMPLE_HOST)
+    if twc.get(f"{TWC_SECTION}enabled") is False and host == SAMPLE_HOST and SAMPLE.issuperset(said.values()):
+        return
+    yield from said.items()
+
+
+def _read(path: Path, limit: int, what: str, *, shown: bool = True) -> tuple[bytes, int]:
+    """shown: whether `path` may be told; else it may be a secret in place of a file's name."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(limit + 1)
-            mode = os.fstat(file.fileno()).st_mode
-    except OSError as error:
-        hint = "Name a file that the user who runs tmsync can read."
+        raw, status = read_regular(path, limit)
+    except (OSError, ValueError) as error:
+        told = f"{path} ({what})" if shown else f"the file {what}"
+        variant, reason = "", getattr(error, "strerror", None) or "no file's name"
         if isinstance(error, PermissionError):
-            hint = f"Give it to the user who runs tmsync: sudo chown {_user()} {path}"
-            if is_hidden(path):
-                hint = f"Let the user who runs tmsync ({_user()}) into its folder, or name a file elsewhere."
-        raise ConfigError(Cause.UNREADABLE_FILE, f"{path} ({what}) cannot be read: {error.strerror}", hint) from None
+            variant = "hidden" if is_hidden(path) else "permission"
+        message = f"{told} cannot be read: {reason}"
+        raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant=variant, user=_user(), path=path)) from None
     if len(raw) > limit:
-        raise ConfigError(Cause.BAD_SYNTAX, f"{path} ({what}) is larger than {limit} bytes", "Name the right file.")
-    return raw, mode
+        message = f"{path} ({what}) is larger than {limit} bytes"
+        raise ConfigError(problem(Cause.BAD_SYNTAX, message, variant="size"))
+    return raw, status.st_mode
 
 
 def _flatten(path: Path, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -286,9 +336,7 @@ def _flatten(path: Path, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _only_once(seen: dict[str, str], secret: str, name: str, where: str) -> None:
     if secret in seen:
-        raise ConfigError(
-            Cause.BAD_VALUE, f"{where} sets both {seen[secret]} and {name}", "Keep one of them: the value or the file."
-        )
+        raise ConfigError(problem(Cause.BAD_VALUE, f"{where} sets both {seen[secret]} and {name}", variant="twice"))
     seen[secret] = name
 
 

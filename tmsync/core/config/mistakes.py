@@ -1,4 +1,4 @@
-"""What is wrong with a setting, in the words of the person who has to mend it: where, what, and what is allowed."""
+"""What is wrong with a setting, as an error that tells where, what, and what is allowed."""
 
 from typing import Final
 
@@ -12,7 +12,8 @@ from tmsync.core.config.schema import (
     Setting,
 )
 from tmsync.core.errors import Cause, ConfigError
-from tmsync.core.secret import without_login
+from tmsync.core.fixes import problem
+from tmsync.core.secret import redacted
 
 TYPED: Final = frozenset({Kind.PORT, Kind.TIMEOUT, Kind.SECONDS, Kind.FLAG})
 """What stands in TOML without quotes."""
@@ -29,21 +30,19 @@ def unknown_section(name: str, where: str, value: object) -> ConfigError:
     homes = [f"[{setting.section}]" for setting in SETTINGS if setting.key in keys]
     if isinstance(value, dict) or not homes:
         return unknown(name, where, list(SECTIONS), "section")
-    hint = f"Put it below a line that says {' or '.join(homes)}."
-    return ConfigError(Cause.UNKNOWN_KEY, f"{where}: {name} stands outside its section", hint)
+    message = f"{where}: {name} stands outside its section"
+    return ConfigError(problem(Cause.UNKNOWN_KEY, message, variant="outside", sections=" or ".join(homes)))
 
 
 def unknown(name: str, where: str, names: list[str], what: str = "key") -> ConfigError:
     """For a name that is none of `names`. what: what is so called."""
     near = _nearest(name, names)
-    hint = f"Did you mean {near}? " if near else ""
     if len(names) > MANY_NAMES:
         names = [f"{ENV_PREFIX}{section.upper()}_*" for section in SECTIONS]
     parent = name.rpartition(".")[0]
     named = dict.fromkeys(one if one.rpartition(".")[0] == parent else _any_state(one) for one in names)
-    return ConfigError(
-        Cause.UNKNOWN_KEY, f"{where}: unknown {what} {_shown(name)}", f"{hint}Allowed: {', '.join(named)}."
-    )
+    message = f"{where}: unknown {what} {_shown(name)}"
+    return ConfigError(problem(Cause.UNKNOWN_KEY, message, near=near, names=", ".join(named)))
 
 
 def _nearest(name: str, names: list[str]) -> str | None:
@@ -62,7 +61,7 @@ def _any_state(name: str) -> str:
 
 def wrong_type(name: str, where: str, what: str, how: str = "") -> ConfigError:
     """what: what the setting takes; how: see `how_written`."""
-    return ConfigError(Cause.WRONG_TYPE, f"{where}: {name} has the wrong type", f"It takes{how}: {what}.")
+    return ConfigError(problem(Cause.WRONG_TYPE, f"{where}: {name} has the wrong type", how=how, allowed=what))
 
 
 def how_written(setting: Setting, value: object) -> str:
@@ -73,22 +72,25 @@ def how_written(setting: Setting, value: object) -> str:
 
 
 def bad_value(setting: Setting, where: str, value: object, what: str) -> ConfigError:
-    """what: what the setting takes; a secret's value is not shown."""
-    named = where if where in (setting.flag, setting.env) else f"{where}: {setting.name}"
+    """what: what the setting takes; a value that is or holds a secret is not shown."""
+    named = where if where in (setting.flag, setting.env, setting.libpq) else f"{where}: {setting.name}"
     if value in ("", []):
         return empty(named, what)
-    huge = isinstance(value, int) and abs(value) > HUGE
-    shown = "a huge number" if huge else "the value (not shown)" if setting.secret else None
-    shown = shown or _shown(str(value).removesuffix(".0") if isinstance(value, float) else str(value))
-    return ConfigError(Cause.BAD_VALUE, f"{named}: {shown} is not allowed", f"It takes: {what}.")
+    if isinstance(value, int) and abs(value) > HUGE:
+        shown = "a huge number"
+    elif setting.secret or setting.kind is Kind.ARGUMENTS:
+        shown = "the value (not shown)"
+    else:
+        shown = _shown(str(value).removesuffix(".0") if isinstance(value, float) else str(value))
+    return ConfigError(problem(Cause.BAD_VALUE, f"{named}: {shown} is not allowed", allowed=what))
 
 
 def empty(named: str, what: str) -> ConfigError:
     """what: what the setting takes."""
-    return ConfigError(Cause.BAD_VALUE, f"{named} is empty", f"It takes: {what}. Without any, leave it out.")
+    return ConfigError(problem(Cause.BAD_VALUE, f"{named} is empty", variant="empty", allowed=what))
 
 
 def _shown(text: str) -> str:
     """A short, quoted, printable form."""
-    text = without_login(text)
+    text = redacted(text)
     return ascii(text if len(text) <= 80 else text[:77] + "...")

@@ -10,9 +10,10 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.files.paths import expanded
-from tmsync.core.secret import Secret
+from tmsync.core.secret import Secret, holds_secret
 
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+PREFERENCES: Final = ("disable", "prefer", "require")
 VEHICLE_STATES: Final = (
     "online", "charging", "driving", "asleep", "offline", "suspended", "updating", "start", "unavailable",
 )  # fmt: skip
@@ -35,6 +36,7 @@ class Kind(Enum):
     """What a setting holds."""
 
     TEXT = "text"
+    NAME = "a name, and nothing else (no address, no password)"
     NAMESPACE = "TeslaMate's MQTT_NAMESPACE, a name without / + #, or nothing"
     SECRET = "text that is never shown"
     HOST = "a host name, an address or a socket's folder (without http:// and without a port, which is database.port)"
@@ -49,15 +51,24 @@ class Kind(Enum):
 
 
 class Setting(NamedTuple):
-    """One setting."""
+    """One setting. Its flag, help, check, variable, documentation and completion all come from here."""
 
     section: str
     key: str
     kind: Kind
+    help: str
+    """What it is, for the help of its flag and for the documentation; without a full stop."""
     default: Any = None
+    otherwise: str = ""
+    """The default in words, where it is worked out from something else."""
+    flag: str = ""
+    metavar: str = ""
+    no_flag: str = ""
+    """Why there is no flag."""
     twc: str = ""
     """Dotted path in TWCManager's config.json."""
-    flag: str = ""
+    libpq: str = ""
+    """libpq's environment variable."""
     choices: tuple[str, ...] = ()
 
     @property
@@ -75,47 +86,108 @@ class Setting(NamedTuple):
         """Whether the value is never shown, and may come from a file named by `<key>_file`."""
         return self.kind is Kind.SECRET
 
+    @property
+    def described(self) -> str:
+        """Help, choices and default as one sentence."""
+        default = self.otherwise or self.default
+        words = "" if default is None else "no" if default is False else str(default) or "none"
+        choices = f": {', '.join(self.choices)}" if self.choices else ""
+        return f"{self.help}{choices}{f' (default {words})' if words else ''}."
+
+
+SECRET: Final = "other users can see what a command is given"
+STANDING: Final = "part of an installation, the same at every run"
+
+TITLES: Final[Mapping[str, str]] = {
+    "database": "TeslaMate's database",
+    "teslamate": "TeslaMate",
+    "mqtt": "MQTT broker",
+    "twcmanager": "TWCManager",
+    "health": "When telemetry is late or stale",
+}
+"""Section -> what it is about, the head of its flags in the help."""
+
 
 def _health() -> tuple[Setting, ...]:
+    words = {"late_after": "late", "stale_after": "stale"}
     rows = [
-        Setting("health", f"{group}.{state}", Kind.SECONDS, table.get(state, 0))
+        Setting(
+            "health",
+            f"{group}.{state}",
+            Kind.SECONDS,
+            f"Seconds of silence after which a vehicle that is {state} is {words[group]}; 0: silence proves nothing",
+            table.get(state, 0),
+            no_flag=STANDING,
+        )
         for group, table in HEALTH_GROUPS.items()
         for state in VEHICLE_STATES
     ]
-    return (*rows, Setting("health", "recover_after", Kind.SECONDS, 120))
+    recover = "Seconds a vehicle must be healthy again before TeslaMate is trusted"
+    return (*rows, Setting("health", "recover_after", Kind.SECONDS, recover, 120, no_flag=STANDING))
 
 
-_TM: Final = "vehicle.TeslaMate."
+TWC_SECTION: Final = "vehicle.TeslaMate."
+_TM: Final = TWC_SECTION
 
 SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("database", "host", Kind.HOST, None, _TM + "db_host", "--db-host"),
-    Setting("database", "port", Kind.PORT, 5432, "", "--db-port"),
-    Setting("database", "name", Kind.TEXT, "teslamate", _TM + "db_name", "--db-name"),
-    Setting("database", "user", Kind.TEXT, "teslamate", _TM + "db_user", "--db-user"),
-    Setting("database", "password", Kind.SECRET, None, _TM + "db_pass"),
-    Setting("database", "sslmode", Kind.TEXT, "prefer", "", "--sslmode", SSL_MODES),
-    Setting("database", "sslrootcert", Kind.FILE),
-    Setting("database", "connect_timeout", Kind.TIMEOUT, 5, "", "--timeout"),
-    Setting("teslamate", "encryption_key", Kind.SECRET, None, _TM + "encryption_key"),
-    Setting("teslamate", "url", Kind.URL),
-    Setting("mqtt", "host", Kind.BROKER, None, _TM + "mqtt_host", "--mqtt-host"),
-    Setting("mqtt", "port", Kind.PORT, None, "", "--mqtt-port"),
-    Setting("mqtt", "username", Kind.TEXT, None, _TM + "mqtt_user", "--mqtt-user"),
-    Setting("mqtt", "password", Kind.SECRET, None, _TM + "mqtt_pass"),
-    Setting("mqtt", "namespace", Kind.NAMESPACE, "", _TM + "mqtt_prefix", "--namespace"),
-    Setting("mqtt", "tls", Kind.FLAG, False, "", "--mqtt-tls"),
-    Setting("mqtt", "ca_file", Kind.FILE),
-    Setting("mqtt", "cert_file", Kind.FILE),
-    Setting("mqtt", "key_file", Kind.FILE),
-    Setting("mqtt", "insecure", Kind.FLAG, False),
-    Setting("twcmanager", "config_file", Kind.FILE, None, "", "--twc-config"),
-    Setting("twcmanager", "settings_file", Kind.FILE, None, "config.settingsPath", "--twc-settings"),
-    Setting("twcmanager", "url", Kind.URL, None, "control.HTTP.listenPort", "--twc-url"),
-    Setting("twcmanager", "deliver", Kind.TEXT, "auto", "", "--via", ("auto", "file", "http")),
-    Setting("twcmanager", "refresh_token", Kind.TEXT, "withhold", "", "", ("withhold", "share")),
-    Setting("twcmanager", "restart_command", Kind.ARGUMENTS),
+    Setting("database", "host", Kind.HOST, "Name, address or socket folder",
+            flag="--db-host", metavar="HOST", twc=_TM + "db_host"),
+    Setting("database", "port", Kind.PORT, "TCP port", 5432, flag="--db-port", metavar="PORT"),
+    Setting("database", "name", Kind.NAME, "TeslaMate's DATABASE_NAME", "teslamate",
+            flag="--db-name", metavar="NAME", twc=_TM + "db_name"),
+    Setting("database", "user", Kind.NAME, "TeslaMate's DATABASE_USER", "teslamate",
+            flag="--db-user", metavar="USER", twc=_TM + "db_user"),
+    Setting("database", "password", Kind.SECRET, "TeslaMate's DATABASE_PASS", otherwise="libpq's password file",
+            no_flag=SECRET, twc=_TM + "db_pass", libpq="PGPASSWORD"),
+    Setting("database", "sslmode", Kind.TEXT, "Use of TLS", "prefer",
+            flag="--sslmode", metavar="MODE", libpq="PGSSLMODE", choices=SSL_MODES),
+    Setting("database", "sslrootcert", Kind.FILE, "Certificates of the authorities that are trusted, or system",
+            otherwise="~/.postgresql/root.crt", no_flag=STANDING, libpq="PGSSLROOTCERT"),
+    Setting("database", "sslcrl", Kind.FILE, "Certificates that are revoked",
+            otherwise="~/.postgresql/root.crl", no_flag=STANDING, libpq="PGSSLCRL"),
+    Setting("database", "sslcert", Kind.FILE, "Certificate of this client",
+            otherwise="~/.postgresql/postgresql.crt", no_flag=STANDING, libpq="PGSSLCERT"),
+    Setting("database", "sslkey", Kind.FILE, "Its private key, without a passphrase",
+            otherwise="~/.postgresql/postgresql.key", no_flag=STANDING, libpq="PGSSLKEY"),
+    Setting("database", "require_auth", Kind.TEXT, "Authentication methods that the server may ask for",
+            otherwise="any", no_flag=STANDING, libpq="PGREQUIREAUTH"),
+    Setting("database", "channel_binding", Kind.TEXT, "Use of channel binding", otherwise="prefer",
+            no_flag=STANDING, libpq="PGCHANNELBINDING", choices=PREFERENCES),
+    Setting("database", "gssencmode", Kind.TEXT, "Use of GSSAPI encryption", otherwise="libpq's own",
+            no_flag=STANDING, libpq="PGGSSENCMODE", choices=PREFERENCES),
+    Setting("database", "connect_timeout", Kind.TIMEOUT, "Seconds to wait for an answer", 5,
+            flag="--timeout", metavar="S"),
+    Setting("teslamate", "encryption_key", Kind.SECRET, "TeslaMate's ENCRYPTION_KEY",
+            no_flag=SECRET, twc=_TM + "encryption_key"),
+    Setting("teslamate", "url", Kind.URL, "TeslaMate's web page, such as http://host:4000", no_flag=STANDING),
+    Setting("mqtt", "host", Kind.BROKER, "Name or address", flag="--mqtt-host", metavar="HOST", twc=_TM + "mqtt_host"),
+    Setting("mqtt", "port", Kind.PORT, "TCP port", otherwise="1883, with TLS 8883", flag="--mqtt-port", metavar="PORT"),
+    Setting("mqtt", "username", Kind.NAME, "User name", flag="--mqtt-user", metavar="USER", twc=_TM + "mqtt_user"),
+    Setting("mqtt", "password", Kind.SECRET, "Password of the user", no_flag=SECRET, twc=_TM + "mqtt_pass"),
+    Setting("mqtt", "namespace", Kind.NAMESPACE, "TeslaMate's MQTT_NAMESPACE", "",
+            flag="--namespace", metavar="NS", twc=_TM + "mqtt_prefix"),
+    Setting("mqtt", "tls", Kind.FLAG, "Use TLS", False, flag="--mqtt-tls"),
+    Setting("mqtt", "ca_file", Kind.FILE, "Certificates of the authorities that are trusted",
+            otherwise="the system's", no_flag=STANDING),
+    Setting("mqtt", "cert_file", Kind.FILE, "Certificate of this client", no_flag=STANDING),
+    Setting("mqtt", "key_file", Kind.FILE, "Its private key", no_flag=STANDING),
+    Setting("mqtt", "insecure", Kind.FLAG, "Leave the broker's certificate unverified", False,
+            no_flag="nothing to get used to on the command line"),
+    Setting("twcmanager", "config_file", Kind.FILE, "TWCManager's config.json",
+            otherwise=f"{SYSTEM_TWC_CONFIG}, if it exists", flag="--twc-config", metavar="FILE"),
+    Setting("twcmanager", "settings_file", Kind.FILE, "TWCManager's settings.json", otherwise="in its settingsPath",
+            flag="--twc-settings", metavar="FILE", twc="config.settingsPath"),
+    Setting("twcmanager", "url", Kind.URL, "TWCManager's web control", otherwise="http://127.0.0.1:8080",
+            flag="--twc-url", metavar="URL", twc="control.HTTP.listenPort"),
+    Setting("twcmanager", "deliver", Kind.TEXT, "Way of delivery", "auto",
+            otherwise="auto, which is http if the web control runs, else file",
+            flag="--via", metavar="WAY", choices=("auto", "file", "http")),
+    Setting("twcmanager", "refresh_token", Kind.TEXT, "What becomes of the refresh token", "withhold",
+            no_flag=STANDING, choices=("withhold", "share")),
+    Setting("twcmanager", "restart_command", Kind.ARGUMENTS, "Command that restarts TWCManager, run without a shell",
+            no_flag=STANDING),
     *_health(),
-)
+)  # fmt: skip
 BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
 SECTIONS: Final = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
 
@@ -213,7 +285,7 @@ def _arguments(text: str) -> list[str]:
 def _is_host(value: str) -> bool:
     if not value or any(char.isspace() or char == "," for char in value):
         return False
-    return value.startswith(("/", "@")) or not _NO_HOST.search(value)
+    return not holds_secret(value) and (value.startswith(("/", "@")) or not _NO_HOST.search(value))
 
 
 def _is_broker(value: str) -> bool:
@@ -222,6 +294,10 @@ def _is_broker(value: str) -> bool:
 
 # What is pasted instead of a host: an address for a browser, `[::1]`, `host:5432`, `user:password@host`.
 _NO_HOST: Final = re.compile(r"[/\[\]@]|^[^:]*:[0-9]*$")
+
+
+def _is_name(value: str) -> bool:
+    return bool(value) and not holds_secret(value)
 
 
 def _is_namespace(value: str) -> bool:
@@ -253,6 +329,7 @@ _READERS: Final[Mapping[Kind, Callable[[str], Any]]] = {
 }
 _CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     Kind.TEXT: bool,
+    Kind.NAME: _is_name,
     Kind.SECRET: bool,
     Kind.FILE: bool,
     Kind.HOST: _is_host,

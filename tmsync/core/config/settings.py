@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 from tmsync.core.config.schema import BY_NAME, SYSTEM_TWC_SETTINGS_PATH, Setting
 from tmsync.core.config.twc_json import TwcConfig
 from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.secret import Secret
 
 
@@ -15,10 +16,12 @@ class Layer(IntEnum):
     """Where a value came from; a higher layer wins."""
 
     DEFAULT = 0
-    TWCMANAGER = 1
-    TOML = 2
-    ENVIRONMENT = 3
-    FLAG = 4
+    LIBPQ = 1
+    """libpq's own environment and password file."""
+    TWCMANAGER = 2
+    TOML = 3
+    ENVIRONMENT = 4
+    FLAG = 5
 
 
 class Value(NamedTuple):
@@ -30,7 +33,10 @@ class Value(NamedTuple):
 
 
 class DatabaseSettings(NamedTuple):
-    """How to reach TeslaMate's database. `host` may be a folder: then it is a Unix socket, as for libpq."""
+    """How to reach TeslaMate's database. `host` may be a folder: then it is a Unix socket, as for libpq.
+
+    What is None is left to libpq, which has a default of its own. Files are PEM.
+    """
 
     host: str
     port: int
@@ -41,6 +47,14 @@ class DatabaseSettings(NamedTuple):
     sslrootcert: str | None
     connect_timeout: float
     """Seconds for one attempt."""
+    sslcrl: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+    require_auth: str | None = None
+    channel_binding: str | None = None
+    gssencmode: str | None = None
+    ignored_passfile: Path | None = None
+    """A password file that libpq refuses to use, as others can read it."""
 
 
 class TwcSettings(NamedTuple):
@@ -84,10 +98,9 @@ class MqttSettings(NamedTuple):
         if not (self.tls and self.insecure):
             return ()
         return (
-            Problem(
+            problem(
                 Cause.TLS_NOT_VERIFIED,
                 "mqtt.insecure is on: the broker's certificate is not verified, anyone could pose as it",
-                "Set mqtt.ca_file and take mqtt.insecure away.",
             ),
         )
 
@@ -100,6 +113,7 @@ class Settings(NamedTuple):
     config_path: Path | None
     """The TOML file that was read."""
     twc_config: TwcConfig | None
+    ignored_passfile: Path | None = None
 
     def get(self, name: str) -> Any:
         """The value of `section.key`, None when it has none."""
@@ -117,16 +131,9 @@ class Settings(NamedTuple):
 
     def database(self) -> DatabaseSettings:
         """Raises: ConfigError (missing-setting) without database.host."""
-        return DatabaseSettings(
-            host=self.require("database.host"),
-            port=self.get("database.port"),
-            name=self.get("database.name"),
-            user=self.get("database.user"),
-            password=self.get("database.password"),
-            sslmode=self.get("database.sslmode"),
-            sslrootcert=self.get("database.sslrootcert"),
-            connect_timeout=self.get("database.connect_timeout"),
-        )
+        self.require("database.host")
+        given = {name: self.get(f"database.{name}") for name in DatabaseSettings._fields if name != "ignored_passfile"}
+        return DatabaseSettings(**given, ignored_passfile=self.ignored_passfile)
 
     def mqtt(self) -> MqttSettings:
         """Raises: ConfigError (missing-setting) without mqtt.host."""
@@ -159,14 +166,16 @@ class Settings(NamedTuple):
 
 def missing(setting: Setting, config_path: Path | None) -> ConfigError:
     """The error for a setting nobody gave."""
-    where = [f"--{setting.flag.lstrip('-')}" if setting.flag else "", setting.env]
-    file = config_path or "~/.config/tmsync/config.toml"
-    places = ", ".join(place for place in where if place)
-    asked = "" if config_path else " Or run tmsync init, which asks for everything and writes that file."
     return ConfigError(
-        Cause.MISSING_SETTING,
-        f"{setting.name} is not set",
-        f"Set it with {places}, or as {setting.key} under [{setting.section}] in {file}.{asked}",
+        problem(
+            Cause.MISSING_SETTING,
+            f"{setting.name} is not set",
+            places=" or ".join(filter(None, (setting.flag, setting.env))),
+            key=setting.key,
+            section=setting.section,
+            file=config_path or "~/.config/tmsync/config.toml",
+            init=None if config_path else "tmsync init",
+        )
     )
 
 

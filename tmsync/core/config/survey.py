@@ -1,17 +1,19 @@
 """What is configured: every setting with its value and origin, and what each command still lacks."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.config.schema import SETTINGS, Setting
+from tmsync.core.config.schema import SETTINGS, Kind, Setting
 from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import Problem
 from tmsync.core.secret import MASK, Secret
 
 LAYER_WORDS: Final = {
     Layer.DEFAULT: "default",
+    Layer.LIBPQ: "libpq's environment",
     Layer.TWCMANAGER: "TWCManager's config.json",
     Layer.TOML: "configuration file",
     Layer.ENVIRONMENT: "environment",
@@ -19,6 +21,7 @@ LAYER_WORDS: Final = {
 }
 LAYER_NAMES: Final = {
     Layer.DEFAULT: "default",
+    Layer.LIBPQ: "libpq",
     Layer.TWCMANAGER: "twcmanager",
     Layer.TOML: "toml",
     Layer.ENVIRONMENT: "environment",
@@ -86,31 +89,32 @@ class Survey(NamedTuple):
         }
 
 
-def survey(settings: Settings, environ: Mapping[str, str]) -> Survey:
-    """Look at everything; contacts nothing. environ: for libpq's own password, which counts as one."""
-    rows = tuple(_row(setting, settings, environ) for setting in SETTINGS)
+def survey(settings: Settings) -> Survey:
+    """Look at everything; contacts nothing."""
+    rows = tuple(_row(setting, settings) for setting in SETTINGS)
     given = {row.setting.name for row in rows if row.value is not None}
     commands = {name: _readiness(parts, given) for name, parts in NEEDS.items()}
     twc_path = settings.twc_config.path if settings.twc_config else None
     return Survey(_absolute(settings.config_path), twc_path, rows, commands, settings.warnings)
 
 
-def _row(setting: Setting, settings: Settings, environ: Mapping[str, str]) -> Row:
+def _row(setting: Setting, settings: Settings) -> Row:
     value, layer, origin = settings.values[setting.name]
-    if setting.name == "database.password" and value is None:
-        found = _libpq_password(settings, environ)
-        if found:
-            return Row(setting, MASK, Layer.ENVIRONMENT, found)
+    if setting.kind is Kind.ARGUMENTS and value and not _shows_nothing(value):
+        value = (value[0], *(MASK for _ in value[1:]))
     return Row(setting, MASK if isinstance(value, Secret) else value, layer, origin)
 
 
-def _libpq_password(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Where libpq finds a password by itself; empty where it does not."""
-    from tmsync.core.config.libpq import find_password
+_HARMLESS: Final = re.compile(r"[A-Za-z][A-Za-z-]{0,30}|/[\w./-]{1,80}|--?[A-Za-z-]{1,30}")
+_LOGIN_OPTIONS: Final = frozenset({"-p", "-u", "-H"})
 
-    if environ.get("PGPASSWORD"):
-        return "PGPASSWORD"
-    return "" if settings.get("database.host") is None else find_password(settings.database(), environ).origin
+
+def _shows_nothing(arguments: tuple[str, ...]) -> bool:
+    """Whether no argument may be a password or a token; without certainty, none is shown."""
+    words = " ".join(arguments)
+    return all(map(_HARMLESS.fullmatch, arguments)) and not (
+        _LOGIN_OPTIONS.intersection(arguments) or re.search("pass|secret|token|key|auth|user", words, re.IGNORECASE)
+    )
 
 
 def _readiness(parts: tuple[tuple[str, ...], ...], given: set[str]) -> Readiness:

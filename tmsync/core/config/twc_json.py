@@ -5,22 +5,27 @@ dropped, tabs become spaces, and everything after a `#` is cut, inside quotes to
 """
 
 import json
-import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.files.paths import read_regular
+from tmsync.core.fixes import problem
 
 if TYPE_CHECKING:
     import yaml
 
 MAX_BYTES: Final = 256 * 1024
 """A config.json beyond this is not one; bounds what a hostile file can cost."""
-RIGHT_FILE: Final = "Set twcmanager.config_file to TWCManager's config.json."
 MAX_ALIASES: Final = 100
 MAX_MERGED: Final = 1000
 """Keys of one YAML mapping once others are merged into it. Both bound what a file can grow to in memory."""
 MAX_INTEGER_CHARS: Final = 64
+CUT: Final = "TWCManager cuts the line at its '#', although it stands inside quotes"
+LATE: Final = "to TWCManager, // after a value is no comment, but the beginning of the next key, which is lost"
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_LATE_SLASHES: Final = re.compile(r"[\s,{}\[\]\"]//")
 
 
 class TwcConfig(NamedTuple):
@@ -55,40 +60,38 @@ def read_twc_config(path: Path) -> TwcConfig:
     Raises: ConfigError (unreadable-file, bad-syntax).
     """
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(MAX_BYTES + 1)
+        raw, status = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise ConfigError(
-            Cause.UNREADABLE_FILE,
-            f"TWCManager's {path} cannot be read: {error.strerror}",
-            f"{RIGHT_FILE} Or run tmsync as the user TWCManager runs as."
-            if isinstance(error, PermissionError)
-            else RIGHT_FILE,
+            problem(
+                Cause.UNREADABLE_FILE,
+                f"TWCManager's {path} cannot be read: {error.strerror}",
+                variant="twcmanager",
+                user="the user TWCManager runs as" if isinstance(error, PermissionError) else None,
+            )
         ) from None
     if len(raw) > MAX_BYTES:
-        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} is larger than 256 KiB", RIGHT_FILE)
+        raise _wrong_file(path, "is larger than 256 KiB")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} is not UTF-8 text", RIGHT_FILE) from None
-    stripped, cuts = _strip_comments(text)
-    data = _parse(path, stripped, cuts)
-    warnings = tuple(
-        Problem(
-            Cause.CUT_BY_COMMENT,
-            f"{path}, line {line}: TWCManager cuts the line at its '#', although it stands inside quotes",
-            "Choose a value without '#', or set it in tmsync's own configuration.",
-        )
-        for line in cuts
-    )
-    return TwcConfig(path, data, warnings, mode)
+        raise _wrong_file(path, "is not UTF-8 text") from None
+    stripped, cuts, slashes = _strip_comments(text)
+    data = _parse(path, stripped, cuts, slashes)
+    warnings = [problem(Cause.CUT_BY_COMMENT, f"{path}, line {line}: {CUT}") for line in cuts]
+    warnings += [problem(Cause.CUT_BY_COMMENT, f"{path}, line {line}: {LATE}", variant="slashes") for line in slashes]
+    return TwcConfig(path, data, tuple(warnings), status.st_mode)
 
 
-def _strip_comments(text: str) -> tuple[str, list[int]]:
-    """The text as TWCManager's parser gets it, and the lines where a `#` inside quotes was cut."""
+def _wrong_file(path: Path, what: str) -> ConfigError:
+    return ConfigError(problem(Cause.BAD_SYNTAX, f"TWCManager's {path} {what}", variant="twcmanager"))
+
+
+def _strip_comments(text: str) -> tuple[str, list[int], list[int]]:
+    """The text as TWCManager's parser gets it; the lines whose `#` stands in quotes, and those with a late `//`."""
     kept: list[str] = []
     cuts: list[int] = []
+    slashes: list[int] = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         bare = line.lstrip()
         if bare.startswith(("#", "//")):
@@ -97,18 +100,20 @@ def _strip_comments(text: str) -> tuple[str, list[int]]:
         before, mark, _ = line.replace("\t", " ").partition("#")
         if mark and before.replace('\\"', "").count('"') % 2:
             cuts.append(number)
+        if _LATE_SLASHES.search(_QUOTED.sub('""', before)):
+            slashes.append(number)
         kept.append(before)
-    return "\n".join(kept), cuts
+    return "\n".join(kept), cuts, slashes
 
 
-def _parse(path: Path, text: str, cuts: list[int]) -> dict[str, Any]:
+def _parse(path: Path, text: str, cuts: list[int], slashes: list[int]) -> dict[str, Any]:
     try:
         # Nearly always what is left is plain JSON, which YAML reads alike; the JSON parser starts 40 ms faster.
         data = json.loads(text, parse_float=_yaml_float)
     except (ValueError, RecursionError):
-        data = _parse_yaml(path, text, cuts)
+        data = _parse_yaml(path, text, cuts, slashes)
     if not isinstance(data, dict):
-        raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path} holds no JSON object", RIGHT_FILE)
+        raise _wrong_file(path, "holds no JSON object")
     return data
 
 
@@ -145,7 +150,7 @@ def _bounded_loader() -> "type[yaml.SafeLoader]":
     return Bounded
 
 
-def _parse_yaml(path: Path, text: str, cuts: list[int]) -> Any:
+def _parse_yaml(path: Path, text: str, cuts: list[int], slashes: list[int]) -> Any:
     import yaml
 
     try:
@@ -155,8 +160,9 @@ def _parse_yaml(path: Path, text: str, cuts: list[int]) -> Any:
         what = error.problem or "syntax error"
     except Exception:  # noqa: BLE001 - PyYAML lets through what int(), a look-up or a failed match raise
         line, what = 1, "not readable as YAML"
-    hint = "Mend the file; TWCManager cannot read it either."
+    variant = "twcmanager-line"
     if cuts:
-        line, what = cuts[0], "TWCManager cuts the line at its '#', although it stands inside quotes"
-        hint = "Choose a value without '#'; TWCManager cannot read the file either."
-    raise ConfigError(Cause.BAD_SYNTAX, f"TWCManager's {path}, line {line}: {what}", hint)
+        line, what, variant = cuts[0], CUT, "twcmanager-cut"
+    elif slashes:
+        line, what, variant = slashes[0], LATE, "twcmanager-slashes"
+    raise ConfigError(problem(Cause.BAD_SYNTAX, f"TWCManager's {path}, line {line}: {what}", variant=variant))

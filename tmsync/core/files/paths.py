@@ -1,7 +1,10 @@
-"""File names as people write them."""
+"""File names as people write them, and files of others read without being held up by them."""
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import Final
 
 
 def expanded(text: str | Path) -> Path:
@@ -36,3 +39,25 @@ def is_hidden(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+"""What a shell calls `<(command)` and a redirected standard input: pipes of the user's own."""
+
+
+def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
+    """The first `limit` + 1 bytes of a regular file, and what kind of file it is.
+
+    A FIFO or a device in its place neither blocks nor fills the memory.
+    Raises: OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        status = os.fstat(descriptor)
+        if stat.S_ISFIFO(status.st_mode) and str(path).startswith(OWN_DESCRIPTORS):
+            os.set_blocking(descriptor, True)
+        elif stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        elif not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(limit + 1), status

@@ -38,10 +38,6 @@ FIXES: Final[Fixes] = {
     (Cause.TLS_UNTRUSTED, "refuses-certificate"): (
         Step("Check that the broker trusts the authority of mqtt.cert_file."),
     ),
-    Cause.TLS_NOT_VERIFIED: (
-        Step("Name the certificate of the broker's authority, and remove insecure, under [mqtt] in tmsync's"
-             " configuration file:", 'ca_file = "/etc/tmsync/root.crt"'),
-    ),
     (Cause.UNREADABLE_FILE, "pem"): (Step("Name a PEM file that the user who runs tmsync can read."),),
     (Cause.CONNECTION_LOST, "broker"): (
         Step("Nothing to do if the broker was restarted: tmsync reconnects by itself."),

@@ -2,6 +2,49 @@
 
 from typing import Final
 
+from tmsync.core.errors import Cause, Step
 from tmsync.core.fixes import Fixes
 
-FIXES: Final[Fixes] = {}
+TWC_FILE: Final = Step("Set twcmanager.config_file to TWCManager's config.json.")
+OWN_LINE: Final = Step("Put the comment on a line of its own: // is one only at the beginning of a line.")
+
+FIXES: Final[Fixes] = {
+    Cause.MISSING_SETTING: (
+        Step("Set it with {places}, or as {key} under [{section}] in {file}."),
+        Step("Or let tmsync ask for everything, and write that file:", "{init}"),
+    ),
+    Cause.UNKNOWN_KEY: (Step("Did you mean {near}?"), Step("Allowed: {names}.")),
+    (Cause.UNKNOWN_KEY, "outside"): (Step("Put it below a line that says {sections}."),),
+    Cause.WRONG_TYPE: (Step("It takes{how}: {allowed}."),),
+    Cause.BAD_VALUE: (Step("It takes: {allowed}."),),
+    (Cause.BAD_VALUE, "empty"): (Step("It takes: {allowed}. Without any, leave it out."),),
+    (Cause.BAD_VALUE, "twice"): (Step("Keep one of them: the value or the file."),),
+    (Cause.BAD_VALUE, "no-secret"): (Step("Put the secret into it, and nothing else."),),
+    (Cause.BAD_VALUE, "overridden"): (Step("Correct it there, although tmsync does not use it."),),
+    Cause.LOOSE_PERMISSIONS: (Step("Let nobody else read it:", "chmod o-rwx {path}"),),
+    (Cause.LOOSE_PERMISSIONS, "ignored"): (Step("Let nobody else read it:", "chmod 0600 {path}"),),
+    Cause.UNREADABLE_FILE: (Step("Name a file that the user who runs tmsync can read."),),
+    (Cause.UNREADABLE_FILE, "absent"): (
+        Step("Name an existing file, or leave it out to use ~/.config/tmsync/config.toml."),
+    ),
+    (Cause.UNREADABLE_FILE, "permission"): (Step("Give it to the user who runs tmsync:", "sudo chown {user} {path}"),),
+    (Cause.UNREADABLE_FILE, "hidden"): (
+        Step("Let the user who runs tmsync ({user}) into its folder, or name a file elsewhere."),
+    ),
+    (Cause.UNREADABLE_FILE, "twcmanager"): (
+        TWC_FILE,
+        Step("Or run tmsync as {user}."),
+    ),
+    Cause.BAD_SYNTAX: (Step('Fix that line; text stands in quotes, as in  host = "192.168.1.5"'),),
+    (Cause.BAD_SYNTAX, "encoding"): (Step("Save it as UTF-8."),),
+    (Cause.BAD_SYNTAX, "size"): (Step("Name the right file."),),
+    (Cause.BAD_SYNTAX, "twcmanager"): (TWC_FILE,),
+    (Cause.BAD_SYNTAX, "twcmanager-line"): (Step("Fix that line; TWCManager cannot read the file either."),),
+    (Cause.BAD_SYNTAX, "twcmanager-cut"): (
+        Step("Choose a value without '#'; TWCManager cannot read the file either."),
+    ),
+    (Cause.BAD_SYNTAX, "twcmanager-slashes"): (OWN_LINE,),
+    Cause.CUT_BY_COMMENT: (Step("Choose a value without '#', or set it in tmsync's own configuration."),),
+    (Cause.CUT_BY_COMMENT, "slashes"): (OWN_LINE,),
+    Cause.TLS_NOT_VERIFIED: (Step("Set mqtt.ca_file, and take mqtt.insecure away."),),
+}

@@ -4,11 +4,10 @@ import logging
 import re
 import select
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from tmsync.core.config.libpq import find_password
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, TmsyncError
 from tmsync.core.fixes import catalogue, problem
@@ -31,9 +30,7 @@ class LoginFailed(TmsyncError):
     """The server, or libpq, does not let the user in (check-db's causes for login)."""
 
 
-def log_in(
-    target: DatabaseSettings, prober: Prober, method: Method, *, tls: bool, environ: Mapping[str, str]
-) -> Session:
+def log_in(target: DatabaseSettings, prober: Prober, method: Method, *, tls: bool) -> Session:
     """Log in; when that fails, find out why by a second attempt that tells SQLSTATEs.
 
     Both are libpq's: a password goes out only where libpq, its environment and its files allow it.
@@ -48,9 +45,8 @@ def log_in(
     except psycopg2.Error as error:
         words = str(error)
     log.info(f"login failed: {_first_line(words)}")
-    found = find_password(target, environ)
-    pgpass = str(found.ignored) if found.ignored else None
-    if found.password is None and method in PASSWORD_METHODS:
+    pgpass = str(target.ignored_passfile) if target.ignored_passfile else None
+    if target.password is None and method in PASSWORD_METHODS:
         raise _failed(Cause.NO_PASSWORD, target, pgpass=pgpass)
     try:
         verbose = _verbose_attempt(target, prober, tls=tls) or words

@@ -162,8 +162,10 @@ def connection_parameters(target: DatabaseSettings) -> dict[str, Any]:
     }
     if target.password is not None:
         parameters["password"] = target.password.reveal()
-    if target.sslrootcert is not None:
-        parameters["sslrootcert"] = target.sslrootcert
+    files = ("sslrootcert", "sslcrl", "sslcert", "sslkey")
+    for name in (*files, "require_auth", "channel_binding", "gssencmode"):
+        if (value := getattr(target, name)) is not None:
+            parameters[name] = value
     return parameters
 
 

@@ -77,7 +77,7 @@ def _context(target: DatabaseSettings, environ: Mapping[str, str]) -> "ssl.SSLCo
     from tmsync.core.net.tls import UnusableFile, client_context
 
     home = Path(environ.get("HOME") or "~").expanduser() / ".postgresql"
-    root = target.sslrootcert or environ.get("PGSSLROOTCERT") or str(home / "root.crt")
+    root = target.sslrootcert or str(home / "root.crt")
     system = root == SYSTEM_ROOTS
     if system and target.sslmode != "verify-full":
         raise TlsFailed(
@@ -92,26 +92,26 @@ def _context(target: DatabaseSettings, environ: Mapping[str, str]) -> "ssl.SSLCo
     except UnusableFile as error:
         raise TlsFailed(Cause.TLS_UNTRUSTED, f"the root certificate {root} cannot be read: {error}") from None
     if verifies and not system:
-        revoked = environ.get("PGSSLCRL") or None, environ.get("PGSSLCRLDIR") or None
+        revoked = target.sslcrl, environ.get("PGSSLCRLDIR") or None
         if revoked == (None, None):
             revoked = str(home / "root.crl"), None
         # As libpq: a list that is not there is no fault.
         with suppress(OSError):
             context.load_verify_locations(*revoked)
             context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
-    _identify(context, home, environ)
+    _identify(context, target, home, environ)
     return context
 
 
-def _identify(context: "ssl.SSLContext", home: Path, environ: Mapping[str, str]) -> None:
+def _identify(context: "ssl.SSLContext", target: DatabaseSettings, home: Path, environ: Mapping[str, str]) -> None:
     """Present the client certificate that libpq would present.
 
     Raises: TlsFailed where libpq would give up.
     """
     from tmsync.core.net.tls import UnusableFile, identify
 
-    certificate = environ.get("PGSSLCERT") or str(home / "postgresql.crt")
-    key = environ.get("PGSSLKEY") or str(home / "postgresql.key")
+    certificate = target.sslcert or str(home / "postgresql.crt")
+    key = target.sslkey or str(home / "postgresql.key")
     if environ.get("PGSSLCERTMODE") == "disable" or not _exists(certificate):
         return
     try:

@@ -47,7 +47,7 @@ def as_toml(settings: Settings, environ: Mapping[str, str]) -> str:
         value, layer, origin = settings.values[setting.name]
         # What hangs on TWCManager's config.json is worked out anew at every run.
         derived = layer is Layer.TWCMANAGER and setting.section == "twcmanager"
-        if value is None or layer is Layer.DEFAULT or derived:
+        if value is None or layer <= Layer.LIBPQ or derived:
             continue
         table, key = tables[setting.section], setting.key
         if setting.section == "health" and "." in key:
