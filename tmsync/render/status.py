@@ -31,7 +31,7 @@ def render(status: Status, screen: Console, *, quiet: bool = False) -> str:
     with screen.capture() as capture:
         if not quiet:
             style = GOOD if status.worst is None else STYLES[status.worst]
-            screen.print(Text.assemble((_mark(status.worst, screen), style), f" {printable(status.summary.text)}"))
+            screen.print(Text.assemble((_mark(status.worst, screen), style), (f" {status.summary.text}", STRONG)))
             screen.print()
             screen.print(_parts(status, screen))
             if status.broker.vehicles:
@@ -132,8 +132,11 @@ def _vehicles(status: Status) -> str:
 
 def _print_problem(rated: RatedProblem, screen: Console) -> None:
     problem = rated.problem
-    head = (f"{_mark(rated.severity, screen)} {rated.severity} {problem.cause}:", STYLES[rated.severity])
-    screen.print(Text.assemble(head, f" {printable(problem.message)}"))
+    head = f"{_mark(rated.severity, screen)} {rated.severity} {problem.cause}:"
+    told = wrapped(f"{head} {printable(problem.message)}", screen.width, INDENT)[len(INDENT) :]
+    text = Text(told)
+    text.stylize(STYLES[rated.severity], 0, len(told.split("\n", maxsplit=1)[0][: len(head)]))
+    screen.print(text, soft_wrap=True)
     for detail in problem.details:
         screen.print(Text(wrapped(printable(detail), screen.width, INDENT)), soft_wrap=True)
     for line in step_lines(problem.fix, screen.width, INDENT):

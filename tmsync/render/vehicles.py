@@ -212,20 +212,21 @@ def _battery(view: VehicleView, frame: Frame) -> Text:
     level, limit = view.telemetry.get("battery_level"), view.telemetry.get("charge_limit_soc")
     if not isinstance(level, int | float):
         return Text("-", style=FAINT)
-    text = _bar(level, limit, frame)
+    trusted = view.judgement.source is not Source.TESLA_API
+    text = _bar(level, limit, frame, GOOD if trusted else PLAIN)
     if frame.words:
         return text.append(f" {level:g} %" + (f" of {limit:g}" if isinstance(limit, int | float) else ""))
     gap = " " if text else ""
     return text.append(f"{gap}{level:g}" + (f"/{limit:g}%" if isinstance(limit, int | float) else "%"))
 
 
-def _bar(level: float, limit: object, frame: Frame) -> Text:
+def _bar(level: float, limit: object, frame: Frame, style: str) -> Text:
     count = frame.style.bar_cells
     full, part, mark = ("█", "░", "│") if frame.blocks else ("#", "-", "|")
     cells = [full if index < round(level / 100 * count) else part for index in range(count)]
     if count and isinstance(limit, int | float) and level < limit < 100:
         cells[min(max(int(limit / 100 * count), 0), count - 1)] = mark
-    return Text.assemble(("".join(cells), BAD if level < LOW_BATTERY else GOOD))
+    return Text.assemble(("".join(cells), BAD if level < LOW_BATTERY else style))
 
 
 def _charging(view: VehicleView, frame: Frame) -> Text:
