@@ -1,6 +1,7 @@
 """What watch-mqtt does once it knows what is wanted: events in, lines or pictures out."""
 
 import signal
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ from tmsync.render.watch import ScreenState, WatchScreen, json_line, log_line, o
 
 QUIT = "qQ"
 REDRAW_S = 1.0
+DRAWING_SHARE = 4
+"""News wait for so many times what the last drawing took, so that a large table leaves time for everything else."""
 WAIT_S = 0.2
 
 
@@ -134,7 +137,9 @@ class _Screen:
         )
         self._keyboard = Keyboard(self._pressed)
         self._drawn_at = -REDRAW_S
+        self._drawing_took = 0.0
         self._drawn_vehicles = 0
+        self._has_news = False
         self.ended = False
         """Whether q was pressed."""
 
@@ -169,9 +174,11 @@ class _Screen:
             self._picture.add_problem(batch.now.wall, note)
         rate = self._picture.rate(batch.now.running, self._monitor.fleet.messages)
         news = batch.broker or batch.sources or batch.notes or problems or self._monitor.was_nudged()
-        news = news or len(self._monitor.fleet) != self._drawn_vehicles
-        if not news and batch.now.running - self._drawn_at < REDRAW_S - 0.05:
+        self._has_news = bool(news or self._has_news or len(self._monitor.fleet) != self._drawn_vehicles)
+        pause = DRAWING_SHARE * self._drawing_took if self._has_news else REDRAW_S - 0.05
+        if batch.now.running - self._drawn_at < pause:
             return
+        self._has_news = False
         self._drawn_at = batch.now.running
         views = self._monitor.fleet.views(batch.now)
         self._drawn_vehicles = len(views)
@@ -179,3 +186,4 @@ class _Screen:
             self._monitor.fleet.namespace, rate, self._monitor.retry_in_s, "q" if self._keyboard.active else "Ctrl-C"
         )
         self._rich.update(self._picture.draw(views, self._console, batch.now.wall, state), refresh=True)
+        self._drawing_took = time.monotonic() - batch.now.running
