@@ -107,7 +107,7 @@ def test_server_behind_the_pooler_is_down_or_busy(teslamate: TeslaMate) -> None:
         )
         with closing(conn):
             conn.cursor().execute("select 1")
-            expect(through(teslamate, bouncer), "schema", "server-error", "server closed the connection")
+            expect(through(teslamate, bouncer), "schema", "pooler", "query_wait_timeout")
 
 
 @pytest.mark.parametrize(

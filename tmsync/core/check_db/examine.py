@@ -152,14 +152,12 @@ def _reload(settings: Settings, path: Path) -> str | None:
 
 
 def _reload_by_sql(settings: Settings) -> str | None:
-    import psycopg2
-
-    from tmsync.core.postgres.session import QueryFailed, connect
+    from tmsync.core.postgres.session import ConnectFailed, QueryFailed, connect
 
     try:
         with connect(settings.database()) as session:
             session.query("select pg_reload_conf()")
-    except (psycopg2.Error, QueryFailed, ConfigError):
+    except (ConnectFailed, QueryFailed, ConfigError):
         return None
     return "reloaded by pg_reload_conf()"
 

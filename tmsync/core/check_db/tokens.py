@@ -6,7 +6,7 @@ from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, StoreError
 from tmsync.core.fixes import problem
-from tmsync.core.postgres.session import connect
+from tmsync.core.postgres.session import ConnectFailed, connect
 from tmsync.core.teslamate.assessment import LIFETIME, Tokens
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
 from tmsync.core.teslamate.token_store import is_plain, open_token, read_row
@@ -17,12 +17,10 @@ def read_tokens(settings: Settings, *, clock: Clock, environ: Mapping[str, str],
 
     Raises: ConfigError, StoreError and DecryptionFailed, with the problem that check-db shows.
     """
-    import psycopg2
-
     target = settings.database()
     try:
         session = connect(target)
-    except psycopg2.Error:
+    except ConnectFailed:
         raise _explained(settings, clock, environ) from None
     with session:
         row = read_row(session)

@@ -58,6 +58,25 @@ POOLER_WORDS: Final = {
 asked for, only a pooler can quote pg_hba.conf."""
 
 
+_SERVERS: Final = re.compile(r"(?:^|failed: )(?P<severity>[^\s:]+):  (?:(?P<sqlstate>[0-9A-Z]{5}): )?(?P<message>.*)")
+_LOCATION: Final = re.compile(r"^[^\s:]+:  (?P<routine>\w+), [^:\n]+:(?P<line>\d+)$", re.MULTILINE)
+
+
+def server_error_in(words: str) -> ServerError | None:
+    """The server's error in what libpq says of a failed login; None where the words are libpq's own.
+
+    SQLSTATE and routine are empty unless libpq was told to be verbose.
+
+    Source: PostgreSQL src/interfaces/libpq/fe-protocol3.c (pqBuildErrorMessage3).
+    """
+    told = _SERVERS.search(words)
+    if told is None:
+        return None
+    where = _LOCATION.search(words, told.end())
+    routine, line = (where["routine"], where["line"]) if where else ("", "")
+    return ServerError(told["severity"], told["sqlstate"] or "", routine, line, told["message"].strip(), "")
+
+
 def is_poolers(refusal: ServerError) -> bool:
     """Whether a pooler or proxy made it: PostgreSQL always says in which routine it was raised."""
     return bool(refusal.sqlstate) and not refusal.routine

@@ -3,7 +3,6 @@
 Source: psycopg2 documentation, "The connect() function"; libpq's own limit ends with the login.
 """
 
-import math
 import os
 import re
 import shlex
@@ -14,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, StoreError
 from tmsync.core.fixes import problem
-from tmsync.core.net.deadline import Overdue, cutting, within
+from tmsync.core.net.deadline import Overdue
 from tmsync.core.net.dial import is_name, resolve
+from tmsync.core.postgres.limits import TooMuch, limited
+from tmsync.core.postgres.refusals import is_poolers, server_error_in
 from tmsync.core.postgres.wire import server_text
 
 if TYPE_CHECKING:
+    import psycopg2
     from psycopg2.extensions import connection
 
 APPLICATION_NAME: Final = "tmsync"
@@ -41,8 +43,8 @@ SQL_RESERVED: Final = frozenset(_RESERVED_WORDS.split())
 class QueryFailed(StoreError):
     """A statement failed; `sqlstate` tells how, empty when the connection broke."""
 
-    def __init__(self, sqlstate: str, message: str) -> None:
-        super().__init__(problem(Cause.SERVER_ERROR, message))
+    def __init__(self, sqlstate: str, message: str, cause: Cause = Cause.SERVER_ERROR) -> None:
+        super().__init__(problem(cause, message))
         self.sqlstate = sqlstate
 
 
@@ -53,7 +55,7 @@ class Session:
         """timeout: seconds one statement may take."""
         self.conn = conn
         self.timeout = timeout
-        self._broken = ""
+        self._broken: QueryFailed | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -94,67 +96,103 @@ class Session:
         import psycopg2
 
         try:
-            # libpq waits for ever for an answer; shutting its socket down makes it give up.
-            with cutting(self.conn.fileno(), self.timeout), self.conn.cursor() as cursor:
+            with limited(self.timeout), self.conn.cursor() as cursor:
                 cursor.execute(sql, parameters or None)
                 return cursor.fetchall()
         except UnicodeDecodeError as error:
-            raise QueryFailed(
-                "", f"the server sends text that is no UTF-8: {server_text(error.object)[:200]!r}"
-            ) from None
+            words = server_text(error.object)[:MAX_QUOTED]
+            failed = QueryFailed("", f"the server sends text that is no UTF-8: {words!r}")
         except Overdue:
-            raise QueryFailed("", f"no answer came within {self.timeout:g} s") from None
+            failed = QueryFailed("", f"no answer came within {self.timeout:g} s")
+        except TooMuch as error:
+            failed = QueryFailed("", str(error))
         except psycopg2.Error as error:
-            message = str(error).strip().split("\n", maxsplit=1)[0]
-            if not error.pgcode:
-                # Why a connection broke is told once, and later only that it is closed.
-                self._broken = message = self._broken or message
-            raise QueryFailed(error.pgcode or "", message) from None
+            failed = _query_failed(error)
+        if not failed.sqlstate:
+            # Why a connection broke is told once, and later only that it is closed.
+            self._broken = failed = self._broken or failed
+        raise failed
 
 
-def connect(target: DatabaseSettings) -> Session:
+def _query_failed(error: "psycopg2.Error") -> QueryFailed:
+    told = server_error_in(str(error))
+    if told is None:
+        return QueryFailed(error.pgcode or "", first_line(str(error)))
+    return QueryFailed(error.pgcode or "", told.message, Cause.POOLER if is_poolers(told) else Cause.SERVER_ERROR)
+
+
+class ConnectFailed(Exception):
+    """A login failed. words: the server's, with its SQLSTATE, or libpq's own; cause: where the words are ours."""
+
+    def __init__(self, words: str, cause: Cause | None = None) -> None:
+        super().__init__(first_line(words))
+        self.words = words
+        self.cause = cause
+
+
+def connect(target: DatabaseSettings, addresses: Sequence[str] = ()) -> Session:
     """Log in. Without a password in the settings libpq looks into PGPASSWORD and ~/.pgpass itself.
 
-    Raises: psycopg2.OperationalError, whose text says what failed but gives no SQLSTATE.
+    addresses: those of target.host, in the order to be tried; looked up where none are given.
+    Raises: ConnectFailed.
     """
+    if is_name(target.host) and not addresses:
+        try:
+            # libpq would wait for the name service without any limit.
+            found = resolve(target.host, target.port, target.connect_timeout)
+        except (OSError, UnicodeError):
+            raise ConnectFailed(f"could not resolve {target.host}") from None
+        addresses = [address.text for address in found]
+    *others, last = addresses or ("",)
+    for address in others:
+        try:
+            return _log_in(target, address)
+        except ConnectFailed as error:
+            # As libpq: a server that has answered is the right one.
+            if server_error_in(error.words) is not None:
+                raise
+    return _log_in(target, last)
+
+
+def _log_in(target: DatabaseSettings, address: str) -> Session:
     import psycopg2
 
-    addresses = 1
     try:
-        # libpq would wait for the name service without any limit.
-        if is_name(target.host):
-            addresses = len(resolve(target.host, target.port, target.connect_timeout))
-    except (OSError, UnicodeError):
-        raise psycopg2.OperationalError(f"could not resolve {target.host}") from None
-    parameters = connection_parameters(target)
-    # libpq's limit is for each address, and ends with the login; psycopg2 may still ask the server for something then.
-    limit = parameters["connect_timeout"] * (addresses + 1)
-    try:
-        conn = within(limit, lambda: psycopg2.connect(**parameters))
+        with limited(target.connect_timeout):
+            conn = psycopg2.connect(**connection_parameters(target, address))
     except Overdue:
-        raise psycopg2.OperationalError(f"the server does not finish the login within {limit} s") from None
+        raise ConnectFailed(f"the login is not finished within {target.connect_timeout:g} s", Cause.NO_ANSWER) from None
+    except TooMuch as error:
+        raise ConnectFailed(str(error), Cause.SERVER_ERROR) from None
     except UnicodeDecodeError as error:
-        raise psycopg2.OperationalError(server_text(error.object)) from None
+        raise ConnectFailed(server_text(error.object)) from None
+    except psycopg2.Error as error:
+        raise ConnectFailed(str(error)) from None
     conn.autocommit = True
     return Session(conn, target.connect_timeout)
 
 
-def connection_parameters(target: DatabaseSettings) -> dict[str, Any]:
+def first_line(words: str) -> str:
+    """Of what libpq or the server says."""
+    return (words.strip().splitlines() or ["no reason given"])[0]
+
+
+def connection_parameters(target: DatabaseSettings, address: str = "") -> dict[str, Any]:
     """What libpq is told. Its own environment counts where it protects the login, and chooses no target.
 
+    address: of target.host, where that is a name.
     Source: PostgreSQL documentation, "Parameter Key Words" and "Environment Variables" (libpq).
     """
     # The one variable that no parameter overrules: it names a section of a file that may hold any of them.
     os.environ.pop("PGSERVICE", None)
     parameters: dict[str, Any] = {
         "host": target.host,
-        "hostaddr": "",
+        "hostaddr": address,
         "port": target.port,
         "dbname": target.name,
         "user": target.user,
         "options": "",
         "sslmode": target.sslmode,
-        "connect_timeout": max(1, math.ceil(target.connect_timeout)),
         "application_name": APPLICATION_NAME,
         "client_encoding": "UTF8",
         # Without one OpenSSL asks for the passphrase of an encrypted key on the terminal.

@@ -114,16 +114,14 @@ class LivenessProbe:
         self, target: DatabaseSettings, at: float
     ) -> tuple[ProbeResult, dict[int, CarRecord] | None, float | None]:
         """What the sessions say, the cars (None where they cannot be read), and since when no session was found."""
-        import psycopg2
-
-        from tmsync.core.postgres.session import QueryFailed, connect
+        from tmsync.core.postgres.session import ConnectFailed, QueryFailed, connect
         from tmsync.core.teslamate.records import read_cars, read_sessions
 
         try:
             with connect(target) as session:
                 sessions = read_sessions(session)
                 cars = read_cars(session)
-        except (psycopg2.Error, QueryFailed) as error:
+        except (ConnectFailed, QueryFailed) as error:
             log.info(f"TeslaMate's database cannot be asked: {type(error).__name__}")
             return ProbeResult(None, "TeslaMate's database cannot be asked"), None, self._last.missing_since
         rows, self._database_at = sessions.rows, sessions.at
