@@ -41,6 +41,8 @@ def row(size: int) -> bytes:
     return message(b"D", struct.pack("!hi", 1, size) + b"x" * size)
 
 
+MANY_COLUMNS = message(b"T", struct.pack("!h", 1600) + COLUMNS[7:] * 1600)
+NULLS = message(b"D", struct.pack("!h", 1600) + struct.pack("!i", -1) * 1600)
 ATTACKS = {
     "parameters": (*OPEN[:1], endless(b"".join(message(b"S", b"a%d\0b\0" % n) for n in range(9999)))),
     "notices": (demand(0), endless(message(b"N", b"SNOTICE\0M" + b"x" * 20_000 + b"\0\0") * 50)),
@@ -53,6 +55,10 @@ ATTACKS = {
         *OPEN,
         to_a_query(COLUMNS, b"D" + struct.pack("!ihi", ONE_GB - 100, 1, ONE_GB - 110), endless(b"z" * 1_000_000)),
     ),
+    "one-parameter": (*OPEN[:1], message(b"S", b"", ONE_GB), endless(b"x" * 1_000_000)),
+    "nulls": (*OPEN, to_a_query(MANY_COLUMNS, endless(NULLS * 100))),
+    "copy": (*OPEN, to_a_query(message(b"H", b"\0\0\1\0\0"), endless(message(b"d", b"x" * 1000) * 100))),
+    "results": (*OPEN, to_a_query(endless((COLUMNS + message(b"C", b"SELECT 0\0")) * 10_000))),
     "columns": (*OPEN, to_a_query(endless(COLUMNS * 10_000))),
 }
 
