@@ -26,7 +26,10 @@ def test_a_healthy_week_has_not_one_false_alarm() -> None:
     cars = [SimulatedCar(number, f"Car {number}", streaming=number % 2 == 0) for number in range(1, 5)]
     follower = Follower(simulate(*cars, seed=11), polling=dict.fromkeys((1, 3, 5), 21))
     follower.follow(timedelta(days=7))
-    assert {verdict for _, _, verdict in follower.verdicts} <= {Verdict.FRESH, Verdict.LATE, Verdict.QUIET}
+    # They begin with `start`, of which nothing is said for two minutes.
+    assert [verdict for _, _, verdict in follower.verdicts[: len(cars)]] == [Verdict.WAITING] * len(cars)
+    later = {verdict for _, _, verdict in follower.verdicts[len(cars) :]}
+    assert later <= {Verdict.FRESH, Verdict.LATE, Verdict.QUIET}
     assert [change.after for change in follower.changes] == [Source.TESLAMATE] * len(cars)
 
 

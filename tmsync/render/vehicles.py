@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source, Verdict
+from tmsync.core.telemetry.vehicle import NO_DATA
 from tmsync.core.words import in_words
 from tmsync.render.console import can_show_blocks
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
@@ -33,11 +34,20 @@ VERDICT_STYLES: Final = {
     Verdict.QUIET: PLAIN,
     Verdict.STALE: BAD,
     Verdict.UNHEALTHY: BAD,
+    Verdict.BLIND: BAD,
 }
 SOURCE_STYLES: Final = {Source.TESLAMATE: PLAIN, Source.TESLA_API: BAD, Source.UNDECIDED: PLAIN}
 LOW_BATTERY: Final = 15
 """Percent; below, the bar is red."""
-URGENCY: Final = (Verdict.STALE, Verdict.UNHEALTHY, Verdict.LATE, Verdict.WAITING, Verdict.QUIET, Verdict.FRESH)
+URGENCY: Final = (
+    Verdict.STALE,
+    Verdict.BLIND,
+    Verdict.UNHEALTHY,
+    Verdict.LATE,
+    Verdict.WAITING,
+    Verdict.QUIET,
+    Verdict.FRESH,
+)
 """Worst first. What comes last needs no reason."""
 
 SegmentLine: TypeAlias = list[Segment]
@@ -202,7 +212,7 @@ def _state(view: VehicleView, frame: Frame) -> Text:
     if view.state is None:
         return Text("-", style=FAINT)
     text = Text(printable(view.state))
-    if view.since is not None:
+    if view.since is not None and view.state not in NO_DATA:
         span = frame.now - view.since
         text.append(f" {in_words(span) if frame.words else short_span(span)}", style=FAINT)
     return text

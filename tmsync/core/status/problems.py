@@ -7,7 +7,8 @@ from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.status.report import Part, RatedProblem, Severity, Status
 from tmsync.core.status.vehicles import all_unpublished, assess, logged
-from tmsync.core.telemetry.health import NO_DATA, Source
+from tmsync.core.telemetry.health import Source
+from tmsync.core.telemetry.vehicle import NO_DATA
 from tmsync.core.teslamate.assessment import overdue
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
 from tmsync.core.words import in_words, listed

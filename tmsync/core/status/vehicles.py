@@ -18,6 +18,7 @@ Cars = Mapping[int, CarRecord]
 RATED: Final[Mapping[Cause, tuple[Severity, str]]] = {
     Cause.STALE: (Severity.CRITICAL, "TeslaMate's data is stale"),
     Cause.MQTT_LINK_LOST: (Severity.CRITICAL, "TeslaMate does not reach this broker"),
+    Cause.BLIND: (Severity.CRITICAL, "TeslaMate has no data from Tesla"),
     Cause.UNHEALTHY: (Severity.WARNING, "TeslaMate reports trouble with Tesla's API"),
     Cause.LEFT_OVER: (Severity.WARNING, "left over on the broker"),
 }

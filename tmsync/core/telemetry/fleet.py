@@ -6,7 +6,7 @@ derived from it (judgements, lines, rows) is worked out when somebody looks.
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Instant, iso
@@ -21,9 +21,12 @@ from tmsync.core.telemetry.health import (
 )
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.recorded import contradiction, left_over
-from tmsync.core.telemetry.vehicle import Vehicle
+from tmsync.core.telemetry.vehicle import ARRIVES_S, Facts, Vehicle
 from tmsync.core.teslamate.topics import BATTERY_LEVEL, Value, parse_topic
 
+OFFLINE, DRIVING = "offline", "driving"
+LONGEST_DRIVE: Final = timedelta(hours=24)
+"""`since` is not renewed in a dead zone; one that is older was no drive."""
 HEARTBEAT_LINE_S: Final = 30.0
 """A vehicle's line is repeated after this when nothing changed."""
 MAX_VEHICLES: Final = 2000
@@ -58,7 +61,7 @@ class VehicleView(NamedTuple):
     @property
     def name_is_made_up(self) -> bool:
         """Whether TeslaMate has told no display name."""
-        return not self.names
+        return self.name == f"car {self.car_id}"
 
     def as_json(self) -> dict[str, Any]:
         """The vehicle event's fields, without `event`."""
@@ -116,6 +119,8 @@ def source_message(name: str, after: Source, verdict: Verdict, *, again: bool) -
     if after is Source.TESLAMATE:
         resumed = "has resumed being provided" if again else "being provided"
         return f"Vehicle {name} telemetry {resumed} by TeslaMate"
+    if verdict is Verdict.BLIND:
+        return f"TeslaMate gets no data of {name} from Tesla. Switching back to TeslaAPI"
     if verdict is Verdict.UNHEALTHY:
         return f"TeslaMate reports {name} unhealthy. Switching back to TeslaAPI"
     return f"Data from TeslaMate for {name} is stale. Switching back to TeslaAPI"
@@ -159,6 +164,8 @@ class Fleet:
         self._slots: dict[str, tuple[Vehicle, str]] = {}
         self._tracked: dict[int, TrackedVehicle] = {}
         self._single_look = False
+        self._modern = False
+        """Whether TeslaMate is known to be 2.1.0 or newer."""
         self._report = LivenessReport()
         self._connected_at = 0.0
         self._lost_at: float | None = None
@@ -271,6 +278,9 @@ class Fleet:
         for car_id, tracked in sorted(self._tracked.items()):
             if not tracked.is_due(now.running):
                 continue
+            if tracked.vehicle.is_arriving(now.running):
+                tracked.change_at = tracked.vehicle.first_seen_at + ARRIVES_S
+                continue
             tracked.vehicle.touched = False
             tracked.news = True
             if tracked.vehicle.forgotten:
@@ -281,7 +291,7 @@ class Fleet:
             if after is before or after is Source.UNDECIDED:
                 continue
             tracked.source = after
-            name = tracked.vehicle.name
+            name = self._name(tracked.vehicle)
             message = source_message(name, after, judgement.verdict, again=before is Source.TESLA_API)
             yield SourceChange(now.wall, car_id, name, before, after, judgement.verdict, message)
 
@@ -302,14 +312,32 @@ class Fleet:
         self._slots = {topic: slot for topic, slot in self._slots.items() if slot[0] is not tracked.vehicle}
 
     def _judge(self, tracked: TrackedVehicle, now: Instant) -> Judgement:
-        facts = tracked.vehicle.facts(self._connected_at, now.running)
+        facts = self._facts(tracked.vehicle, now)
         evidence = self._report.evidence._replace(
             broker_lost_at=self._lost_at, single_look=self._single_look, sessions=self._report.sessions
         )
-        judgement = judge(facts, now.running, self.rules, evidence, self._recorded(tracked.vehicle))
+        before = tracked.judgement.verdict if tracked.judgement else None
+        judgement = judge(facts, now.running, self.rules, evidence, self._recorded(tracked.vehicle), before=before)
         tracked.change_at = judgement.change_at
         tracked.judgement = judgement
         return judgement
+
+    def _facts(self, vehicle: Vehicle, now: Instant) -> Facts:
+        """The vehicle's own facts, and what others tell of them."""
+        facts = vehicle.facts(self._connected_at, now.running)
+        if vehicle.beats and not self._modern:
+            # One car that beats shows TeslaMate's age for all: what is retained of another is a remnant.
+            self._modern = True
+            self._touch_all()
+        if facts.state == OFFLINE and vehicle.in_drive is None:
+            record = self._report.cars.get(vehicle.car_id)
+            recent = vehicle.since is not None and now.wall - vehicle.since < LONGEST_DRIVE
+            facts = facts._replace(in_drive=recent if record is None else record.state == DRIVING)
+        return facts._replace(legacy=facts.legacy and not self._modern)
+
+    def _name(self, vehicle: Vehicle) -> str:
+        record = self._report.cars.get(vehicle.car_id)
+        return record.name if not vehicle.names and record is not None and record.name else vehicle.name
 
     def _recorded(self, vehicle: Vehicle) -> Recorded:
         cars, at = self._report.cars, self._report.database_at
@@ -324,13 +352,13 @@ class Fleet:
 
     def _view(self, tracked: TrackedVehicle, now: Instant) -> VehicleView:
         vehicle = tracked.vehicle
-        facts = vehicle.facts(self._connected_at, now.running)
+        facts = self._facts(vehicle, now)
         heard = facts.heartbeat_at
         return VehicleView(
             at=now.wall,
             car_id=vehicle.car_id,
             namespace=self.namespace,
-            name=vehicle.name,
+            name=self._name(vehicle),
             names=tuple(vehicle.names),
             state=vehicle.state,
             since=vehicle.since,

@@ -10,13 +10,13 @@ from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from tmsync.core.errors import Cause
-from tmsync.core.telemetry.vehicle import Facts
+from tmsync.core.telemetry.vehicle import NO_DATA, NO_DATA_LASTS_S, Facts
 from tmsync.core.words import in_words
 
 LEGACY_SILENT: Final = frozenset({"asleep", "offline", "suspended"})
 """States in which a TeslaMate before 2.1.0 sends nothing for as long as they last."""
-NO_DATA: Final = frozenset({"start", "unavailable"})
-"""States in which TeslaMate has nothing from Tesla."""
+VOUCHED_S: Final = 600.0
+"""For so much silence, and no more, TeslaMate's sessions vouch where silence proves something."""
 BROKER_PATIENCE_S: Final = 60.0
 """A broker that restarts is back sooner; one that stays away longer is a witness against its telemetry."""
 POLLING_LATE_S: Final = 80.0
@@ -33,6 +33,8 @@ class Verdict(StrEnum):
     QUIET = "quiet"
     STALE = "stale"
     UNHEALTHY = "unhealthy"
+    BLIND = "blind"
+    """TeslaMate lives, and sees nothing."""
 
 
 class Source(StrEnum):
@@ -50,6 +52,7 @@ SOURCES: Final[Mapping[Verdict, Source]] = {
     Verdict.QUIET: Source.TESLAMATE,
     Verdict.STALE: Source.TESLA_API,
     Verdict.UNHEALTHY: Source.TESLA_API,
+    Verdict.BLIND: Source.TESLA_API,
 }
 
 
@@ -76,7 +79,7 @@ class Rules(NamedTuple):
         """
         if facts.legacy and facts.state in LEGACY_SILENT:
             return SILENT
-        found = self.by_state.get(facts.state or "", SILENT)
+        found = self.by_state.get("driving" if facts.in_drive else facts.state or "", SILENT)
         if facts.state == "suspended" and found == SILENT and polling_suspend_min is not None:
             pace = polling_suspend_min * 60
             return Thresholds(pace + POLLING_LATE_S, pace + POLLING_STALE_S)
@@ -174,6 +177,8 @@ class _Case(NamedTuple):
 
     @property
     def during(self) -> str:
+        if self.facts.in_drive:
+            return "while offline in a drive"
         return f"while {self.facts.state}" if self.facts.state else "in an unknown state"
 
     @property
@@ -182,11 +187,16 @@ class _Case(NamedTuple):
 
     def boundaries(self) -> Iterator[float]:
         """The moments at which an answer may change by itself."""
-        yield from (self.facts.anchor_at + span for span in self.limits if span)
+        yield from (self.facts.anchor_at + span for span in (*self.limits, VOUCHED_S) if span)
         if self.evidence.broker_lost_at is not None:
             yield self.evidence.broker_lost_at + BROKER_PATIENCE_S
-        if self.facts.healthy_since is not None:
-            yield self.facts.healthy_since + self.recover_after_s
+        if self.facts.no_data_at is not None:
+            yield self.facts.no_data_at + NO_DATA_LASTS_S
+        yield from (
+            since + self.recover_after_s
+            for since in (self.facts.healthy_since, self.facts.data_again_at)
+            if since is not None
+        )
 
 
 Words: TypeAlias = tuple[str, ...] | None
@@ -225,7 +235,10 @@ def _cut_off(case: _Case) -> Words:
 
 
 def _silent(case: _Case) -> Words:
-    if case.proves_nothing or case.silence < case.limits.stale_after_s:
+    limit = case.limits.stale_after_s
+    if case.evidence.sessions and case.evidence.broker_lost_at is None:
+        limit = max(limit, VOUCHED_S)
+    if case.proves_nothing or case.silence < limit:
         return None
     if case.evidence.broker_lost_at is not None:
         return (case.unheard, "the broker is lost")
@@ -244,6 +257,20 @@ def _recovering(case: _Case) -> Words:
     if since is None or case.now - since >= case.recover_after_s:
         return None
     return (f"healthy again for less than {_span(case.recover_after_s)}, after healthy=false",)
+
+
+def _blind(case: _Case) -> Words:
+    since = case.facts.no_data_at
+    if since is None or case.now - since < NO_DATA_LASTS_S:
+        return None
+    return (f"TeslaMate says {case.facts.state} for {_span(case.now - since)}: it has no data from Tesla",)
+
+
+def _seeing_again(case: _Case) -> Words:
+    since = case.facts.data_again_at
+    if since is None or case.now - since >= case.recover_after_s:
+        return None
+    return (f"data from Tesla again for less than {_span(case.recover_after_s)}",)
 
 
 def _waiting(case: _Case) -> Words:
@@ -276,6 +303,8 @@ QUESTIONS: Final[tuple[tuple[Callable[[_Case], Words], Verdict, Cause | None], .
     (_link_lost, Verdict.STALE, Cause.MQTT_LINK_LOST),
     (_unhealthy, Verdict.UNHEALTHY, Cause.UNHEALTHY),
     (_recovering, Verdict.UNHEALTHY, Cause.UNHEALTHY),
+    (_blind, Verdict.BLIND, Cause.BLIND),
+    (_seeing_again, Verdict.BLIND, Cause.BLIND),
     (_by_sessions_alone, Verdict.QUIET, None),
     (_waiting, Verdict.WAITING, None),
     (_quiet, Verdict.QUIET, None),
@@ -291,13 +320,19 @@ def judge(
     rules: Rules,
     evidence: Evidence = NO_EVIDENCE,
     recorded: Recorded = NOTHING_RECORDED,
+    *,
+    before: Verdict | None = None,
 ) -> Judgement:
-    """The verdict at `now`, seconds of running time."""
+    """The verdict at `now`, seconds of running time. before: the last verdict, which holds until `start` has lasted."""
     case = _Case(facts, now, rules.of(facts, recorded.suspend_min), evidence, recorded, rules.recover_after_s)
     change_at = min((moment for moment in case.boundaries() if moment > now), default=None)
     verdict, cause, words = next(
         (verdict, cause, words) for ask, verdict, cause in QUESTIONS if (words := ask(case)) is not None
     )
+    if cause is None and facts.no_data_at is not None:
+        verdict = Verdict.WAITING if before is None else before
+        words = (f"TeslaMate says {facts.state} for {_span(now - facts.no_data_at)}: until then {verdict}",)
+        cause = next((of for _, kind, of in reversed(QUESTIONS) if kind is verdict), None)
     return Judgement(verdict, "; ".join(filter(None, words)), case.limits, change_at, cause)
 
 

@@ -12,6 +12,15 @@ SETTLE_S: Final = 5.0
 """After a subscription, retained values have arrived when this has passed."""
 
 
+NO_DATA: Final = frozenset({"start", "unavailable"})
+"""States in which TeslaMate has no data from Tesla."""
+NO_DATA_LASTS_S: Final = 120.0
+"""Shorter than this, they come with single failures and at TeslaMate's start."""
+ARRIVES_S: Final = 0.5
+REPEATS: Final = 2
+REPEATED_WITHIN_S: Final = 600.0
+
+
 class Facts(NamedTuple):
     """All that a judgement needs of a vehicle; instants in seconds of running time, None for never."""
 
@@ -26,14 +35,35 @@ class Facts(NamedTuple):
     """When it became healthy again; None while it is not, or if it never was otherwise."""
     legacy: bool
     """Whether TeslaMate is older than 2.1.0: its `healthy` comes retained and on change only, so it is no heartbeat."""
+    in_drive: bool = False
+    """Whether `offline` is a dead zone: the drive goes on, and is closed 15 minutes after its last frame."""
+    no_data_at: float | None = None
+    """Since when its state says that TeslaMate has no data from Tesla; None while it does not."""
+    data_again_at: float | None = None
+    """When that ended, where it had lasted."""
 
 
 class Vehicle:
     """One vehicle. `receive` takes a message in; nothing here reads a clock or judges."""
 
     __slots__ = (
-        "_healthy_live_at", "_healthy_retained_at", "_live_at", "_state_at", "car_id", "first_seen_at", "healthy",
-        "healthy_since", "names", "raw", "touched", "unparsable", "values",
+        "_data_again_at",
+        "_healthy_live_at",
+        "_healthy_retained_at",
+        "_live_at",
+        "_no_data_at",
+        "_repeats",
+        "_state_at",
+        "car_id",
+        "first_seen_at",
+        "healthy",
+        "healthy_since",
+        "in_drive",
+        "names",
+        "raw",
+        "touched",
+        "unparsable",
+        "values",
     )  # fmt: skip
 
     def __init__(self, car_id: int, at: float) -> None:
@@ -52,6 +82,11 @@ class Vehicle:
         self._healthy_live_at: float | None = None
         self._healthy_retained_at: float | None = None
         self._state_at = at
+        self._no_data_at: float | None = None
+        self._data_again_at: float | None = None
+        self._repeats = 0
+        self.in_drive: bool | None = None
+        """Whether it went offline in a drive; None where that was not seen."""
 
     @property
     def name(self) -> str:
@@ -76,6 +111,10 @@ class Vehicle:
         """Whether no live message has come yet."""
         return self._live_at is None
 
+    def is_arriving(self, now: float) -> bool:
+        """Whether its first burst may still be under way: the values come in random order, within some 10 ms."""
+        return now - self.first_seen_at < ARRIVES_S and not (self.names and self.state is not None)
+
     @property
     def forgotten(self) -> bool:
         """Whether all its topics were deleted."""
@@ -98,10 +137,27 @@ class Vehicle:
             return
         self.raw[key] = payload
         if key == STATE and value != self.values.get(STATE):
-            self._state_at = at
+            self._enter(value, at)
         elif key == DISPLAY_NAME and isinstance(value, str) and value not in self.names[-1:]:
             self.names = [*self.names[-7:], value]
         self.values[key] = value
+
+    def _enter(self, state: Value, at: float) -> None:
+        """Another state begins."""
+        before = self.state
+        self._state_at = at
+        self.in_drive = None if before is None else (before, state) == ("driving", "offline")
+        if state in NO_DATA:
+            self._no_data_at = at if self._no_data_at is None else self._no_data_at
+        else:
+            if self._no_data_at is not None and at - self._no_data_at >= NO_DATA_LASTS_S:
+                self._data_again_at = at
+            self._no_data_at = None
+
+    @property
+    def beats(self) -> bool:
+        """Whether `healthy` comes again and again: TeslaMate is 2.1.0 or newer."""
+        return self._repeats >= REPEATS
 
     def _receive_healthy(self, payload: bytes, at: float, *, retained: bool) -> None:
         try:
@@ -110,14 +166,15 @@ class Vehicle:
             self.unparsable += 1
             return
         if value is None:
-            # TeslaMate >= 2.1.0 sends this at its start, to delete what an older one left behind.
+            # TeslaMate >= 2.1.0 sends this at its start, to delete what an older one left behind: no heartbeat.
             self._healthy_retained_at = None
-            if not retained:
-                self._live_at = at
             return
         if retained:
             self._healthy_retained_at = at
         else:
+            last = self._healthy_live_at
+            # An older one sends it on change, and once at its start.
+            self._repeats += last is not None and value == self.healthy and at - last < REPEATED_WITHIN_S
             self._live_at = self._healthy_live_at = at
         if value is False:
             self.healthy_since = None
@@ -131,7 +188,17 @@ class Vehicle:
         legacy = self._is_legacy(connected_at, now)
         heard = self._live_at if legacy or self._healthy_live_at is None else self._healthy_live_at
         since = self.first_seen_at if heard is None else heard
-        return Facts(self.state, max(since, self._state_at), heard, self.healthy, self.healthy_since, legacy)
+        return Facts(
+            self.state,
+            max(since, self._state_at),
+            heard,
+            self.healthy,
+            self.healthy_since,
+            legacy,
+            bool(self.in_drive),
+            self._no_data_at,
+            self._data_again_at,
+        )
 
     def _is_legacy(self, connected_at: float, now: float) -> bool:
         """A retained `healthy` is an older TeslaMate's, if the present subscription still brought it."""

@@ -1,0 +1,232 @@
+"""What a fleet makes of messages: states without data, dead zones, remnants of an older TeslaMate, names."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.telemetry.following import default_rules
+from tmsync.core.clock import Instant
+from tmsync.core.errors import Cause
+from tmsync.core.telemetry.fleet import Fleet, VehicleView
+from tmsync.core.telemetry.health import Evidence, Source, Verdict
+from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.recorded import contradiction, left_over
+from tmsync.core.teslamate.records import CarRecord
+
+BEGIN = datetime(2026, 11, 24, 18, tzinfo=UTC)
+
+
+class Followed:
+    """A fleet on a clock of its own."""
+
+    def __init__(self) -> None:
+        self.fleet = Fleet("", default_rules())
+        self.fleet.connected(0.0)
+        self.at = 0.0
+        self.told: list[str] = []
+
+    def says(self, car_id: int = 1, *, retained: bool = False, **values: str) -> None:
+        for key, value in values.items():
+            self.fleet.message(f"teslamate/cars/{car_id}/{key}", value.encode(), self.at, retained=retained)
+        self.look()
+
+    def look(self) -> None:
+        self.told += [change.message for change in self.fleet.changes(self.now)]
+
+    def wait(self, seconds: float, *, heartbeat: float = 0, car_id: int = 1) -> None:
+        """Time passes, with a heartbeat every so many seconds (0: none)."""
+        until = self.at + seconds
+        while heartbeat and self.at + heartbeat <= until:
+            self.at += heartbeat
+            self.says(car_id, healthy="true")
+        self.at = until
+        self.look()
+
+    @property
+    def now(self) -> Instant:
+        return Instant(BEGIN + timedelta(seconds=self.at), self.at)
+
+    def view(self, car_id: int = 1) -> VehicleView:
+        return next(view for view in self.fleet.views(self.now) if view.car_id == car_id)
+
+    def verdict(self, car_id: int = 1) -> Verdict:
+        return self.view(car_id).judgement.verdict
+
+
+@pytest.fixture
+def followed() -> Followed:
+    return Followed()
+
+
+@pytest.mark.parametrize("state", ["start", "unavailable"])
+def test_a_teslamate_without_data_is_not_trusted_for_longer_than_two_minutes(followed: Followed, state: str) -> None:
+    followed.says(display_name="Blue", state="online", healthy="true")
+    assert followed.verdict() is Verdict.FRESH
+    followed.says(state=state)
+    followed.wait(119, heartbeat=30)
+    assert followed.verdict() is Verdict.FRESH
+    followed.wait(2, heartbeat=1)
+    assert followed.verdict() is Verdict.BLIND
+    assert followed.view().judgement.cause is Cause.BLIND
+    assert followed.told[-1] == "TeslaMate gets no data of Blue from Tesla. Switching back to TeslaAPI"
+    followed.says(state="online", healthy="true")
+    followed.wait(119, heartbeat=30)
+    assert followed.verdict() is Verdict.BLIND
+    followed.wait(31, heartbeat=30)
+    assert followed.verdict() is Verdict.FRESH
+    assert followed.told[-1] == "Vehicle Blue telemetry has resumed being provided by TeslaMate"
+
+
+def test_a_state_without_data_from_the_beginning_is_waited_for(followed: Followed) -> None:
+    followed.says(display_name="Blue", state="start", healthy="true")
+    followed.wait(60, heartbeat=30)
+    assert followed.verdict() is Verdict.WAITING
+    followed.wait(61, heartbeat=30)
+    assert followed.verdict() is Verdict.BLIND
+
+
+def test_the_ten_seconds_of_a_single_failure_change_nothing(followed: Followed) -> None:
+    followed.says(display_name="Blue", state="online", healthy="true")
+    followed.says(state="start")
+    followed.wait(10)
+    followed.says(state="asleep", healthy="true")
+    assert followed.verdict() is Verdict.FRESH
+    assert len(followed.told) == 1
+
+
+def test_the_empty_healthy_at_teslamates_start_is_no_heartbeat(followed: Followed) -> None:
+    followed.says(retained=True, display_name="Blue", state="asleep")
+    followed.says(healthy="")
+    assert followed.verdict() is Verdict.WAITING
+    followed.wait(361)
+    assert followed.verdict() is Verdict.STALE
+
+
+def test_offline_in_a_drive_is_a_dead_zone_of_fifteen_minutes(followed: Followed) -> None:
+    followed.says(display_name="Blue", state="driving", healthy="true")
+    followed.says(state="offline", healthy="true")
+    followed.wait(900)
+    assert followed.verdict() in (Verdict.LATE, Verdict.FRESH)
+    followed.wait(61)
+    assert followed.verdict() is Verdict.STALE
+    followed.says(state="asleep", healthy="true")
+    followed.says(state="offline", healthy="true")
+    followed.wait(361)
+    assert followed.verdict() is Verdict.STALE
+
+
+@pytest.mark.parametrize(("recorded", "stale"), [("driving", False), ("offline", True)])
+def test_a_dead_zone_that_nobody_saw_begin_is_known_by_the_open_drive(
+    followed: Followed, recorded: str, stale: bool
+) -> None:
+    record = CarRecord(1, "Blue", None, None, True, True, BEGIN, recorded, BEGIN)
+    followed.says(retained=True, display_name="Blue", state="offline", since="2026-11-24T17:00:00Z")
+    followed.fleet.hear(LivenessReport(cars={1: record}, database_at=BEGIN))
+    followed.wait(500)
+    assert (followed.verdict() is Verdict.STALE) is stale
+
+
+def test_living_sessions_vouch_for_ten_minutes_of_silence_at_most(followed: Followed) -> None:
+    followed.says(display_name="Blue", state="asleep", healthy="true")
+    followed.wait(400)
+    followed.fleet.hear(LivenessReport(Evidence(400.0), sessions=True))
+    followed.look()
+    assert followed.verdict() is Verdict.LATE
+    followed.wait(201)
+    assert followed.verdict() is Verdict.STALE
+
+
+def test_a_remnant_of_an_older_teslamate_is_no_witness_of_its_age(followed: Followed) -> None:
+    followed.says(1, retained=True, display_name="Old", state="asleep", healthy="true")
+    followed.says(2, retained=True, display_name="New", state="asleep")
+    followed.wait(361, heartbeat=30, car_id=2)
+    assert (followed.verdict(1), followed.verdict(2)) == (Verdict.STALE, Verdict.FRESH)
+
+
+def test_an_older_teslamate_that_says_healthy_again_at_its_start_is_still_older(followed: Followed) -> None:
+    followed.says(1, retained=True, display_name="Blue", state="asleep", healthy="true")
+    followed.says(1, healthy="true")
+    followed.wait(5)
+    followed.says(1, healthy="true")
+    followed.wait(4000)
+    assert followed.verdict() is Verdict.QUIET
+
+
+def test_a_change_of_source_carries_the_name_whatever_comes_first(followed: Followed) -> None:
+    followed.says(healthy="true")
+    assert followed.told == []
+    followed.at = 0.01
+    followed.says(state="online")
+    assert followed.told == []
+    followed.says(display_name="Blue")
+    assert followed.told == ["Vehicle Blue telemetry being provided by TeslaMate"]
+
+
+def test_a_car_without_a_name_has_that_of_the_database_and_is_told_after_half_a_second(followed: Followed) -> None:
+    record = CarRecord(1, "Blue", None, None, True, True, BEGIN)
+    followed.fleet.hear(LivenessReport(cars={1: record}, database_at=BEGIN))
+    followed.says(state="online", healthy="true")
+    assert followed.told == []
+    followed.wait(0.6)
+    assert followed.told == ["Vehicle Blue telemetry being provided by TeslaMate"]
+    assert not followed.view().name_is_made_up
+
+
+# -- records
+
+
+def car(**more: object) -> CarRecord:
+    return CarRecord(1, "Blue", None, None, True, True, BEGIN)._replace(**more)
+
+
+def levels(*pairs: tuple[int, int]) -> tuple[tuple[datetime, int], ...]:
+    """Minutes before now, and percent."""
+    return tuple((BEGIN - timedelta(minutes=minutes), level) for minutes, level in pairs)
+
+
+@pytest.mark.parametrize(
+    ("state", "level", "record", "told"),
+    [
+        ("asleep", 60, car(state="online", state_since=BEGIN - timedelta(minutes=5)), True),
+        ("asleep", 60, car(state="online", state_since=BEGIN - timedelta(seconds=100)), False),
+        ("suspended", 60, car(state="online", state_since=BEGIN - timedelta(hours=5)), False),
+        ("offline", 60, car(state="driving", state_since=BEGIN - timedelta(hours=5)), False),
+        ("charging", 60, car(state="online", state_since=BEGIN - timedelta(minutes=5)), True),
+        ("start", 60, car(state="online", state_since=BEGIN - timedelta(minutes=5)), False),
+        # The broker has the level of a record before the newest.
+        ("online", 60, car(levels=levels((3, 58), (8, 59), (13, 60))), True),
+        # It changed just now.
+        ("online", 60, car(levels=levels((1, 59), (13, 60))), False),
+        # The broker is ahead of the records, which are written every five minutes.
+        ("online", 57, car(levels=levels((3, 58), (8, 59))), False),
+        ("online", 58, car(levels=levels((3, 58), (8, 59))), False),
+        (
+            "online",
+            None,
+            car(
+                levels=levels(
+                    (3, 58),
+                )
+            ),
+            False,
+        ),
+        ("online", 60, None, False),
+    ],
+)
+def test_records_contradict_the_broker(state: str, level: int | None, record: CarRecord | None, told: bool) -> None:
+    assert bool(contradiction(state, level, record, BEGIN)) is told
+
+
+def test_left_over_by_the_age_of_its_newest_record() -> None:
+    old = car(last_record_at=BEGIN - timedelta(days=100))
+    cars = {1: old, 2: car(car_id=2)}
+    assert left_over(1, "online", cars) == "left over: its newest record is 100 d older than another car's"
+    assert left_over(1, "asleep", cars) == left_over(2, "online", cars) == left_over(1, "online", {}) == ""
+    assert left_over(3, "asleep", cars) == "left over: TeslaMate's database does not hold this car"
+
+
+def test_one_that_beats_is_never_left_over(followed: Followed) -> None:
+    followed.says(7, display_name="Unknown", state="online", healthy="true")
+    followed.fleet.hear(LivenessReport(cars={1: car()}, database_at=BEGIN))
+    followed.look()
+    assert followed.view(7).judgement.source is Source.TESLAMATE
