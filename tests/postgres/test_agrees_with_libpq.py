@@ -51,7 +51,7 @@ class Client:
         self.files = home / ".postgresql"
         self.files.mkdir(exist_ok=True)
         self.host = "127.0.0.1"
-        self.sslmode = "prefer"
+        self.sslmode: str | None = "prefer"
         self.sslrootcert: str | None = None
         for name in [name for name in os.environ if name.startswith("PG")]:
             monkeypatch.delenv(name)
@@ -77,7 +77,8 @@ class Client:
         try:
             conn = psycopg2.connect(
                 host=self.host, port=self.port, dbname="teslamate", user="teslamate", password=PASSWORD,
-                sslmode=self.sslmode, sslpassword="none", connect_timeout=5, **roots,
+                sslpassword="none", connect_timeout=5, **roots,
+                **({} if self.sslmode is None else {"sslmode": self.sslmode}),
             )  # fmt: skip
             conn.close()
         except psycopg2.OperationalError:
@@ -94,7 +95,7 @@ class Client:
             "TMSYNC_DATABASE_HOST": self.host,
             "TMSYNC_DATABASE_PORT": str(self.port),
             "TMSYNC_DATABASE_PASSWORD": PASSWORD,
-            "TMSYNC_DATABASE_SSLMODE": self.sslmode,
+            **({} if self.sslmode is None else {"TMSYNC_DATABASE_SSLMODE": self.sslmode}),
             "TMSYNC_DATABASE_CONNECT_TIMEOUT": "2",
             "TMSYNC_TESLAMATE_ENCRYPTION_KEY": KEY,
         }
@@ -197,6 +198,17 @@ def test_every_sslmode_agrees_whatever_the_roots_and_rules(
         client.trust(roots[which], where)
     client.host = "localhost"
     assert all_differences(client) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("rules", RULES)
+def test_sslmode_of_libpqs_environment_agrees(
+    client: Client, tls_teslamate: TeslaMate, stranger: Authority, mode: str, rules: str
+) -> None:
+    tls_teslamate.hba(RULES[rules])
+    client.sslmode = None
+    client.variables(PGSSLMODE=mode, PGSSLROOTCERT=str(stranger.root))
+    assert compare(client, (mode, rules)) is None
 
 
 def test_system_roots_agree(client: Client) -> None:
