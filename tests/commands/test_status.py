@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,6 +229,30 @@ def test_a_teslamate_without_data_of_any_car_is_a_problem_at_once(teslamate: Tes
         mosquitto.publisher.car(2, state="asleep")
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
         assert "blind" not in str(problems(run))
+
+
+def test_an_owner_api_token_is_a_warning_only_where_twcmanager_cannot_use_it(
+    teslamate: TeslaMate, twc: TwcFolder
+) -> None:
+    token = access_token(datetime.now(UTC) + timedelta(hours=7), audience="https://owner-api.teslamotors.com/")
+    teslamate.store(token)
+    twc.write({"carApiBearerToken": token})
+    assert problems(status("--json", teslamate=teslamate, twc=twc)) == []
+    (twc.path / "TWCManager.py").write_text("import time\ntime.sleep(60)\n")
+    with subprocess.Popen([sys.executable, "TWCManager.py"], cwd=twc.path) as process:
+        try:
+            while b"TWCManager" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                time.sleep(0.01)
+            # TWCManager 1.3.2, which can use it, writes no such file.
+            assert problems(status("--json", teslamate=teslamate, twc=twc)) == []
+            (twc.path / "TWCManager.pid").write_text(f"{process.pid}\n")
+            assert problems(status("--json", teslamate=teslamate, twc=twc)) == [("warning", "owner-api")]
+            config = json.loads(twc.config.read_text())
+            config["config"]["teslaProxy"] = "http://127.0.0.1:8089"
+            twc.config.write_text(json.dumps(config))
+            assert problems(status("--json", teslamate=teslamate, twc=twc)) == []
+        finally:
+            process.kill()
 
 
 def test_a_running_twcmanager_is_seen(teslamate: TeslaMate, twc: TwcFolder) -> None:

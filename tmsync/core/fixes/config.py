@@ -13,6 +13,12 @@ FIXES: Final[Fixes] = {
         Step("Set it with {places}, or as {key} under [{section}] in {file}."),
         Step("Or let tmsync ask for everything, and write that file:", "{init}"),
     ),
+    (Cause.MISSING_SETTING, "nothing"): (
+        Step(
+            "Set database.host (with database.password, teslamate.encryption_key) for tokens, mqtt.host for telemetry."
+        ),
+        Step("Or let tmsync ask for everything, and write the file:", "tmsync init"),
+    ),
     Cause.UNKNOWN_KEY: (Step("Did you mean {near}?"), Step("Allowed: {names}.")),
     (Cause.UNKNOWN_KEY, "outside"): (Step("Put it below a line that says {sections}."),),
     Cause.WRONG_TYPE: (Step("It takes{how}: {allowed}."),),

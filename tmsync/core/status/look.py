@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
-from tmsync.core.fixes import unforeseen
+from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.status.problems import problems
 from tmsync.core.status.report import Broker, Database, Status
 from tmsync.core.telemetry.liveness import LivenessProbe, LivenessReport
@@ -17,10 +17,6 @@ from tmsync.core.twcmanager.held import held_by_twcmanager
 
 log = logging.getLogger(__name__)
 
-NOTHING_HINT: Final = (
-    "Set database.host (and database.password, teslamate.encryption_key) for tokens, mqtt.host for telemetry;"
-    " tmsync init asks for them."
-)
 Part = TypeVar("Part")
 
 
@@ -32,7 +28,8 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
     has_database = settings.get("database.host") is not None
     has_broker = settings.get("mqtt.host") is not None
     if not has_database and not has_broker:
-        raise ConfigError(Cause.MISSING_SETTING, "neither database.host nor mqtt.host is set", NOTHING_HINT)
+        message = "neither database.host nor mqtt.host is set"
+        raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="nothing"))
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="status") as pool:
 
         def begin(work: Callable[[], Part], nothing: Part, *, wanted: bool) -> "Future[Part]":

@@ -9,7 +9,7 @@ from tmsync.core.status.report import Part, RatedProblem, Severity, Status
 from tmsync.core.status.vehicles import all_unpublished, assess, logged
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.vehicle import NO_DATA
-from tmsync.core.teslamate.assessment import overdue
+from tmsync.core.teslamate.assessment import overdue, owner_api
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
 from tmsync.core.words import in_words, listed
 
@@ -49,6 +49,8 @@ def _token(status: Status) -> Iterator[RatedProblem]:
     late = overdue(tokens.claims, tokens.stored_at, status.at)
     if late is not None and Cause.EXPIRES_SOON not in {one.cause for one in found}:
         found.append(late)
+    if status.twcmanager.needs_fleet_token and (unusable := owner_api(tokens.claims)) is not None:
+        found.append(unusable)
     for one in found:
         yield (_critical if one.cause is Cause.EXPIRED else _warning)(Part.TOKEN, one)
 

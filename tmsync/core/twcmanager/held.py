@@ -38,6 +38,8 @@ class Held(NamedTuple):
     holds_refresh_token: bool | None = None
     sync_enabled: bool | None = None
     """Whether its own token sync is on, by its configuration file, else by what its web control tells."""
+    needs_fleet_token: bool = False
+    """Whether it is known to be newer than 1.3.2, which talks to the Fleet API alone, and asks Tesla directly."""
     problem: Problem | None = None
     """Why its settings cannot be read."""
 
@@ -62,6 +64,7 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
         sighting.url,
         str(twc.settings_file),
         sync_enabled=_syncs_itself(twc, sighting),
+        needs_fleet_token=sighting.writes_pid_file and not (twc.config and twc.config.get("config.teslaProxy")),
     )
     if twc.url_given and not twc.settings_given and not is_here(twc.url):
         return found

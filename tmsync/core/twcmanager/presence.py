@@ -40,6 +40,8 @@ class Sighting(NamedTuple):
     url: str | None = None
     """Where its web control answers."""
     process: int | None = None
+    writes_pid_file: bool = False
+    """Whether TWCManager.pid names its living process: it is newer than 1.3.2."""
 
 
 def look(settings_file: Path, config_file: Path | None, urls: Sequence[str], timeout: float) -> Sighting:
@@ -57,10 +59,10 @@ def look(settings_file: Path, config_file: Path | None, urls: Sequence[str], tim
         return Sighting(Presence.RUNNING, f"its web control answers at {url}", url)
     process, named = _find(settings_file.parent / PID_FILE, config_file)
     if url is not None:
-        return Sighting(Presence.RUNNING, f"its web control answers at {url}", url, process)
+        return Sighting(Presence.RUNNING, f"its web control answers at {url}", url, process, named)
     if process is not None:
         by = f", named by {PID_FILE}," if named else ""
-        return Sighting(Presence.RUNNING, f"process {process}{by} is TWCManager", process=process)
+        return Sighting(Presence.RUNNING, f"process {process}{by} is TWCManager", None, process, named)
     if not is_folder(settings_file.parent):
         reason = f"no web control answers, and no folder {settings_file.parent} is to be seen here"
         return Sighting(Presence.UNKNOWN, reason)
