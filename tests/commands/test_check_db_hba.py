@@ -299,6 +299,15 @@ SECRET_LINES = [
     'ldapserver=h ldapbasedn=x "ldapbindpasswd=my-SECRET with blanks my-SECRET"',
     'ldapserver=h ldapbasedn=x ldapbindpasswd="my-SECRET ""quoted"" my-SECRET"',
     'ldapserver=h ldapbasedn=x ldapbindpasswd=my"-SECRET my-SECRET"',
+    'ldapserver=h ldapbasedn=x "ldapbindpasswd"=my-SECRET',
+    'ldapserver=h ldapbasedn=x ldap"bindpasswd=my-SECRET my-SECRET"',
+    "ldapserver=h ldapbasedn=x ldapbindpasswd=\\\nmy-SECRET",
+    "ldapserver=h ldapbasedn=x ldapbindpass\\\nwd=my-SEC\\\nRET-SECRET",
+    "ldapserver=h ldapbasedn=x ldapbindpasswd=my#SECRET",
+    "ldapserver=h ldapbasedn=x ldapbindpasswd=my,my-SECRET",
+    "ldapserver=h ldapbasedn=x ldapbindpasswd=my, my-SECRET",
+    "ldapserver=h ldapbasedn=x ldapbindpasswd = my-SECRET",
+    "ldapserver=h ldapbasedn=x # ldapbindpasswd=my-SECRET",
 ]
 
 
@@ -308,14 +317,18 @@ SECRET_LINES = [
 def test_passwords_in_rules_are_not_shown(hba: Path, options: str, form: str, address: str) -> None:
     hba.write_text(f"host all all 192.168.1.50/32 ldap {options}\nhost x x all radius radiussecrets=my-SECRET\n")
     run = tmsync("check-db", form, "--pg-hba", str(hba), "--offline", "--client-address", address)
-    assert "ldapbindpasswd" in run.out
     assert "SECRET" not in run.out + run.err
 
 
 def test_what_an_included_file_holds_is_not_quoted(hba: Path) -> None:
     hba.with_name("shadow").write_text("root:$6$my-SECRET:19000::::::\n")
     hba.with_name("PG_VERSION").write_text("17\n")
-    for line in ("include shadow", "host @shadow @shadow all md5", "host all all all @shadow"):
+    for line in (
+        "include shadow",
+        "host @shadow @shadow all md5",
+        "host all all all @shadow",
+        "host a a a md5 @shadow",
+    ):
         hba.write_text(f"{line}\n")
         for form in ("--json", "--format=table"):
             run = tmsync("check-db", form, "--pg-hba", str(hba), "--offline", "--client-address", "10.0.0.1")
@@ -332,6 +345,26 @@ def test_included_pipes_and_devices_hang_nobody(hba: Path) -> None:
         assert "it is no regular file" in json.loads(run.out)["checks"][0]["summary"]
     for path in (hba.with_name("pipe"), Path("/dev/zero")):
         assert judge(path).json["checks"][0]["cause"] == "unreadable-file"
+
+
+def test_endless_includes_end(hba: Path) -> None:
+    hba.with_name("PG_VERSION").write_text("17\n")
+    for level in range(10):
+        hba.with_name(f"{level}.conf").write_text(f"include {level + 1}.conf\n" * 10)
+    hba.write_text("include 0.conf\n")
+    check = judge(hba).check("hba-file")
+    assert check["cause"] == "syntax-error"
+    assert "more is included than tmsync reads" in check["errors"][-1]["message"]
+
+
+def test_apply_tells_of_hard_links_and_lost_attributes(hba: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.setxattr(hba, "user.note", b"mine")
+    monkeypatch.setattr(os, "setxattr", lambda *_: (_ for _ in ()).throw(OSError(28, "no space")))
+    hba.with_name("other").hardlink_to(hba)
+    check = judge(hba, "--apply").check("hba-file")
+    assert "hard links: 1" in check["detail"]
+    assert "user.note" in check["detail"]
+    assert hba.with_name("other").read_text() == REJECTING
 
 
 # -- the running server's own rules
@@ -358,7 +391,9 @@ def test_superuser_is_warned_of_a_file_that_the_server_refuses(superuser: TeslaM
     run = superuser.check_db()
     check = run.check("pg-hba")
     assert (run.code, check["status"], check["cause"]) == (0, "warn", "syntax-error")
-    assert 'line 3: invalid authentication method "scram"' in check["detail"]
+    assert 'pg_hba.conf: invalid authentication method "scram"' in check["detail"]
+    superuser.postgres.write_hba(f"{OPEN}host all all all ldap ldapbindpasswd = my-SECRET\n")
+    assert "SECRET" not in superuser.check_db().out
 
 
 LOOKING = (

@@ -160,13 +160,14 @@ def test_temporary_files_take_no_name_that_is_there(
     assert untouched(victim)
 
 
-def test_a_planted_backup_of_pg_hba_is_replaced_and_not_written_through(shared: Path, victim: Path) -> None:
+def test_a_planted_backup_of_pg_hba_is_left_alone_and_not_written_through(shared: Path, victim: Path) -> None:
     hba = shared / "pg_hba.conf"
     hba.write_text("local all all trust\n")
     backup = shared / "pg_hba.conf.backup"
     backup.symlink_to(victim)
     change = Insertion("", 1, "local all all peer\n", "")
-    write_insertion(hba, "local all all trust\n", change)
+    written = write_insertion(hba, "local all all trust\n", change)
     assert untouched(victim)
-    assert (hba.read_text(), backup.read_text()) == ("local all all peer\n", "local all all trust\n")
-    assert not backup.is_symlink()
+    assert backup.is_symlink()
+    assert written.backup == shared / "pg_hba.conf.backup.1"
+    assert (hba.read_text(), written.backup.read_text()) == ("local all all peer\n", "local all all trust\n")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tmsync.core.check_db.hba_file import Answer, Question, ask
+from tmsync.core.check_db.hba_file import HbaFileResult, HbaQuery, check_file
 from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
@@ -40,15 +40,16 @@ def examine(
     found = diagnose(settings, clock=clock, environ=environ)
     if request is None or isinstance(settings, ConfigError):
         return found
-    answer, question = _ask(settings, request, found, clock)
-    if question is None or not request.apply:
-        return _beside(found, answer.check)
-    if answer.insertion is not None:
-        check, told = _apply(question, answer, settings)
-    elif _is_stale(found, answer.check):
-        check, told = answer.check, _reload(settings, question.path) is not None
+    result, query = _check_file(settings, request, found, clock)
+    if query is None or not request.apply:
+        return _beside(found, result.check)
+    if result.insertion is not None:
+        check, told = _apply(query, result, settings)
+    elif _is_stale(found, result.check):
+        check, told = result.check, _reload(settings, query.path) is not None
     else:
-        return _beside(found, answer.check)
+        _leave(query)
+        return _beside(found, result.check)
     if not told:
         return _beside(found, check)
     # The file is right and the server has been told: does the ladder agree?
@@ -73,15 +74,20 @@ def _offline(settings: Settings | ConfigError, request: HbaRequest, clock: Clock
         found.checks.append(Check(CheckId.CONFIG, Status.FAIL, problem=settings.problem))
         return found
     found.aim(settings)
-    answer, question = _ask(settings, request, found, clock)
-    check = answer.check
-    if question is not None and answer.insertion is not None and request.apply:
-        check, _ = _apply(question, answer, None)
+    result, query = _check_file(settings, request, found, clock)
+    check = result.check
+    if query is not None and request.apply:
+        if result.insertion is not None:
+            check, _ = _apply(query, result, None)
+        else:
+            _leave(query)
     found.checks.append(check)
     return found
 
 
-def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock) -> tuple[Answer, Question | None]:
+def _check_file(
+    settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
+) -> tuple[HbaFileResult, HbaQuery | None]:
     begun = clock.monotonic()
     address = request.client_address or found.seen_address or found.source_address
     connect = found.of(CheckId.CONNECT)
@@ -89,9 +95,9 @@ def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
     if address is None and not by_socket:
         summary = "this host's address, as the server sees it, is not known"
         if not request.offline:
-            return Answer(Check(CheckId.HBA_FILE, Status.SKIP, summary)), None
+            return HbaFileResult(Check(CheckId.HBA_FILE, Status.SKIP, summary)), None
         unknown = problem(Cause.USAGE, summary, variant="no-address")
-        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=unknown)), None
+        return HbaFileResult(Check(CheckId.HBA_FILE, Status.FAIL, problem=unknown)), None
     from tmsync.core.hba import Client
 
     user, database = settings.get("database.user"), settings.get("database.name")
@@ -99,13 +105,13 @@ def _ask(settings: Settings, request: HbaRequest, found: Diagnosis, clock: Clock
     routes = [False] if socket else _routes(request, settings.get("database.sslmode"), found.offers_tls)
     clients = tuple(Client(user, database, None if socket else address, tls=tls) for tls in routes)
     major = int(found.server_version.split(".", maxsplit=1)[0]) if found.server_version else None
-    question = Question(request.path, clients, request.member_of, major)
+    query = HbaQuery(request.path, clients, request.member_of, major)
     try:
-        answer = ask(question)
+        result = check_file(query)
     except ValueError:
         wrong = problem(Cause.USAGE, f"--client-address: {address!r} is no IP address", variant="bad-address")
-        return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=wrong)), None
-    return answer._replace(check=replace(answer.check, elapsed_s=clock.monotonic() - begun)), question
+        return HbaFileResult(Check(CheckId.HBA_FILE, Status.FAIL, problem=wrong)), None
+    return result._replace(check=replace(result.check, elapsed_s=clock.monotonic() - begun)), query
 
 
 def _routes(request: HbaRequest, sslmode: str, offers_tls: bool | None) -> list[bool]:
@@ -118,30 +124,36 @@ def _routes(request: HbaRequest, sslmode: str, offers_tls: bool | None) -> list[
     return routes or [True]
 
 
-def _apply(question: Question, answer: Answer, settings: Settings | None) -> tuple[Check, bool]:
+def _apply(query: HbaQuery, result: HbaFileResult, settings: Settings | None) -> tuple[Check, bool]:
     """Write the insertion and reload (unless `settings` is None: then nothing is contacted)."""
     from tmsync.core.check_db.hba_apply import write_insertion
-    from tmsync.core.check_db.hba_line import reload_steps
-    from tmsync.core.hba import DiskReader
+    from tmsync.core.fixes.hba import RELOAD
 
-    change, check = answer.insertion, answer.check
+    change, check = result.insertion, result.check
     assert change is not None  # noqa: S101 - callers have looked
-    before = DiskReader().read_text(str(question.path))
     try:
-        backup = write_insertion(question.path, before, change)
+        written = write_insertion(query.path, result.text, change)
     except TmsyncError as error:
         failed = error.problem
         failed = Problem(failed.cause, failed.message, failed.fix + check.fix, check.details)
         return replace(check, problem=failed), False
-    told = None if settings is None else _reload(settings, question.path)
-    after = ask(question).check
-    more = {**after.more, "applied": True, "backup": str(backup), "reloaded": told is not None}
+    told = None if settings is None else _reload(settings, query.path)
+    after = check_file(query).check
+    more = {**after.more, "applied": True, "backup": str(written.backup), "reloaded": told is not None}
     more |= {key: check.more[key] for key in ("insert_before_line", "diff") if key in check.more}
-    summary = f"line {change.insert_before_line} of {question.path} is now `{change.line}`; backup in {backup.name}"
-    detail = told or "the server has not been told yet: it reads the file when it is reloaded"
-    then = () if told else reload_steps()
-    done = Check(CheckId.HBA_FILE, Status.PASS, summary, None, (detail,), then, change.line, check.elapsed_s, more)
+    line, backup = change.insert_before_line, written.backup.name
+    summary = f"line {line} of {query.path} is now `{change.line}`; backup in {backup}"
+    details = (told or "the server has not been told yet: it reads the file when it is reloaded", *written.notes)
+    then = () if told else RELOAD
+    done = Check(CheckId.HBA_FILE, Status.PASS, summary, None, details, then, change.line, check.elapsed_s, more)
     return done, told is not None
+
+
+def _leave(query: HbaQuery) -> None:
+    """Nothing is to be written."""
+    from tmsync.core.check_db.hba_apply import sweep_leftovers
+
+    sweep_leftovers(query.path)
 
 
 def _reload(settings: Settings, path: Path) -> str | None:

@@ -13,85 +13,147 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tmsync.core.errors import Cause, TmsyncError
-from tmsync.core.files.replace import overwrite_in_place, sweep, sync_folder, write_beside
+from tmsync.core.files.replace import attributes, only_writer, overwrite_in_place, sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem
 from tmsync.core.hba import DiskReader, Insertion
 
 SERVER_NAMES: Final = ("postgres", "postmaster")
+NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+VARIANTS: Final = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "immutable"}
 
 
 class HbaNotWritten(TmsyncError):
-    """The file was left as it is."""
+    """The change is not there, or not for certain: the message says which."""
 
 
-def write_insertion(path: Path, before: str, change: Insertion) -> Path:
-    """Put `change` in place; the name of the backup, which is never one that stands there already.
+class Written(NamedTuple):
+    """What was done. backup: holds the former content. notes: what the new file does not share with the former one."""
+
+    backup: Path
+    notes: tuple[str, ...] = ()
+
+
+def write_insertion(path: Path, before: str, change: Insertion) -> Written:
+    """Put `change` in place, the former content into a backup of a name that nothing had.
 
     before: the text the change was made from.
-    Raises: HbaNotWritten; the file is untouched then, unless the message says otherwise.
+    Raises: HbaNotWritten.
     """
     real = Path(os.path.realpath(path))
-    marker = f".{real.name}.tmsync-"
+    marker = _marker(real)
     old, new = (text.encode("utf-8", "surrogateescape") for text in (before, change.new_text))
-    temporary, placed = None, False
-    try:
-        found = real.stat()
-        backup = _keep(real, old, found, marker)
-        temporary = write_beside(real, new, found, marker)
-        sweep(real, marker, temporary)
-        if DiskReader().read_text(str(real)) != before:
-            message = f"{path} was changed by somebody else meanwhile"
-            raise HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="changed"))
+    temporary = backup = None
+    with only_writer(real.parent) as alone:
         try:
-            temporary.replace(real)
+            if alone:
+                sweep(real, marker)
+            found = real.stat()
+            backup = _keep(real, old, found, marker)
+            temporary = write_beside(real, new, found, marker)
+            notes = _not_kept(real, temporary, found)
+            if not alone:
+                sweep(real, marker, temporary)
+            if _read(real) != old:
+                message = f"{path} was changed by another program meanwhile"
+                raise HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="changed"))
+            _place(temporary, real, old, new)
         except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            # Mounted as a single file: it cannot be replaced, only written.
-            placed = True
-            overwrite_in_place(real, new, found.st_size)
-        placed = True
-        sync_folder(real.parent)
+            raise _not_written(path, error, old, new, backup) from None
+        finally:
+            if temporary is not None:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+    return Written(backup, notes)
+
+
+def sweep_leftovers(path: Path) -> None:
+    """Remove what a killed run left beside the file."""
+    real = Path(os.path.realpath(path))
+    with only_writer(real.parent) as alone:
+        if alone:
+            sweep(real, _marker(real))
+
+
+def _marker(real: Path) -> str:
+    return f".{real.name}.tmsync-"
+
+
+def _read(path: Path) -> bytes:
+    return DiskReader().read_text(str(path)).encode("utf-8", "surrogateescape")
+
+
+def _place(temporary: Path, real: Path, old: bytes, new: bytes) -> None:
+    try:
+        temporary.replace(real)
     except OSError as error:
-        raise _not_written(path, error, placed=placed) from None
-    finally:
-        if temporary is not None:
+        if error.errno != errno.EBUSY:
+            raise
+        # Mounted as a single file: it cannot be replaced, only written.
+        try:
+            overwrite_in_place(real, new, len(old))
+        except OSError:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-    return backup
+                overwrite_in_place(real, old, len(old))
+                os.truncate(real, len(old))
+            raise
+    sync_folder(real.parent, strict=True)
 
 
 def _keep(real: Path, old: bytes, found: os.stat_result, marker: str) -> Path:
-    """The previous content under a name of its own: `.backup`, or the first free of `.backup.1`, `.backup.2`, ..."""
+    """The former content under a name of its own: `.backup`, or the first free of `.backup.1`, `.backup.2`, ..."""
     copy = write_beside(real, old, found, marker)
     try:
         for number in itertools.count():
             backup = real.with_name(f"{real.name}.backup{f'.{number}' * bool(number)}")
-            try:
-                # Fails where the name is taken, which a rename would not.
-                os.link(copy, backup)
-            except FileExistsError:
-                if backup.is_file() and not backup.is_symlink() and backup.read_bytes() == old:
-                    return backup
-            else:
+            # Both fail where the name is taken, which a rename would not.
+            with suppress(FileExistsError):
+                try:
+                    os.link(copy, backup)
+                except OSError as error:
+                    if error.errno not in NO_HARD_LINKS:
+                        raise
+                    write_beside(real, old, found, "", backup)
+                sync_folder(real.parent, strict=True)
                 return backup
+            with suppress(OSError):
+                if not backup.is_symlink() and _read(backup) == old:
+                    return backup
     finally:
-        copy.unlink()
+        with suppress(OSError):
+            copy.unlink()
     raise AssertionError("unreachable")
 
 
-def _not_written(path: Path, error: OSError, *, placed: bool) -> HbaNotWritten:
+def _not_kept(real: Path, temporary: Path, found: os.stat_result) -> tuple[str, ...]:
+    notes = []
+    if found.st_nlink > 1:
+        notes.append(f"other names of the file (hard links: {found.st_nlink - 1}) keep the former content")
+    lost = sorted(set(attributes(real)) - set(attributes(temporary)))
+    if lost:
+        notes.append(f"extended attributes that could not be kept: {', '.join(lost)}")
+    return tuple(notes)
+
+
+def _not_written(path: Path, error: OSError, old: bytes, new: bytes, backup: Path | None) -> HbaNotWritten:
+    """In words that are true of what the file holds now."""
     words = error.strerror or "unknown error"
-    if placed:
-        message = f"{path} was written, but it is not certain that it reached the disk: {words}"
-        return HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="changed"))
-    variant = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "immutable"}.get(error.errno or 0, "")
+    try:
+        there = _read(path)
+    except OSError:
+        there = old if backup is None else b""
+    if there == new:
+        message = f"{path} was changed, but it is not certain that the change reached the disk: {words}"
+        return HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="unsynced", backup=backup))
+    if there != old:
+        message = f"{path} could not be written whole: {words}"
+        return HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="damaged", path=path, backup=backup))
+    variant = VARIANTS.get(error.errno or 0, "")
     if error.errno in (errno.EPERM, errno.EACCES) and os.geteuid() == 0:
         variant = "immutable"
-    message = f"{path} cannot be written: {words}"
+    message = f"{path} was not changed: {words}"
     return HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant=variant, path=path))
 
 

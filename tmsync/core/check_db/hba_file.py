@@ -4,14 +4,13 @@ Needs no server. Source: PostgreSQL src/backend/libpq/hba.c; documentation, "The
 """
 
 import re
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tmsync.core.check_db.report import Check, CheckId, Status
 from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
-from tmsync.core.hba import Client, DiskReader, FileReader, Hba, MatchResult, Outcome, Roles, evaluate, parse_hba
+from tmsync.core.hba import Client, DiskReader, Hba, MatchResult, Outcome, Roles, evaluate, parse_hba
 from tmsync.core.hba.model import masked, shown
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 DEFAULT_MAJOR: Final = 17
 LINTED_RULES: Final = 1000
 """A file of more rules is not searched for unreachable ones: that takes longer than all the rest."""
-MAX_BYTES: Final = 64 << 20
 SHOWN_FINDINGS: Final = 5
 PASSWORD_OUTCOMES: Final = frozenset(
     {Outcome.TRUST, Outcome.PASSWORD, Outcome.MD5, Outcome.SCRAM, Outcome.LDAP, Outcome.PAM, Outcome.RADIUS}
@@ -28,7 +26,7 @@ PASSWORD_OUTCOMES: Final = frozenset(
 """What a client with a password gets through; trust does not even ask."""
 
 
-class Question(NamedTuple):
+class HbaQuery(NamedTuple):
     """Which client to match against which file.
 
     clients: the ways libpq tries, in order (with TLS, without); the first that is let in counts.
@@ -47,11 +45,12 @@ class Question(NamedTuple):
         return Roles({self.clients[0].user: self.member_of})
 
 
-class Answer(NamedTuple):
-    """The check, and the change of the file that would fix it, where there is one."""
+class HbaFileResult(NamedTuple):
+    """The check, and the change of the file that would fix it, where there is one; `text` is what it was made from."""
 
     check: Check
     insertion: "Insertion | None" = None
+    text: str = ""
 
 
 def major_of(path: Path) -> int | None:
@@ -64,54 +63,43 @@ def major_of(path: Path) -> int | None:
     return int(match[0]) if match else None
 
 
-def ask(question: Question) -> Answer:
+def check_file(query: HbaQuery) -> HbaFileResult:
     """Match the client against the file on this machine."""
-    path = question.path
+    path = query.path
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-            return _unreadable(path, "it is no regular file" if found.st_size <= MAX_BYTES else "it is too large")
         text = DiskReader().read_text(str(path))
     except OSError as error:
         return _unreadable(path, error.strerror or "unknown error", missing=isinstance(error, FileNotFoundError))
-    major = question.server_major or major_of(path) or DEFAULT_MAJOR
-    return match_client(question, parse_hba(text, path=str(path), server_major=major))
+    major = query.server_major or major_of(path) or DEFAULT_MAJOR
+    return match_client(query, parse_hba(text, path=str(path), server_major=major))
 
 
-def read_from(path: str, reader: FileReader, server_major: int) -> Hba:
-    """A file that stands elsewhere, such as on the server's disk.
-
-    Raises: OSError as `reader` does.
-    """
-    return parse_hba(reader.read_text(path), path=path, server_major=server_major, reader=reader)
-
-
-def match_client(question: Question, hba: Hba) -> Answer:
+def match_client(query: HbaQuery, hba: Hba) -> HbaFileResult:
     """Match the client against a parsed file."""
-    client, result = first_allowed(question, hba)
+    client, result = first_allowed(query, hba)
     more = _document(hba, result)
     if any(error.line for error in hba.errors):
-        return Answer(_broken(hba, client, result, more))
+        return HbaFileResult(_broken(hba, client, result, more))
     from tmsync.core.hba import describe, place
 
     if result.outcome in PASSWORD_OUTCOMES and not result.doubts:
         assert result.rule is not None  # noqa: S101 - only a rule lets anybody in
         summary = f"{place(result.rule)} decides: {describe(client)} is let in by {result.outcome.value}"
-        findings = _findings(hba, question.roles)
+        findings = _findings(hba, query.roles)
         details = (shown(result.rule), *_shown(findings))
         more = {**more, "findings": findings}
         about_it = any(finding["line"] == result.rule.line for finding in findings)
         if about_it:
             wide = problem(Cause.TOO_WIDE, summary, details=details)
-            return Answer(Check(CheckId.HBA_FILE, Status.WARN, problem=wide, more=more))
-        return Answer(Check(CheckId.HBA_FILE, Status.PASS, summary, notes=details, more=more))
-    return _shut(question, hba, client, result, more)
+            return HbaFileResult(Check(CheckId.HBA_FILE, Status.WARN, problem=wide, more=more))
+        return HbaFileResult(Check(CheckId.HBA_FILE, Status.PASS, summary, notes=details, more=more))
+    return _shut(query, hba, client, result, more)
 
 
-def first_allowed(question: Question, hba: Hba) -> tuple[Client, MatchResult]:
+def first_allowed(query: HbaQuery, hba: Hba) -> tuple[Client, MatchResult]:
     """The first way that is let in, or else the first way, with its result."""
-    verdicts = [(client, evaluate(hba, client, question.roles)) for client in question.clients]
-    return next((pair for pair in verdicts if pair[1].allowed), verdicts[0])
+    results = [(client, evaluate(hba, client, query.roles)) for client in query.clients]
+    return next((pair for pair in results if pair[1].allowed), results[0])
 
 
 def _document(hba: Hba, result: MatchResult) -> dict[str, Any]:
@@ -140,10 +128,10 @@ def _broken(hba: Hba, client: Client, result: MatchResult, more: dict[str, Any])
     return Check(CheckId.HBA_FILE, Status.FAIL, problem=broken, more=more)
 
 
-def _shut(question: Question, hba: Hba, client: Client, result: MatchResult, more: dict[str, Any]) -> Answer:
+def _shut(query: HbaQuery, hba: Hba, client: Client, result: MatchResult, more: dict[str, Any]) -> HbaFileResult:
     from tmsync.core.hba import describe, explain, insertion_for, near_misses, place
 
-    roles = question.roles
+    roles = query.roles
     reasons = explain(hba, client, result, near_misses(hba, client, roles, limit=SHOWN_FINDINGS))
     cause = {Outcome.NO_ENTRY: Cause.NO_ENTRY, Outcome.REJECT: Cause.REJECTED}.get(
         result.outcome, Cause.NO_PASSWORD_METHOD
@@ -166,7 +154,7 @@ def _shut(question: Question, hba: Hba, client: Client, result: MatchResult, mor
     details = tuple(reason for reason in reasons if reason != what)
     shut = problem(cause, what, variant="file", details=details, **values)
     check = Check(CheckId.HBA_FILE, Status.FAIL, problem=shut, hba_line=line, more={**more, "applied": False})
-    return Answer(check, change)
+    return HbaFileResult(check, change, hba.text)
 
 
 def diff(hba: Hba, change: "Insertion") -> str:
@@ -196,8 +184,8 @@ def _shown(findings: list[dict[str, Any]]) -> list[str]:
     return [*lines, f"and {rest} more remarks"] if rest else lines
 
 
-def _unreadable(path: Path, what: str, *, missing: bool = False) -> Answer:
+def _unreadable(path: Path, what: str, *, missing: bool = False) -> HbaFileResult:
     more: dict[str, Any] = {"match": None, "outcome": None, "errors": []}
     variant = "hba-missing" if missing else "hba"
     unreadable = problem(Cause.UNREADABLE_FILE, f"{path} cannot be read: {what}", variant=variant)
-    return Answer(Check(CheckId.HBA_FILE, Status.FAIL, problem=unreadable, more=more))
+    return HbaFileResult(Check(CheckId.HBA_FILE, Status.FAIL, problem=unreadable, more=more))

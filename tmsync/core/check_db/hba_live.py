@@ -11,7 +11,7 @@ from typing import Final
 from tmsync.core.check_db.report import CheckId, Diagnosis, Status
 from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
-from tmsync.core.hba import Client, Hba, Roles, evaluate, parse_hba, place
+from tmsync.core.hba import Client, Hba, HbaError, Roles, entry_for, evaluate, parse_hba, place
 from tmsync.core.hba.model import shown
 from tmsync.core.postgres.session import QueryFailed, Session
 
@@ -33,9 +33,28 @@ _MEMBER_OF: Final = """
 select member.rolname, granted.rolname from pg_catalog.pg_auth_members
 join pg_catalog.pg_roles member on member.oid = member join pg_catalog.pg_roles granted on granted.oid = roleid
 """
-_ERRORS: Final = "select line_number, error from pg_catalog.pg_hba_file_rules where error is not null order by 1"
+# Since 16 each rule names its file.
+_ERRORS: Final = """
+select line_number, error, {file} from pg_catalog.pg_hba_file_rules where error is not null
+order by {file} = {main} desc, line_number
+"""
+_MAIN: Final = "current_setting('hba_file')"
 # encode() because a text file of the server may hold any bytes, and the session's encoding may not take them.
 _FILE: Final = "select encode(pg_read_binary_file(%s), 'hex')"
+
+
+def line_for(database: str, user: str, address: str | None) -> str | None:
+    """The narrowest line that lets `user` in with a password; `address` None is the Unix socket.
+
+    None for a name that pg_hba.conf cannot hold (one with a line break).
+    """
+    try:
+        return entry_for(Client(user, database, address))
+    except ValueError:
+        return None
+
+
+NAMES_FILES_SINCE: Final = 16
 
 
 class ServerFiles:
@@ -70,7 +89,7 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
         if not may_ask:
             return
         path, user, database, address, major = session.query(_WHO)[0]
-        errors = session.query(_ERRORS)
+        errors = session.query(_ERRORS.format(main=_MAIN, file="file_name" if major >= NAMES_FILES_SINCE else _MAIN))
         members = session.query(_MEMBER_OF)
         reader = ServerFiles(session)
         if may_read:
@@ -80,10 +99,10 @@ def tell_live_rules(session: Session, found: Diagnosis) -> None:
         return
     check = replace(check, more={**check.more, "hba_file": path})
     if errors:
-        line, message = errors[0]
-        detail = (
-            f"{path}, line {line}: {message}; the server goes by its former rules, and would not start again with these"
-        )
+        line, message, file = errors[0]
+        texts = [own.text for own in hba.errors if (own.line, own.file) == (line, file)] if hba else []
+        first = HbaError(line, message, file, texts[0] if texts else "", included=file != path)
+        detail = f"{first}; the server goes by its former rules, and would not start again with these"
         broken = problem(Cause.SYNTAX_ERROR, check.summary, details=(detail,))
         found.amend(replace(check, status=Status.WARN, problem=broken))
         return

@@ -10,8 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
-from tmsync.core.check_db.hba_line import line_for
-from tmsync.core.check_db.hba_live import tell_live_rules
+from tmsync.core.check_db.hba_live import line_for, tell_live_rules
 from tmsync.core.check_db.report import LADDER, Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.settings import DatabaseSettings, Settings

@@ -15,9 +15,11 @@ Source: rename(2); TWCManager lib/TWCManager/TWCMaster.py (saveSettings): tempor
 """
 
 import errno
+import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,14 +52,15 @@ def exchange(one: Path, other: Path) -> None:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def write_beside(path: Path, data: bytes, like: os.stat_result | None, marker: str) -> Path:
+def write_beside(path: Path, data: bytes, like: os.stat_result | None, marker: str, name: Path | None = None) -> Path:
     """A synced temporary file in the folder of `path`, with owner, group, mode and access list of the file it is like.
 
     like: the file it will replace; None for a new one: mode 0600, owned by the folder's owner where we may say so.
     marker: begins the temporary file's name, so that what a crash leaves behind is known as ours.
-    Raises: OSError; nothing is left behind then.
+    name: its whole path in place of one made of the marker.
+    Raises: OSError (FileExistsError where `name` is taken); nothing is left behind then.
     """
-    temporary = path.with_name(f"{marker}{os.urandom(6).hex()}")
+    temporary = name or path.with_name(f"{marker}{os.urandom(6).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
     try:
@@ -80,17 +83,32 @@ SWEEP_AFTER_S: Final = 60.0
 """A temporary file that is older was left behind by a run that was killed."""
 
 
-def sweep(path: Path, marker: str, ours: Path) -> None:
+@contextmanager
+def only_writer(folder: Path) -> Iterator[bool]:
+    """Whether no other run holds `folder` so; none will while the block runs. False also where that cannot be told."""
+    descriptor, alone = -1, False
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    try:
+        yield alone
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def sweep(path: Path, marker: str, ours: Path | None = None) -> None:
     """Remove what killed runs left beside `path` under names that begin with `marker`.
 
-    ours: a file just made there, by whose time the others' age is told.
+    ours: where other runs may be at work, a file just made there: only what is far older than it is removed.
     """
     with suppress(OSError):
-        now = ours.lstat().st_mtime
+        before = None if ours is None else ours.lstat().st_mtime - SWEEP_AFTER_S
         for left in path.parent.iterdir():
             if left.name.startswith(marker) and is_ours(left, path):
                 with suppress(OSError):
-                    if now - left.lstat().st_mtime > SWEEP_AFTER_S:
+                    if before is None or left.lstat().st_mtime < before:
                         left.unlink()
 
 
@@ -123,25 +141,32 @@ def _make_alike(path: Path, descriptor: int, like: os.stat_result) -> None:
     os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
     if not hasattr(os, "getxattr"):
         return
-    own = [name for name in _attributes(path) if name.startswith("user.")]
+    own = [name for name in attributes(path) if name.startswith("user.")]
     for name in (*COPIED_ATTRIBUTES, *own):
         with suppress(OSError):
             os.setxattr(descriptor, name, os.getxattr(path, name))
 
 
-def _attributes(path: Path) -> list[str]:
+def attributes(path: Path) -> list[str]:
+    """Names of the file's extended attributes; none where there are none."""
     try:
         return os.listxattr(path)
-    except OSError:
+    except (OSError, AttributeError):
         return []
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable; file systems that cannot do that are left alone."""
+def sync_folder(folder: Path, *, strict: bool = False) -> None:
+    """Make renames in `folder` durable; file systems that cannot do that are left alone.
+
+    strict: tell the disk's own errors (EIO, ENOSPC), too.
+    Raises: OSError.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):
-            os.fsync(descriptor)
+        os.fsync(descriptor)
+    except OSError as error:
+        if strict and error.errno not in UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)
 

@@ -94,6 +94,12 @@ FIXES: Final[Fixes] = {
     (Cause.HBA_UNWRITABLE, "immutable"): (
         Step("Not even root may write it: it is immutable, or its file system is read-only.", "lsattr {path}"),
     ),
+    (Cause.HBA_UNWRITABLE, "unsynced"): (
+        Step("Check the disk, and that the file holds the line. Its former content is in {backup}."),
+    ),
+    (Cause.HBA_UNWRITABLE, "damaged"): (
+        Step("Copy its former content over it; until then do not restart the server:", "sudo cp {backup} {path}"),
+    ),
     (Cause.HBA_UNWRITABLE, "full"): (Step("Free some space; the file was not changed."),),
     (Cause.USAGE, "no-address"): (Step("Name it: --client-address 192.168.1.50 (or local, for the Unix socket)."),),
     (Cause.USAGE, "bad-address"): (Step("Give a numeric address, such as 192.168.1.50 or fd00::5."),),

@@ -7,7 +7,8 @@ import os
 import stat
 from typing import Protocol
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
+"""Of one file, and of all that a file includes together: some 400,000 rules."""
 
 
 class FileReader(Protocol):
@@ -35,7 +36,7 @@ class DiskReader:
                 raise OSError(errno.EINVAL, "it is no regular file", path)
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise OSError(errno.EFBIG, "it is larger than 64 MiB", path)
+            raise OSError(errno.EFBIG, "it is larger than 16 MiB", path)
         return data.decode("utf-8", "surrogateescape")
 
     def list_dir(self, path: str) -> list[str]:

@@ -76,15 +76,16 @@ Field = tuple[Token, ...]
 """Comma-separated words that the server reads as one column."""
 
 
-_QUOTED = re.compile(r'".*"', re.DOTALL)
-_SECRET = re.compile(
-    r'("(?:ldapbindpasswd|radiussecrets)=)(?:[^"]|"")*(?=")|((?:ldapbindpasswd|radiussecrets)=)(?:"(?:[^"]|"")*"|[^\s"])+'
-)
+_SECRET_OPTIONS = ("ldapbindpasswd", "radiussecrets")
+_BETWEEN = r'(?:"|\\\r*\n)*'
+_SECRET = re.compile(rf"({'|'.join(_BETWEEN.join(name) for name in _SECRET_OPTIONS)}){_BETWEEN}=(?:\\\r*\n|[^\n])*")
+"""From such an option to the end of the line: quotes, commas and continued lines may stand anywhere in it."""
+_QUOTED = re.compile(r'".*"|(?<=format: ).*', re.DOTALL)
 
 
 def masked(text: str) -> str:
-    """Lines of pg_hba.conf without the passwords that options of LDAP and RADIUS hold."""
-    return _SECRET.sub(lambda found: f"{found[1] or found[2]}********", text)
+    """Lines of pg_hba.conf without the secrets in options of LDAP and RADIUS, and what stands behind those."""
+    return _SECRET.sub(lambda found: f"{found[1]}=********" + "\\\n" * found[0].count("\n"), text)
 
 
 class HbaError(NamedTuple):
@@ -103,12 +104,16 @@ class HbaError(NamedTuple):
 
     @property
     def told(self) -> str:
-        """The message as it may be shown: another file that is quoted in it may be no pg_hba.conf at all."""
+        """The message as it may be shown: an included file that it quotes may be no pg_hba.conf at all, and a word of
+        a line that holds a secret may be part of that."""
+        if _SECRET.search(self.text):
+            return "an authentication option of this line is not valid"
         quoted = _QUOTED.search(self.message)
-        if quoted is None or self.message.startswith("could not "):
+        if quoted is None or not self.line:
             return self.message
-        own = not self.included and quoted[0][1:-1] in self.text
-        return masked(self.message) if own else _QUOTED.sub('"..."', self.message)
+        words = quoted[0].strip('"')
+        own = words in self.text or (self.message.startswith("could not ") and words.rpartition("/")[2] in self.text)
+        return self.message if own and not self.included else _QUOTED.sub('"..."', self.message)
 
     def __str__(self) -> str:
         return f"line {self.line} of {self.file}: {self.told}" if self.line else f"{self.file}: {self.told}"

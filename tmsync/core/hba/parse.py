@@ -76,7 +76,7 @@ class _Loader:
     def load(self, source: Source) -> None:
         """Collect rules and errors of one file and of those it includes."""
         included, index = source.depth > 0, 0
-        while index < len(source.lines):
+        while index < len(source.lines) and self._tokenizer.left >= 0:
             line = self._tokenizer.read_line(source, index)
             for child in line.included:
                 self.load(child)

@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from tmsync.core.hba.files import FileReader
+from tmsync.core.hba.files import MAX_BYTES, FileReader
 from tmsync.core.hba.model import Field, Token
 
 CONTINUATION_SINCE = 14
@@ -23,6 +23,7 @@ REGEX_SINCE = 16
 _MAX_DEPTH = 10  # CONF_FILE_MAX_DEPTH
 _MAX_DEPTH_BEFORE_16 = 100  # there the server stops when it runs out of file descriptors
 _MAX_TOKEN_BYTES = 10239  # MAX_TOKEN - 1, up to 15
+_LEAST_COST = 16384  # what the smallest file counts for among MAX_BYTES, so that their number is limited, too
 _MAX_LINE_BYTES = 20478  # MAX_LINE - 2, up to 13
 
 _SEPARATORS = re.compile(r"[ \t\r,]*")
@@ -109,6 +110,8 @@ class Tokenizer:
     def __init__(self, reader: FileReader, server_major: int) -> None:
         self._reader = reader
         self._major = server_major
+        self.left = MAX_BYTES
+        """Bytes that may still be included; below 0 reading has stopped."""
         self._max_depth = _MAX_DEPTH if server_major >= INCLUDE_SINCE else _MAX_DEPTH_BEFORE_16
 
     def read_line(self, source: Source, index: int) -> LogicalLine:
@@ -198,6 +201,9 @@ class Tokenizer:
         except (OSError, ValueError) as problem:
             reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
             return f'could not open file "{path}": {reason}', reason
+        self.left -= max(len(text), _LEAST_COST)
+        if self.left < 0:
+            return f'could not open file "{path}": {_TOO_MUCH}', _TOO_MUCH
         return Source(path, split_lines(text, self._major), source.depth + 1, main_line)
 
     def include(self, name: str, source: Source, main_line: int) -> tuple[tuple[Source, ...], str | None]:
@@ -229,6 +235,7 @@ class Tokenizer:
 
 _MISSING = os.strerror(errno.ENOENT)
 _DIRECTORY = os.strerror(errno.EISDIR)
+_TOO_MUCH = "more is included than tmsync reads (16 MiB or 1,024 files)"
 _INCLUDES = {
     "include": Tokenizer.include,
     "include_if_exists": Tokenizer.include_if_exists,
