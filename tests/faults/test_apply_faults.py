@@ -93,7 +93,7 @@ def calls(hba: Path, trace: Path, *always: str) -> Iterator[tuple[str, int]]:
             continue
         name = found[1]
         seen[name] = seen.get(name, 0) + 1
-        behind = behind or MARKER in line or "marker" in line
+        behind = behind or MARKER in line
         if behind and str(hba.parent) in line and TOUCHES.match(name.removeprefix("new")):
             yield name, seen[name]
 
