@@ -387,6 +387,13 @@ def test_cars_that_teslamate_logs_no_more_are_left_over(teslamate: TeslaMate, mo
     assert "rename" not in json.dumps(run.json["problems"])
 
 
+def test_a_broker_that_lost_what_it_held_is_told_as_that(mosquitto: Broker) -> None:
+    mosquitto.publisher.car(1, display_name="Blue", battery_level="50")
+    run = status("--json", mosquitto=mosquitto)
+    assert (run.code, problems(run)) == (0, [("warning", "retained-lost")])
+    assert "persistence true" in run.json["problems"][0]["fix"]
+
+
 def test_two_nameless_cars_are_a_warning(mosquitto: Broker) -> None:
     mosquitto.publisher.car(1, state="asleep")
     mosquitto.publisher.car(3, state="asleep", display_name="")

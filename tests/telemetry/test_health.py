@@ -22,7 +22,7 @@ from tmsync.core.telemetry.vehicle import Facts
 RULES = default_rules()
 ALIVE = Evidence(alive_at=900.0, words=("TeslaMate's database sessions are there",))
 GONE = Evidence(gone_at=990.0, words=("TeslaMate's database sessions are gone",))
-SILENT_STATES = ("suspended", "updating", "start", "unavailable", "brand-new", None)
+SILENT_STATES = ("suspended", "updating", "start", "unavailable", "brand-new")
 
 
 def facts(state: str | None, silence: float = 5, *, heard: bool = True, **more: object) -> Facts:

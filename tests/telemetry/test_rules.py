@@ -136,6 +136,36 @@ def test_living_sessions_vouch_for_ten_minutes_of_silence_at_most(followed: Foll
     assert followed.verdict() is Verdict.STALE
 
 
+def test_a_state_that_the_broker_lost_is_taken_from_the_records(followed: Followed) -> None:
+    followed.says(healthy="true")
+    followed.fleet.hear(LivenessReport(cars={1: car(state="charging", state_since=BEGIN)}, database_at=BEGIN))
+    followed.wait(101)
+    assert followed.verdict() is Verdict.LATE
+    followed.wait(260)
+    assert followed.verdict() is Verdict.STALE
+    assert "while charging by its records" in followed.view().judgement.reason
+
+
+def test_a_recorded_online_may_be_suspended(followed: Followed) -> None:
+    followed.says(healthy="true")
+    followed.fleet.hear(LivenessReport(cars={1: car(state="online", state_since=BEGIN)}, database_at=BEGIN))
+    followed.wait(10_000)
+    assert followed.verdict() is Verdict.QUIET
+    gone = Evidence(gone_at=10_000.0, words=("gone",))
+    followed.fleet.hear(LivenessReport(gone, {1: car(state="online")}, sessions=False, database_at=BEGIN))
+    followed.look()
+    assert followed.verdict() is Verdict.STALE
+
+
+def test_without_records_a_lost_state_has_the_widest_thresholds(followed: Followed) -> None:
+    followed.says(healthy="true")
+    followed.wait(600, heartbeat=600)
+    followed.wait(1199)
+    assert followed.verdict() is Verdict.LATE
+    followed.wait(2)
+    assert followed.verdict() is Verdict.STALE
+
+
 def test_a_remnant_of_an_older_teslamate_is_no_witness_of_its_age(followed: Followed) -> None:
     followed.says(1, retained=True, display_name="Old", state="asleep", healthy="true")
     followed.says(2, retained=True, display_name="New", state="asleep")

@@ -111,6 +111,7 @@ class Cause(StrEnum):
     NAMELESS = "nameless"
     RENAMED = "renamed"
     NOT_PUBLISHED = "not-published"
+    RETAINED_LOST = "retained-lost"
     OUT_OF_SYNC = "out-of-sync"
     OUTPUT_UNWRITABLE = "output-unwritable"
     INTERNAL = "internal"

@@ -11,6 +11,22 @@ BROKER: Final = "docker compose exec teslamate printenv MQTT_HOST\ndocker compos
 NATIVE_BROKER: Final = "systemctl cat teslamate | grep MQTT_\njournalctl -u teslamate --no-pager | grep -i mqtt"
 RESTART: Final = "docker compose restart teslamate"
 NATIVE_RESTART: Final = "sudo systemctl restart teslamate"
+PUBLISH_AGAIN: Final = (
+    Step("Restart TeslaMate, which then publishes every value again:", RESTART, Place.DOCKER),
+    Step(
+        "Let the broker keep them over its own restarts, in mosquitto.conf, with a volume for /mosquitto/data:",
+        "persistence true\npersistence_location /mosquitto/data/",
+        Place.DOCKER,
+    ),
+)
+NATIVE_PUBLISH_AGAIN: Final = (
+    Step("Restart TeslaMate, which then publishes every value again:", NATIVE_RESTART, Place.NATIVE),
+    Step(
+        "Let the broker keep them over its own restarts, in mosquitto.conf:",
+        "persistence true\npersistence_location /var/lib/mosquitto/",
+        Place.NATIVE,
+    ),
+)
 
 FIXES: Final[Fixes] = {
     Cause.NO_VEHICLES: (
@@ -73,29 +89,12 @@ FIXES: Final[Fixes] = {
         ),
     ),
     (Cause.NOT_PUBLISHED, "all"): (
-        Step("Restart TeslaMate, which then publishes every value again:", RESTART, Place.DOCKER),
-        Step(
-            "Let the broker keep them over its own restarts, in mosquitto.conf, with a volume for /mosquitto/data:",
-            "persistence true\npersistence_location /mosquitto/data/",
-            Place.DOCKER,
-        ),
-        Step(
-            "If that does not help, see which broker TeslaMate publishes to:",
-            BROKER,
-            Place.DOCKER,
-        ),
-        Step("Restart TeslaMate, which then publishes every value again:", NATIVE_RESTART, Place.NATIVE),
-        Step(
-            "Let the broker keep them over its own restarts, in mosquitto.conf:",
-            "persistence true\npersistence_location /var/lib/mosquitto/",
-            Place.NATIVE,
-        ),
-        Step(
-            "If that does not help, see which broker TeslaMate publishes to:",
-            NATIVE_BROKER,
-            Place.NATIVE,
-        ),
+        *PUBLISH_AGAIN,
+        Step("If that does not help, see which broker TeslaMate publishes to:", BROKER, Place.DOCKER),
+        *NATIVE_PUBLISH_AGAIN,
+        Step("If that does not help, see which broker TeslaMate publishes to:", NATIVE_BROKER, Place.NATIVE),
     ),
+    Cause.RETAINED_LOST: (*PUBLISH_AGAIN, *NATIVE_PUBLISH_AGAIN),
     Cause.DUPLICATE_NAME: (
         Step(
             "TWCManager matches vehicles by display name: give each its own in the Tesla app, and restart TWCManager."

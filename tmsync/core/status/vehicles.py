@@ -35,6 +35,11 @@ def assess(views: Sequence[VehicleView], cars: Cars, at: datetime) -> Iterator[R
     """Every problem of the vehicles seen. cars: what the database knows of them, by id."""
     for cause in RATED:
         yield from _shared(cause, [view for view in views if view.judgement.cause is cause], cars, at)
+    lost = [view for view in views if view.state is None and view.judgement.cause is not Cause.LEFT_OVER]
+    if lost:
+        words = f"{listed([view.name for view in lost])}: the broker has lost the state, and what else it held of it"
+        found = problem(Cause.RETAINED_LOST, words)
+        yield RatedProblem(Severity.WARNING, Part.VEHICLES, found, tuple(view.car_id for view in lost))
     yield from _names([view for view in views if view.judgement.cause is not Cause.LEFT_OVER], cars)
     yield from unpublished(views, cars)
 

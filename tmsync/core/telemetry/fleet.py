@@ -329,10 +329,12 @@ class Fleet:
             # One car that beats shows TeslaMate's age for all: what is retained of another is a remnant.
             self._modern = True
             self._touch_all()
+        record = self._report.cars.get(vehicle.car_id)
         if facts.state == OFFLINE and vehicle.in_drive is None:
-            record = self._report.cars.get(vehicle.car_id)
             recent = vehicle.since is not None and now.wall - vehicle.since < LONGEST_DRIVE
             facts = facts._replace(in_drive=recent if record is None else record.state == DRIVING)
+        if facts.state is None and record is not None:
+            facts = facts._replace(recorded_state=record.state)
         return facts._replace(legacy=facts.legacy and not self._modern)
 
     def _name(self, vehicle: Vehicle) -> str:

@@ -79,11 +79,25 @@ class Rules(NamedTuple):
         """
         if facts.legacy and facts.state in LEGACY_SILENT:
             return SILENT
-        found = self.by_state.get("driving" if facts.in_drive else facts.state or "", SILENT)
+        if facts.state is None:
+            return SILENT if facts.legacy else self._of_unknown(facts)
+        found = self.by_state.get("driving" if facts.in_drive else facts.state, SILENT)
         if facts.state == "suspended" and found == SILENT and polling_suspend_min is not None:
             pace = polling_suspend_min * 60
             return Thresholds(pace + POLLING_LATE_S, pace + POLLING_STALE_S)
         return found
+
+    def _of_unknown(self, facts: Facts) -> Thresholds:
+        """Those of a vehicle whose state the broker has lost: by the records; else the widest, once it was heard.
+
+        A recorded "online" may be suspended, so that silence proves nothing.
+        """
+        if facts.recorded_state is not None:
+            return SILENT if facts.recorded_state == "online" else self.by_state.get(facts.recorded_state, SILENT)
+        if facts.heartbeat_at is None:
+            return SILENT
+        late, stale = (max(spans) for spans in zip(*self.by_state.values(), strict=True))
+        return Thresholds(late, max(stale, 2 * facts.longest_pause_s))
 
 
 class Evidence(NamedTuple):
@@ -179,11 +193,13 @@ class _Case(NamedTuple):
     def during(self) -> str:
         if self.facts.in_drive:
             return "while offline in a drive"
-        return f"while {self.facts.state}" if self.facts.state else "in an unknown state"
+        if self.facts.state is None and self.facts.recorded_state is not None:
+            return f"while {self.facts.recorded_state} by its records"
+        return f"while {self.facts.state}" if self.facts.state else "in a state that the broker has lost"
 
     @property
     def nothing_proven(self) -> str:
-        return f"{self.facts.state or 'its state is unknown'}: silence proves nothing"
+        return f"{self.facts.state or 'the broker has lost its state'}: silence proves nothing"
 
     def boundaries(self) -> Iterator[float]:
         """The moments at which an answer may change by itself."""

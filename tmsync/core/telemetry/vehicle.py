@@ -41,6 +41,10 @@ class Facts(NamedTuple):
     """Since when its state says that TeslaMate has no data from Tesla; None while it does not."""
     data_again_at: float | None = None
     """When that ended, where it had lasted."""
+    recorded_state: str | None = None
+    """The state by TeslaMate's records, where the broker has lost it."""
+    longest_pause_s: float = 0.0
+    """Between two heartbeats."""
 
 
 class Vehicle:
@@ -51,6 +55,7 @@ class Vehicle:
         "_healthy_live_at",
         "_healthy_retained_at",
         "_live_at",
+        "_longest_pause",
         "_no_data_at",
         "_repeats",
         "_state_at",
@@ -85,6 +90,7 @@ class Vehicle:
         self._no_data_at: float | None = None
         self._data_again_at: float | None = None
         self._repeats = 0
+        self._longest_pause = 0.0
         self.in_drive: bool | None = None
         """Whether it went offline in a drive; None where that was not seen."""
 
@@ -173,6 +179,7 @@ class Vehicle:
             self._healthy_retained_at = at
         else:
             last = self._healthy_live_at
+            self._longest_pause = max(self._longest_pause, 0.0 if last is None else at - last)
             # An older one sends it on change, and once at its start.
             self._repeats += last is not None and value == self.healthy and at - last < REPEATED_WITHIN_S
             self._live_at = self._healthy_live_at = at
@@ -198,6 +205,7 @@ class Vehicle:
             bool(self.in_drive),
             self._no_data_at,
             self._data_again_at,
+            longest_pause_s=self._longest_pause,
         )
 
     def _is_legacy(self, connected_at: float, now: float) -> bool:
