@@ -11,7 +11,7 @@ from typing import Final
 from tmsync.core.check_db.report import CheckId, Diagnosis, Status
 from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
-from tmsync.core.hba import Client, Hba, HbaError, Roles, entry_for, evaluate, parse_hba, place
+from tmsync.core.hba import Client, Hba, HbaError, Roles, evaluate, parse_hba, place
 from tmsync.core.hba.model import shown
 from tmsync.core.postgres.session import QueryFailed, Session
 
@@ -33,7 +33,6 @@ _MEMBER_OF: Final = """
 select member.rolname, granted.rolname from pg_catalog.pg_auth_members
 join pg_catalog.pg_roles member on member.oid = member join pg_catalog.pg_roles granted on granted.oid = roleid
 """
-# Since 16 each rule names its file.
 _ERRORS: Final = """
 select line_number, error, {file} from pg_catalog.pg_hba_file_rules where error is not null
 order by {file} = {main} desc, line_number
@@ -41,20 +40,8 @@ order by {file} = {main} desc, line_number
 _MAIN: Final = "current_setting('hba_file')"
 # encode() because a text file of the server may hold any bytes, and the session's encoding may not take them.
 _FILE: Final = "select encode(pg_read_binary_file(%s), 'hex')"
-
-
-def line_for(database: str, user: str, address: str | None) -> str | None:
-    """The narrowest line that lets `user` in with a password; `address` None is the Unix socket.
-
-    None for a name that pg_hba.conf cannot hold (one with a line break).
-    """
-    try:
-        return entry_for(Client(user, database, address))
-    except ValueError:
-        return None
-
-
 NAMES_FILES_SINCE: Final = 16
+"""The server version from which on each rule names its file."""
 
 
 class ServerFiles:

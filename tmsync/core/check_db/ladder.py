@@ -4,13 +4,13 @@ Each rung takes what the one before found out, and stands on evidence that does 
 socket errors, the wire handshake, SQLSTATEs.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
-from tmsync.core.check_db.hba_live import line_for, tell_live_rules
+from tmsync.core.check_db.hba_live import tell_live_rules
+from tmsync.core.check_db.refused import Refusal, refused, route, shut_out
 from tmsync.core.check_db.report import LADDER, Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.settings import DatabaseSettings, Settings
@@ -20,10 +20,10 @@ from tmsync.core.fixes.network import DATABASE, where
 from tmsync.core.net.dial import Address, dial, is_socket_folder, resolve, source_address
 from tmsync.core.postgres.login import LoginFailed, log_in
 from tmsync.core.postgres.probe import Probe, Prober
-from tmsync.core.postgres.refusals import address_seen, is_poolers, start_cause
+from tmsync.core.postgres.refusals import is_poolers, start_cause
 from tmsync.core.postgres.session import Session, sql_names
 from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES
-from tmsync.core.postgres.wire import PASSWORD_METHODS, AuthRequest, Method, ServerError
+from tmsync.core.postgres.wire import PASSWORD_METHODS, Method, ServerError
 from tmsync.core.secret import Secret
 from tmsync.core.teslamate.assessment import assess, plain_text
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
@@ -275,20 +275,26 @@ def pg_hba(run: CheckRun, here: Configured, answered: Answered) -> tuple[Check, 
     """Does pg_hba.conf let this client in, with a password?"""
     demanded = answered.probe.demand(here.target.sslmode)
     if demanded is None:
-        refused = answered.refusal(here.target.sslmode)
-        assert refused is not None  # noqa: S101 - a route is open or refused
-        if is_poolers(refused[1]):
+        refusal = answered.refusal(here.target.sslmode)
+        assert refusal is not None  # noqa: S101 - a route is open or refused
+        with_tls, first = refusal
+        if is_poolers(first):
             check = Check(CheckId.PG_HBA, Status.PASS, "a pooler or proxy goes by rules of its own")
-            return check, Admitted(answered.prober, refused[0], Method.OTHER)
-        raise _refused(run, here, answered.probe, refused[1])
-    route, demand = demanded
+            return check, Admitted(answered.prober, with_tls, Method.OTHER)
+        raise _shut_out(run, refused(here.target, answered.probe, first, run.found.source_address))
+    with_tls, demand = demanded
     if demand.method not in PASSWORD_METHODS and demand.method is not Method.TRUST:
         details = (f"it asks for {demand.method}",)
-        raise _shut_out(here, Cause.NO_PASSWORD_METHOD, run.found.source_address, details)
-    way = "over the Unix socket" if is_socket_folder(here.target.host) else _route(route)
+        raise _shut_out(run, shut_out(here.target, Cause.NO_PASSWORD_METHOD, run.found.source_address, details))
+    way = "over the Unix socket" if is_socket_folder(here.target.host) else route(with_tls)
     asks = f"asks for {demand.method}" if demand.method in PASSWORD_METHODS else f"method {demand.method}"
     check = Check(CheckId.PG_HBA, Status.PASS, f"lets this host in {way}; {asks}")
-    return check, Admitted(answered.prober, route, demand.method)
+    return check, Admitted(answered.prober, with_tls, demand.method)
+
+
+def _shut_out(run: CheckRun, refusal: Refusal) -> Failed:
+    run.found.seen_address = refusal.address
+    return Failed(CheckId.PG_HBA, refusal.problem, refusal.line)
 
 
 def login(run: CheckRun, here: Configured, admitted: Admitted) -> tuple[Check, Session]:
@@ -362,55 +368,3 @@ def claims(run: CheckRun, access: Secret) -> tuple[Check, None]:
     if wrong.cause is Cause.EXPIRED:
         raise Failed(CheckId.CLAIMS, wrong)
     return Check(CheckId.CLAIMS, Status.WARN, problem=wrong), None
-
-
-# -- pg_hba.conf shuts this client out
-
-
-def _refused(run: CheckRun, here: Configured, probe: Probe, first: ServerError) -> Failed:
-    usual = ROUTES[here.target.sslmode]
-    refusals = {route: a for route, a in probe.answers.items() if isinstance(a, ServerError)}
-    others = [
-        answer for route, answer in probe.answers.items() if route not in usual and isinstance(answer, AuthRequest)
-    ]
-    cause = start_cause(first)
-    if others and cause in (Cause.NO_ENTRY, Cause.REJECTED):
-        cause = Cause.PLAIN_ONLY if usual[0] else Cause.TLS_ONLY
-    own = run.found.source_address
-    seen = address_seen(first) if own is not None else None
-    address = run.found.seen_address = seen or own
-    details = [f"{_route(route)}: {answer.message}" for route, answer in refusals.items()]
-    if seen and seen != own:
-        details.append(
-            f"This host is {own}, the server sees {seen}: addresses are translated between them, as Docker's bridge"
-            " does for a published port"
-        )
-    return _shut_out(here, cause, address, tuple(details))
-
-
-def _shut_out(here: Configured, cause: Cause, address: str | None, details: tuple[str, ...]) -> Failed:
-    target = here.target
-    who = f"{target.user}, database {target.name}, from {address or 'the Unix socket'}"
-    what = {
-        Cause.NO_ENTRY: f"no line of pg_hba.conf lets in {who}",
-        Cause.REJECTED: f"a reject line of pg_hba.conf shuts out {who}",
-        Cause.TLS_ONLY: f"pg_hba.conf lets in {who} with TLS only, and sslmode is {target.sslmode}",
-        Cause.PLAIN_ONLY: f"pg_hba.conf lets in {who} without TLS only, and sslmode is {target.sslmode}",
-        Cause.CLIENT_CERTIFICATE: f"the line of pg_hba.conf for {who} demands a client certificate",
-    }.get(cause, f"the line of pg_hba.conf for {who} uses a method without password")
-    line = line_for(target.name, target.user, address)
-    unnameable = None if line else repr(target.user)
-    insert = _docker_insert(line)
-    wrong = problem(cause, what, details=details, line=line, docker_insert=insert, unnameable=unnameable)
-    return Failed(CheckId.PG_HBA, wrong, line)
-
-
-def _docker_insert(line: str | None) -> str | None:
-    """The line put in by one command; none for names that a shell or sed would read otherwise."""
-    if line is None or not re.fullmatch(r"[A-Za-z0-9_ ./:-]+", line):
-        return None
-    return f'docker compose exec database sh -c \'sed -i "1i {line}" "$PGDATA/pg_hba.conf"\''
-
-
-def _route(with_tls: bool) -> str:
-    return "with TLS" if with_tls else "without TLS"
