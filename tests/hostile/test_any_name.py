@@ -138,7 +138,7 @@ def test_nagios_has_one_bar_in_its_first_line_and_no_other(views: list[VehicleVi
     assert re.fullmatch(r"TMSYNC CRITICAL - [^|]* \| [a-z_]+=-?[0-9]+( [a-z_]+=-?[0-9]+)*", first)
     assert "|" not in "".join(others)
     assert is_clean(said)
-    unknown, code = nagios_unknown(Problem(Cause.BAD_VALUE, words, words))
+    unknown, code = nagios_unknown(Problem(Cause.BAD_VALUE, words, (Step(words),)))
     assert (code, unknown.count("\n"), unknown.count("|")) == (3, 1, 0)
     assert is_clean(unknown)
 

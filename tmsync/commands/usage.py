@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tmsync.core.config.schema import SETTINGS, allowed
 from tmsync.core.errors import Cause, Problem
+from tmsync.core.fixes import problem
 from tmsync.core.secret import redacted
 
 TAKES_VALUE: Final = "--config"
@@ -52,7 +53,7 @@ def wrong_usage(error: Any, arguments: Sequence[str], commands: Collection[str])
     elif type(error).__name__ == "BadParameter":
         # One of our own, which says it all.
         message = error.message
-    return Problem(Cause.USAGE, redacted(message), redacted(hint))
+    return problem(Cause.USAGE, redacted(message), hint=redacted(hint) or None)
 
 
 def command_in(arguments: Sequence[str], commands: Collection[str]) -> str:

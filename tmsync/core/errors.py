@@ -1,5 +1,6 @@
 """Errors a person can act on: what happened, where, and what to do next. None of them ever carries a secret."""
 
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -147,22 +148,17 @@ class Step(NamedTuple):
         return f"{PLACES[self.place]}: {self.words}" if self.words and self.place in PLACES else self.words
 
 
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong: its cause, one sentence, what more is known of it, and the steps that fix it.
 
     It is made where the cause is known, and shown alike by every command.
     """
 
-    __slots__ = ("cause", "details", "fix", "message")
-
-    def __init__(
-        self, cause: Cause, message: str, fix: tuple[Step, ...] | str = (), details: tuple[str, ...] = ()
-    ) -> None:
-        self.cause = cause
-        self.message = message
-        # TRANSITIONAL: a bare text stands for one step without a command.
-        self.fix = (Step(fix),) * bool(fix) if isinstance(fix, str) else fix
-        self.details = details
+    cause: Cause
+    message: str
+    fix: tuple[Step, ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def hint(self) -> str:
@@ -184,10 +180,9 @@ class TmsyncError(Exception):
 
     exit_code = ExitCode.PROBLEM
 
-    def __init__(self, problem: Problem | Cause, message: str = "", hint: str = "") -> None:
-        # TRANSITIONAL: the parts of a problem in place of a Problem.
-        self.problem = problem if isinstance(problem, Problem) else Problem(problem, message, hint)
-        super().__init__(self.problem.message)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
     @property
     def cause(self) -> Cause:

@@ -9,6 +9,7 @@ TWC_FILE: Final = Step("Set twcmanager.config_file to TWCManager's config.json."
 OWN_LINE: Final = Step("Put the comment on a line of its own: // is one only at the beginning of a line.")
 
 FIXES: Final[Fixes] = {
+    Cause.USAGE: (Step("{hint}"),),
     Cause.MISSING_SETTING: (
         Step("Set it with {places}, or as {key} under [{section}] in {file}."),
         Step("Or let tmsync ask for everything, and write that file:", "{init}"),
