@@ -51,7 +51,7 @@ class Watcher:
         self._later: deque[Problem] = deque()
         """Problems told by other threads, for the screen."""
         database = settings.database() if options.with_db else None
-        self._witnesses = LivenessProbe(database, settings.get("teslamate.url"), self._clock)
+        self._probe = LivenessProbe(database, settings.get("teslamate.url"), self._clock)
         self.warnings = [*settings.warnings, *self._target.warnings]
 
     def run(self) -> ExitCode:
@@ -68,7 +68,7 @@ class Watcher:
                 hook = Hook(options.command, self._later.append if options.form == "table" else self._warn)
                 stack.callback(hook.close)
             monitor = stack.enter_context(
-                TelemetryMonitor(self._target, self._rules, self._clock, cars=options.cars, witnesses=self._witnesses)
+                TelemetryMonitor(self._target, self._rules, self._clock, cars=options.cars, probe=self._probe)
             )
             if not options.wait:
                 monitor.wait_connected()

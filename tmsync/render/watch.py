@@ -113,7 +113,7 @@ class WatchScreen:
         events = self._last_events(width, min(MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1)))
         room = max(free - (len(events) + 1 if events else 0), 1)
         parts: list[RenderableType] = [self._head(state, now, width), Text()]
-        parts += self._vehicles(views, screen, now, room) if views else self._nobody()
+        parts += self._vehicles(views, screen, now, room) if views else self._no_vehicles()
         if events:
             parts += [Text(), *events]
         if tells_end:
@@ -161,7 +161,7 @@ class WatchScreen:
         again = "trying again" if retry_in_s is None else f"next try in {ceil(retry_in_s)} s"
         return Text.assemble(("lost", BAD), f", {again}")
 
-    def _nobody(self) -> list[RenderableType]:
+    def _no_vehicles(self) -> list[RenderableType]:
         if self._note is None:
             return [Text("No car yet. Waiting for TeslaMate's messages ...")]
         return [Text(printable(self._note.message), style=STRONG), Text(printable(self._note.hint))]

@@ -92,7 +92,7 @@ def _listen(settings: Settings, wait_s: float, clock: Clock) -> tuple[Broker, Li
     from tmsync.core.telemetry.monitor import SETTLE_MOST_S, TelemetryMonitor, rules_of
 
     probe = _probe(settings, clock)
-    with TelemetryMonitor(settings.mqtt(), rules_of(settings), clock, witnesses=probe) as monitor:
+    with TelemetryMonitor(settings.mqtt(), rules_of(settings), clock, probe=probe) as monitor:
         where = monitor.where
         try:
             monitor.wait_connected()
@@ -100,6 +100,6 @@ def _listen(settings: Settings, wait_s: float, clock: Clock) -> tuple[Broker, Li
             monitor.wait_reported()
             return Broker(False, where, error.problem, monitor.fleet.namespace), monitor.report
         views = monitor.single_look(wait_s, min(wait_s, SETTLE_MOST_S))
-        nobody = None if views else monitor.explore()
+        no_vehicles = None if views else monitor.explore()
         namespace, elsewhere = monitor.fleet.namespace, bool(monitor.other_namespaces)
-        return Broker(True, where, None, namespace, nobody, elsewhere, tuple(views)), monitor.report
+        return Broker(True, where, None, namespace, no_vehicles, elsewhere, tuple(views)), monitor.report

@@ -58,7 +58,7 @@ def _token(status: Status) -> Iterator[RatedProblem]:
 def _twcmanager(status: Status) -> Iterator[RatedProblem]:
     twc = status.twcmanager
     if status.database.ok is None:
-        # Telemetry alone: TWCManager's tokens are none of our business.
+        # Without a database tmsync delivers no tokens.
         return
     if twc.sync_enabled:
         yield _critical(Part.TWCMANAGER, syncs_itself("its configuration"))
@@ -91,13 +91,13 @@ def _broker(status: Status) -> Iterator[RatedProblem]:
     broker, database = status.broker, status.database
     if broker.problem is not None:
         yield _critical(Part.BROKER, broker.problem)
-    if broker.nobody is None:
+    if broker.no_vehicles is None:
         return
-    holds_nothing = broker.nobody.cause is Cause.NO_VEHICLES and not broker.elsewhere
+    holds_nothing = broker.no_vehicles.cause is Cause.NO_VEHICLES and not broker.elsewhere
     if holds_nothing and database.sessions and logged(database.cars):
         yield all_unpublished(database.cars, broker.where or "")
     else:
-        yield _critical(Part.VEHICLES, broker.nobody)
+        yield _critical(Part.VEHICLES, broker.no_vehicles)
 
 
 def _without_data(status: Status) -> Iterator[RatedProblem]:

@@ -71,7 +71,7 @@ class Broker:
     where: str | None = None
     problem: Problem | None = None
     namespace: str = ""
-    nobody: Problem | None = None
+    no_vehicles: Problem | None = None
     """Why there are no vehicles, where there are none."""
     elsewhere: bool = False
     """Whether there are some in another namespace."""

@@ -1,7 +1,7 @@
-"""Second witnesses: what else, besides its messages, tells whether TeslaMate lives.
+"""Liveness of TeslaMate by second witnesses: its database sessions, and its web server's health check.
 
-They matter where silence proves nothing (suspended, updating), and they explain silence elsewhere. Each is asked at
-most once a minute, in a thread of its own, so that a witness who does not answer holds nobody up.
+They decide where silence proves nothing (suspended, updating) and in a single look, and explain silence elsewhere. They
+are asked once a minute, while sessions are missing every 5 s, in a thread of its own: one that hangs delays nothing.
 
 Source: TeslaMate config/runtime.exs (a pool of 10 database sessions), lib/teslamate_web/router.ex (/health_check).
 """
@@ -158,16 +158,14 @@ def ask_web_server(url: str) -> ProbeResult:
 
 
 class LivenessPoller:
-    """Asks the witnesses once a minute in the background and hands what they said to `tell`."""
+    """Asks a probe once a minute in the background, and hands its reports to `tell`."""
 
-    def __init__(
-        self, witnesses: LivenessProbe, tell: Callable[[LivenessReport], None], every_s: float = EVERY_S
-    ) -> None:
-        self._witnesses = witnesses
+    def __init__(self, probe: LivenessProbe, tell: Callable[[LivenessReport], None], every_s: float = EVERY_S) -> None:
+        self._probe = probe
         self._tell = tell
         self._every_s = every_s
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="witnesses", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="liveness", daemon=True)
 
     def start(self) -> None:
         """Begin at once."""
@@ -179,6 +177,6 @@ class LivenessPoller:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            report = self._witnesses.ask()
+            report = self._probe.ask()
             self._tell(report)
             self._stopping.wait(min(SOON_S, self._every_s) if report.is_open else self._every_s)

@@ -89,7 +89,7 @@ class TelemetryMonitor:
         clock: Clock,
         *,
         cars: Collection[int] = (),
-        witnesses: LivenessProbe | None = None,
+        probe: LivenessProbe | None = None,
     ) -> None:
         self.target = target
         self.clock = clock
@@ -115,7 +115,7 @@ class TelemetryMonitor:
         places = filter(None, (prefix(target.namespace), self._root_below_root))
         topics = [f"{place}{car}/+" for place in places for car in (cars or ("+",))]
         self._connection = BrokerConnection(target, topics, self._message, self._linked, clock)
-        self._poller = LivenessPoller(witnesses, self._heard) if witnesses else None
+        self._poller = LivenessPoller(probe, self._heard) if probe else None
         self._monotonic = clock.monotonic
 
     def __enter__(self) -> Self:
