@@ -18,7 +18,10 @@ FIXES: Final[Fixes] = {
         Step("In Mosquitto an account is made so:", "sudo mosquitto_passwd /etc/mosquitto/passwd tmsync"),
         Step("Or let Mosquitto in whoever comes from this network, in its configuration:", "allow_anonymous true"),
     ),
-    (Cause.REFUSED, "connack"): (Step("The broker's log says why:", "docker compose logs --tail 20 mosquitto"),),
+    (Cause.REFUSED, "connack"): (
+        Step("The broker's log says why:", "docker compose logs --tail 20 mosquitto", Place.DOCKER),
+        Step("The broker's log says why:", "journalctl -u mosquitto -n 20 --no-pager", Place.NATIVE),
+    ),
     (Cause.TIMEOUT, "silent"): (
         Step("Check mqtt.port: this may be another kind of server, or a broker that hangs."),
     ),

@@ -71,10 +71,8 @@ FIXES: Final[Fixes] = {
         ),
         Step("The server's own view, as a superuser in psql:", "SELECT line_number, error FROM pg_hba_file_rules;"),
     ),
-    Cause.TOO_WIDE: (),
-    (Cause.UNREADABLE_FILE, "hba"): (
-        Step("Name a file that this user can read, or run the same command as root, with sudo before it."),
-    ),
+    Cause.TOO_WIDE: (Step("Narrow that line: one database, one role, one address, scram-sha-256."),),
+    (Cause.UNREADABLE_FILE, "hba"): (Step("Name a file that this user can read, or run tmsync as root."),),
     (Cause.UNREADABLE_FILE, "hba-missing"): (
         Step(
             "TeslaMate's Docker volume keeps it at /var/lib/docker/volumes/<project>_teslamate-db/_data/pg_hba.conf"
