@@ -209,7 +209,7 @@ def test_certificate_for_another_name(tls_teslamate: TeslaMate, authority: Autho
 # -- pg_hba.conf
 
 
-def test_no_entry_and_the_printed_line_mends_it(every_teslamate: TeslaMate) -> None:
+def test_no_entry_and_the_printed_line_fixes_it(every_teslamate: TeslaMate) -> None:
     every_teslamate.hba(LOCAL)
     run = every_teslamate.check_db()
     failed = expect(run, "pg-hba", "no-entry")
@@ -240,7 +240,7 @@ def test_line_is_for_the_address_the_server_sees_when_addresses_are_translated(t
         assert run.json["source_address"] == "127.0.0.1"
 
 
-def test_reject_line_above_ours_is_told_from_no_entry_and_mended(every_teslamate: TeslaMate) -> None:
+def test_reject_line_above_ours_is_told_from_no_entry_and_fixed(every_teslamate: TeslaMate) -> None:
     rules = f"{LOCAL}host all all 127.0.0.0/8 reject\n{MINE}\n"
     every_teslamate.hba(rules)
     failed = expect(every_teslamate.check_db(), "pg-hba", "rejected")
@@ -347,7 +347,7 @@ def test_no_password_at_all(teslamate: TeslaMate, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["scram-sha-256", "md5", "password"])
-def test_nologin_role_is_told_after_every_password_method_and_mended(teslamate: TeslaMate, method: str) -> None:
+def test_nologin_role_is_told_after_every_password_method_and_fixed(teslamate: TeslaMate, method: str) -> None:
     teslamate.hba(f"{LOCAL}host all all all {method}\n")
     teslamate.sql("alter role teslamate nologin", "postgres")
     failed = expect(teslamate.check_db(), "login", "no-login")
@@ -381,7 +381,7 @@ def test_missing_database(every_teslamate: TeslaMate) -> None:
     assert "telsamate" in str(failed["summary"])
 
 
-def test_no_connect_privilege_and_the_printed_statement_mends_it(every_teslamate: TeslaMate) -> None:
+def test_no_connect_privilege_and_the_printed_statement_fixes_it(every_teslamate: TeslaMate) -> None:
     every_teslamate.sql("revoke connect on database teslamate from public", "postgres")
     failed = expect(every_teslamate.check_db("--db-user", "twc"), "login", "no-connect-privilege")
     for statement in grants(failed):
@@ -437,7 +437,7 @@ def test_tables_without_the_token_table(teslamate: TeslaMate) -> None:
     expect(teslamate.check_db(), "schema", "no-tokens-table")
 
 
-def test_least_privilege_role_and_the_printed_statements_mend_it(every_teslamate: TeslaMate) -> None:
+def test_least_privilege_role_and_the_printed_statements_fix_it(every_teslamate: TeslaMate) -> None:
     failed = expect(every_teslamate.check_db("--db-user", "twc"), "schema", "no-privilege")
     tables = "cars, car_settings, states, drives, positions, charging_processes, charges, updates"
     needed = ["GRANT USAGE ON SCHEMA private TO twc;", "GRANT SELECT ON private.tokens TO twc;"]
