@@ -13,11 +13,14 @@ from tests.support.listeners import listener
 from tests.support.surroundings import Run, TeslaMate, clean_environ
 
 MOST_MB = 128
+# The peak of getrusage begins at the parent's size: another program's, before this one was put in its place.
 MEASURED = """
-import resource, sys
+import sys
+from pathlib import Path
 from tmsync.cli import run
 code = run(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, file=sys.stderr)
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print("peak", int(peak.split()[1]) >> 10, file=sys.stderr)
 sys.exit(int(code))
 """
 OPEN = (GREETING, message(b"S", b"DateStyle\0ISO, DMY\0"), READY)
@@ -94,5 +97,5 @@ def test_endless_answers_take_little_memory(attack: str, usual_mb: int) -> None:
         run, peak = measured(port)
     assert run.code == 1
     assert run.failed is not None
-    assert run.failed["cause"] in ("server-error", "login-failed", "no-answer"), run.failed
+    assert run.failed["cause"] == "server-error", run.failed
     assert peak - usual_mb < MOST_MB

@@ -142,7 +142,7 @@ SERVERS: dict[str, tuple[Callable[[socket.socket], None], set[str]]] = {
     "huge-length": (speaks(message(b"R", b"", 2**31 - 1)), {"not-postgresql"}),
     "negative-length": (speaks(message(b"E", b"", -1)), {"not-postgresql"}),
     "unknown-method": (speaks(demand(77)), {"no-password-method"}),
-    "never-ready": (speaks(GREETING, endless(message(b"S", b"a\0b\0"))), {"no-answer"}),
+    "never-ready": (speaks(GREETING, endless(message(b"S", b"a\0b\0"))), {"server-error"}),
     "stalls-behind-the-login": (speaks(GREETING, message(b"S", b"DateStyle\0SQL, DMY\0"), READY), {"no-answer"}),
     "stalls-at-the-first-query": (speaks(GREETING, message(b"S", b"DateStyle\0ISO, DMY\0"), READY), {"server-error"}),
     "scram-for-ever": (

@@ -20,6 +20,9 @@ SECOND_ROUTE: Final = frozenset({"prefer", "allow"})
 ABSENT_ROLE: Final = "tmsync_no_such_role"
 """Asked for to learn how this very server refuses a role that does not exist."""
 
+NO_PROTOCOL: Final = "lost synchronization with server"
+"""libpq's words for a message of an impossible length."""
+
 
 class LoginFailed(TmsyncError):
     """The server, or libpq, does not let the user in (check-db's causes for login)."""
@@ -50,6 +53,8 @@ def log_in(target: DatabaseSettings, prober: Prober, method: Method, *, tls: boo
         refusal = server_error_in(error.words)
     if error.cause is not None:
         raise LoginFailed(problem(error.cause, error.words))
+    if refusal is None and NO_PROTOCOL in error.words:
+        raise _failed(Cause.SERVER_ERROR, target, first_line(error.words))
     if refusal is None:
         raise _libpq_refused(target, error.words)
     cause = login_cause(refusal)

@@ -15,7 +15,7 @@ from tmsync.core.errors import Cause, StoreError
 from tmsync.core.fixes import problem
 from tmsync.core.net.deadline import Overdue
 from tmsync.core.net.dial import is_name, resolve
-from tmsync.core.postgres.limits import TooMuch, limited
+from tmsync.core.postgres.limits import LOGIN_BYTES, TooMuch, close, limited
 from tmsync.core.postgres.refusals import is_poolers, server_error_in
 from tmsync.core.postgres.wire import server_text
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 APPLICATION_NAME: Final = "tmsync"
+MAX_ROWS: Final = 100_000
+"""Far more than any statement here asks for: as Python's objects rows take many times their bytes."""
 MAX_QUOTED: Final = 200
 """Characters of a server's words."""
 _SQL_PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
@@ -67,7 +69,7 @@ class Session:
 
     def close(self) -> None:
         """End the session."""
-        self.conn.close()
+        close(self.conn)
 
     @property
     def server_version(self) -> str:
@@ -98,6 +100,7 @@ class Session:
         try:
             with limited(self.timeout), self.conn.cursor() as cursor:
                 cursor.execute(sql, parameters or None)
+                _check_rows(cursor.rowcount)
                 return cursor.fetchall()
         except UnicodeDecodeError as error:
             words = server_text(error.object)[:MAX_QUOTED]
@@ -112,6 +115,11 @@ class Session:
             # Why a connection broke is told once, and later only that it is closed.
             self._broken = failed = self._broken or failed
         raise failed
+
+
+def _check_rows(count: int) -> None:
+    if count > MAX_ROWS:
+        raise TooMuch(f"the server sends more than {MAX_ROWS} rows")
 
 
 def _query_failed(error: "psycopg2.Error") -> QueryFailed:
@@ -158,7 +166,7 @@ def _log_in(target: DatabaseSettings, address: str) -> Session:
     import psycopg2
 
     try:
-        with limited(target.connect_timeout):
+        with limited(target.connect_timeout, LOGIN_BYTES):
             conn = psycopg2.connect(**connection_parameters(target, address))
     except Overdue:
         raise ConnectFailed(f"the login is not finished within {target.connect_timeout:g} s", Cause.NO_ANSWER) from None
