@@ -17,6 +17,7 @@ from tmsync.core.telemetry.fleet import SourceChange, VehicleView, source_messag
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.monitor import BrokerChange
 from tmsync.render.console import trimmed
+from tmsync.render.problems import step_lines
 from tmsync.render.styles import BAD, FAINT, GOOD, STRONG, WARN
 from tmsync.render.text import printable, wrapped
 from tmsync.render.vehicles import fold, print_vehicles, sheet
@@ -113,7 +114,7 @@ class WatchScreen:
         events = self._last_events(width, min(MOST_EVENTS, max(LEAST_EVENTS, free - len(views) - 1)))
         room = max(free - (len(events) + 1 if events else 0), 1)
         parts: list[RenderableType] = [self._head(state, now, width), Text()]
-        parts += self._vehicles(views, screen, now, room) if views else self._no_vehicles()
+        parts += self._vehicles(views, screen, now, room) if views else self._no_vehicles(width, room + 1)
         if events:
             parts += [Text(), *events]
         if tells_end:
@@ -161,10 +162,14 @@ class WatchScreen:
         again = "trying again" if retry_in_s is None else f"next try in {ceil(retry_in_s)} s"
         return Text.assemble(("lost", BAD), f", {again}")
 
-    def _no_vehicles(self) -> list[RenderableType]:
+    def _no_vehicles(self, width: int, room: int) -> list[RenderableType]:
         if self._note is None:
             return [Text("No car yet. Waiting for TeslaMate's messages ...")]
-        return [Text(printable(self._note.message), style=STRONG), Text(printable(self._note.hint))]
+        told = [Text(line, style=STRONG) for line in wrapped(printable(self._note.message), width).split("\n")]
+        told += [Text(line.text, style=STRONG if line.to_paste else "") for line in step_lines(self._note.fix, width)]
+        for line in told:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return list(told[:room])
 
     def _last_events(self, width: int, room: int) -> list[Text]:
         """The newest events in `room` lines, oldest first."""
