@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hba.memory import MemoryReader
-from tests.hba.recorded_verdicts import FILES, VERDICTS, Probe
+from tests.hba.recorded_results import FILES, RESULTS, Probe
 from tmsync.core.hba import (
     Client,
     Outcome,
@@ -28,8 +28,8 @@ def _outcome(text: str, client: Client, roles: Roles | None = None, *, major: in
     return evaluate(hba, client, roles).outcome.value
 
 
-@pytest.mark.parametrize(("text", "users", "probes"), VERDICTS)
-def test_recorded_verdicts_of_a_server(text: str, users: str, probes: list[Probe]) -> None:
+@pytest.mark.parametrize(("text", "users", "probes"), RESULTS)
+def test_recorded_results_of_a_server(text: str, users: str, probes: list[Probe]) -> None:
     hba = parse_hba(text, server_major=15, reader=MemoryReader({**FILES, "users.txt": users}))
     clients = [Client(user, database, address, tls=tls) for user, database, address, tls, _ in probes]
     assert [evaluate(hba, client, RECORDED_ROLES).outcome.value for client in clients] == [probe[4] for probe in probes]

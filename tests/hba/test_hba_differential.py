@@ -158,7 +158,7 @@ def test_random_regular_expressions_match_what_they_match_for_the_server(hba_ser
     assert decided > PATTERNS / 10
 
 
-def test_the_server_agrees_with_a_cure(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
+def test_the_server_agrees_with_an_insertion(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
     files = {name: content.encode() for name, content in FILES.items()}
     wild, choose = Wild(11, hba_server.major), random.Random(11)
     inserted = 0

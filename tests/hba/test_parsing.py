@@ -6,7 +6,7 @@ import pytest
 
 from tests.hba.memory import MemoryReader
 from tests.hba.recorded_refusals import REFUSALS
-from tests.hba.recorded_verdicts import FILES
+from tests.hba.recorded_results import FILES
 from tmsync.core.hba import (
     DiskReader,
     HbaError,

@@ -1,4 +1,4 @@
-"""Any text at all: nothing crashes, printing loses nothing, and the fast path is the tokenizer."""
+"""Any text at all: nothing crashes, and printing loses nothing."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from tmsync.core.hba.addresses import ALL_ONES_V4, ALL_ONES_V6
 from tmsync.core.hba.explanation import place
 from tmsync.core.hba.match import DATABASE_KEYWORDS, Roles
-from tmsync.core.hba.model import MAPPED_PREFIX, ConnectionType, Family, Field, Method, Network, Rule
+from tmsync.core.hba.model import MAPPED_PREFIX, ConnectionType, Family, Field, Method, Network, Rule, shown
 from tmsync.core.hba.parse import Hba
 from tmsync.core.hba.regexes import matches_regex
 from tmsync.core.hba.tokens import REGEX_SINCE
@@ -50,7 +50,7 @@ def lint_rules(hba: Hba, roles: Roles | None = None) -> list[LintFinding]:
     for rule in hba.rules:
         by = cover.of(rule)
         if by is not None:
-            message = f"never reached: {place(by)} `{by.text.strip()}` takes every connection it could match"
+            message = f"never reached: {place(by)} `{shown(by)}` takes every connection it could match"
             findings.append(LintFinding(LintKind.UNREACHABLE, rule.line, message, rule.file, by))
         findings += [LintFinding(kind, rule.line, message, rule.file) for kind, message in _weaknesses(rule, roles)]
         cover.add(rule)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 _PIECE = re.compile(
     r"(?P<atom>[\w @%&,:;<=>!~`'\"/-]|\.|\\[dws.+*?^$|()\[\]{}/-]|\[\^?[\w .@-]+\])"
@@ -16,6 +17,7 @@ _PIECE = re.compile(
     re.ASCII,
 )
 """The pieces that both read alike. A bracket holds plain characters and ranges, no classes and no escapes."""
+_MOST_REPEATS = 3
 _RANGE = re.compile(r"(.)-(.)")
 
 
@@ -32,6 +34,10 @@ def compile_regex(pattern: str) -> re.Pattern[str] | None:
     pieces = list(_PIECE.finditer(pattern))
     # Three asterisks at the beginning choose another kind of expression.
     if pattern.startswith("***") or "".join(piece[0] for piece in pieces) != pattern:
+        return None
+    repeats = [before for before, piece in pairwise(["", *(piece.lastgroup for piece in pieces)]) if piece == "times"]
+    if len(repeats) > _MOST_REPEATS or ("close" in repeats and len(repeats) > 1):
+        # Python tries the ways in which these can match one by one.
         return None
     depth, before = 0, ""
     for piece in pieces:

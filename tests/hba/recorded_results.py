@@ -10,7 +10,7 @@ Probe = tuple[str, str, str, bool, str]
 
 FILES = {"dbs.txt": 'teslamate\n"Tesla Mate", postgres\n# x\n'}
 
-VERDICTS: list[tuple[str, str, list[Probe]]] = [
+RESULTS: list[tuple[str, str, list[Probe]]] = [
     # each: text of pg_hba.conf, text of users.txt, probes
     (
         (

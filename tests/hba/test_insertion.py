@@ -24,7 +24,7 @@ def test_no_cure_where_it_would_not_help(text: str, client: Client) -> None:
 
 
 @pytest.mark.parametrize("line", ["host grafana all all md5", "host all all all reject", "bad", "# x", "a\nb"])
-def test_a_line_that_does_not_let_the_client_in_is_no_cure(line: str) -> None:
+def test_a_line_that_does_not_let_the_client_in_is_no_insertion(line: str) -> None:
     assert insertion_for(parse_hba("host all all 10.0.0.0/8 md5\n"), CLIENT, line) is None
 
 
@@ -65,7 +65,7 @@ def test_a_rule_of_an_included_file_is_overtaken_in_the_main_file() -> None:
     assert change.new_text == f"# x\n{LINE}\ninclude sub.conf\n"
 
 
-def test_a_rule_only_the_server_can_judge_is_overtaken_too() -> None:
+def test_a_rule_only_the_server_can_decide_is_overtaken_too() -> None:
     change = insertion_for(parse_hba("host all all samenet reject\nhost all all all md5\n"), CLIENT)
     assert change is not None
     assert change.insert_before_line == 1
