@@ -13,7 +13,7 @@ import pytest
 from tests.hba import odd_texts
 from tests.hba.pgserver import HbaServer
 from tests.hba.wild import ADDRESSES, DATABASES, FILES, REGEX_NAMES, REGEX_PIECES, USERS, Wild
-from tmsync.core.hba import Client, Hba, Method, Roles, Rule, ServerContext, evaluate, insertion_for, parse_hba
+from tmsync.core.hba import Client, Hba, Method, Roles, Rule, evaluate, insertion_for, parse_hba
 from tmsync.core.hba.addresses import parse_ip
 from tmsync.core.hba.model import Family
 from tmsync.core.hba.regexes import InvalidRegex, compile_regex, matches_regex
@@ -26,15 +26,7 @@ PROBES_PER_FILE = 12
 FILES_TO_PROBE = 30
 BROKEN_FILES = 120
 PATTERNS = 3000
-CURES = 25
-
-
-def _reverse(address: str) -> str | None:
-    return socket.gethostbyaddr(address)[0]
-
-
-def _forward(name: str) -> list[str]:
-    return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
+INSERTIONS = 25
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +100,6 @@ def _row_columns(row: dict[str, Any]) -> tuple[Any, ...]:
 def test_outcomes_are_those_of_the_server(hba_server: HbaServer, unsupported: frozenset[Method]) -> None:
     files = {name: content.encode() for name, content in FILES.items()}
     wild, choose = Wild(7, hba_server.major), random.Random(7)
-    context = ServerContext(_reverse, _forward)
     addresses = [*ADDRESSES, *_ipv6(), None]
     probed = 0
     while probed < FILES_TO_PROBE * PROBES_PER_FILE:
@@ -130,7 +121,7 @@ def test_outcomes_are_those_of_the_server(hba_server: HbaServer, unsupported: fr
             answer = hba_server.probe(
                 client.user, client.database, address, tls=client.tls, replication=client.replication
             )
-            result = evaluate(hba, client, ROLES, context)
+            result = evaluate(hba, client, ROLES)
             if not result.doubts:
                 assert result.outcome.value == answer, (client, text)
                 probed += 1
@@ -162,10 +153,10 @@ def test_the_server_agrees_with_an_insertion(hba_server: HbaServer, unsupported:
     files = {name: content.encode() for name, content in FILES.items()}
     wild, choose = Wild(11, hba_server.major), random.Random(11)
     inserted = 0
-    while inserted < CURES:
+    while inserted < INSERTIONS:
         hba = _parse(hba_server, wild.file(), unsupported)
         client = Client(choose.choice(USERS), choose.choice(DATABASES), choose.choice(ADDRESSES))
-        change = insertion_for(hba, client, roles=ROLES, context=ServerContext(_reverse, _forward))
+        change = insertion_for(hba, client, roles=ROLES)
         if change is not None:
             hba_server.write(change.new_text.encode(), files)
             hba_server.reload()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.hba.formatting import format_rule
 from tests.hba.memory import MemoryReader
 from tests.hba.recorded_refusals import REFUSALS
 from tests.hba.recorded_results import FILES
@@ -13,7 +14,6 @@ from tmsync.core.hba import (
     Method,
     Rule,
     Token,
-    format_rule,
     parse_hba,
     read_hba,
 )

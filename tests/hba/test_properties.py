@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hba.formatting import format_rule
 from tests.hba.memory import MemoryReader
 from tests.hba.wild import FILES, Wild
 from tmsync.core.hba import (
@@ -18,7 +19,6 @@ from tmsync.core.hba import (
     near_misses,
     parse_hba,
 )
-from tmsync.core.hba.rules import format_rule
 
 _PIECES = [
     *'"",,@\\#/+ \t\r\n\n\n\0\v\u00a0\u00f6\udcff[({*$^.:%=', "host", "local", "hostssl", "all",
@@ -73,7 +73,7 @@ def test_printed_rules_read_back_the_same(text: str, major: int) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(ANY_TEXT, MAJORS, CLIENTS)
-def test_a_cure_is_one_inserted_line_that_decides(text: str, major: int, client: Client) -> None:
+def test_an_insertion_is_one_inserted_line_that_decides(text: str, major: int, client: Client) -> None:
     hba = _parse(text, major)
     if {"\n", "\0"} & set(client.user + client.database):
         return

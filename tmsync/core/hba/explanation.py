@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tmsync.core.hba.match import Client, Matcher, MatchResult, Outcome, Part, Roles, ServerContext
+from tmsync.core.hba.match import Client, Matcher, MatchResult, Outcome, Part, Roles
 from tmsync.core.hba.model import ConnectionType, Family, Method, Rule, shown
 from tmsync.core.hba.parse import Hba
 
@@ -19,12 +19,10 @@ class NearMiss:
     failed: tuple[Part, ...]
 
 
-def near_misses(
-    hba: Hba, client: Client, roles: Roles | None = None, context: ServerContext | None = None, limit: int = 10
-) -> list[NearMiss]:
+def near_misses(hba: Hba, client: Client, roles: Roles | None = None, limit: int = 10) -> list[NearMiss]:
     """Rules that name the client's user, database or network but fail on another column, and rules that would match
     were another not before them. Fewest failures first, then file order; at most `limit`."""
-    matcher = Matcher(client, roles or Roles(), context or ServerContext(), hba.server_major)
+    matcher = Matcher(client, roles or Roles(), hba.server_major)
     found: list[NearMiss] = []
     decided = False
     for rule in hba.rules:
@@ -63,7 +61,7 @@ def explain(hba: Hba, client: Client, result: MatchResult, misses: list[NearMiss
         sentences.append(f"{place(rule)} `{shown(rule)}` matches first and rejects {describe(client)}")
     else:
         sentences.append(f"{place(rule)} `{shown(rule)}` matches first and demands {result.outcome.value}")
-        sentences += _method_notes(client, rule, result)
+        sentences += _method_notes(rule)
     for doubt in result.doubts:
         sentences.append(
             f"{place(doubt)} `{shown(doubt)}` comes earlier, and only the server can tell whether it matches"
@@ -71,15 +69,11 @@ def explain(hba: Hba, client: Client, result: MatchResult, misses: list[NearMiss
     return sentences + [_miss(miss, rule, client) for miss in misses]
 
 
-def _method_notes(client: Client, rule: Rule, result: MatchResult) -> list[str]:
-    notes = []
-    stranger = client.os_user not in (None, client.user)
-    if result.outcome is Outcome.PEER and stranger and "map" not in dict(rule.options):
-        notes.append(f"peer lets in only the system user `{client.user}`, not `{client.os_user}`")
+def _method_notes(rule: Rule) -> list[str]:
     certificate = dict(rule.options).get("clientcert", "verify-full" if rule.method is Method.CERT else "")
     if certificate.startswith("verify") or certificate == "1":
-        notes.append(f"{place(rule)} lets in only clients that show a certificate the server trusts")
-    return notes
+        return [f"{place(rule)} lets in only clients that show a certificate the server trusts"]
+    return []
 
 
 def describe(client: Client) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tmsync.core.hba.addresses import client_ip, format_ip
-from tmsync.core.hba.match import DATABASE_KEYWORDS, Client, MatchResult, Roles, ServerContext, evaluate
+from tmsync.core.hba.match import DATABASE_KEYWORDS, Client, MatchResult, Roles, evaluate
 from tmsync.core.hba.model import Family, Method, Rule
 from tmsync.core.hba.parse import Hba, parse_hba
 from tmsync.core.hba.tokens import CONTINUATION_SINCE, REGEX_SINCE
@@ -71,7 +71,6 @@ def insertion_for(
     client: Client,
     line_text: str | None = None,
     roles: Roles | None = None,
-    context: ServerContext | None = None,
 ) -> Insertion | None:
     """Where to insert `line_text` (default: `entry_for` the client) so that it decides about the client.
 
@@ -82,13 +81,13 @@ def insertion_for(
         line_text = entry_for(client, roles, hba.server_major)
     if any(error.line for error in hba.errors) or "\n" in line_text or "\0" in hba.text:
         return None
-    now = evaluate(hba, client, roles, context)
+    now = evaluate(hba, client, roles)
     ahead_of = min(filter(None, (now.rule, *now.doubts)), key=lambda rule: rule.main_line, default=None)
     number, new_text = _insert(hba, line_text, None if ahead_of is None else ahead_of.main_line)
     changed = parse_hba(
         new_text, path=hba.path, server_major=hba.server_major, reader=hba.reader, unsupported=hba.unsupported
     )
-    then = evaluate(changed, client, roles, context)
+    then = evaluate(changed, client, roles)
     rule = then.rule
     decides = rule is not None and not rule.included and rule.line == number and then.allowed
     if changed.errors or not decides or (then.outcome is now.outcome and not now.doubts):

@@ -1,17 +1,17 @@
 """Which rule meets a client first, and what the server then demands.
 
-Source: PostgreSQL src/backend/libpq/hba.c (check_hba, check_db, check_role, check_hostname, check_same_host_or_net),
+Source: PostgreSQL src/backend/libpq/hba.c (check_hba, check_db, check_role),
 src/backend/libpq/auth.c (CheckPWChallengeAuth) and src/backend/tcop/backend_startup.c (ProcessStartupPacket).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tmsync.core.hba.addresses import client_ip, format_ip, parse_ip
+from tmsync.core.hba.addresses import client_ip
 from tmsync.core.hba.model import ConnectionType, Family, Method, Network, Rule, Token
 from tmsync.core.hba.parse import Hba
 from tmsync.core.hba.regexes import matches_regex
@@ -20,7 +20,7 @@ from tmsync.core.hba.tokens import REGEX_SINCE
 DATABASE_KEYWORDS = ("all", "sameuser", "samerole", "samegroup", "replication")
 _NAME_BYTES = 63  # NAMEDATALEN - 1: longer names are cut in the start-up packet
 _SCRAM_DEFAULT_SINCE = 14
-_LOOPBACK = (("127.0.0.1", "255.0.0.0"), ("::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))
+_LOOPBACK_V4 = (127 << 24) + 1
 _TCP = frozenset(kind for kind in ConnectionType if kind is not ConnectionType.LOCAL)
 
 
@@ -31,7 +31,6 @@ class Client(NamedTuple):
     address: numeric, as the server sees it (a Docker gateway, a NAT address); None for the Unix socket.
     tls, gss: the connection is encrypted by TLS, by GSSAPI.
     replication: physical replication (replication=true); logical replication counts as an ordinary connection.
-    os_user: account of the client on the server's own machine, for the peer method; None when not known.
     """
 
     user: str
@@ -40,7 +39,6 @@ class Client(NamedTuple):
     tls: bool = False
     gss: bool = False
     replication: bool = False
-    os_user: str | None = None
 
 
 class Roles(NamedTuple):
@@ -61,18 +59,6 @@ class Roles(NamedTuple):
             reached |= new
             waiting.extend(new)
         return frozenset(reached)
-
-
-class ServerContext(NamedTuple):
-    """What the server learns from its network; None where nobody asked.
-
-    reverse: name of a numeric address, None when it has none.  forward: numeric addresses of a name. Both may raise
-    OSError, which counts as no answer.  interfaces: (address, netmask) pairs of the server's own interfaces.
-    """
-
-    reverse: Callable[[str], str | None] | None = None
-    forward: Callable[[str], Iterable[str]] | None = None
-    interfaces: tuple[tuple[str, str], ...] | None = None
 
 
 class Outcome(StrEnum):
@@ -122,12 +108,12 @@ class MatchResult(NamedTuple):
         return self.outcome not in (Outcome.REJECT, Outcome.NO_ENTRY)
 
 
-def evaluate(hba: Hba, client: Client, roles: Roles | None = None, context: ServerContext | None = None) -> MatchResult:
+def evaluate(hba: Hba, client: Client, roles: Roles | None = None) -> MatchResult:
     """What the server demands of `client`. Raises ValueError when the client's address is no numeric IP address.
 
     Rules of a file with errors count as if the bad lines were not there, although the server would refuse it all.
     """
-    matcher = Matcher(client, roles or Roles(), context or ServerContext(), hba.server_major)
+    matcher = Matcher(client, roles or Roles(), hba.server_major)
     rule = next(filter(matcher.matches, hba.rules), None)
     outcome = Outcome.NO_ENTRY if rule is None else matcher.demanded(rule.method)
     return MatchResult(outcome, rule, tuple(matcher.doubts))
@@ -136,18 +122,14 @@ def evaluate(hba: Hba, client: Client, roles: Roles | None = None, context: Serv
 class Matcher:
     """One client against the columns of rules. doubts: rules that only the server can tell, as they were met."""
 
-    def __init__(self, client: Client, roles: Roles, context: ServerContext, server_major: int) -> None:
+    def __init__(self, client: Client, roles: Roles, server_major: int) -> None:
         self._regex = server_major >= REGEX_SINCE
         self._replication = client.replication
         self._user = _cut(client.user)
         self._database = "" if client.replication else _cut(client.database or client.user)
         self._memberships = roles.memberships(self._user)
         self._md5 = _stores_md5(self._user, roles, server_major)
-        self._around = context
         self._ip = None if client.address is None else client_ip(client.address)
-        self._address = "" if self._ip is None else format_ip(*self._ip)
-        self._host_name: str | None = None
-        self._host_checked: bool | None = None
         self.doubts: list[Rule] = []
         self._types = _types(client)
 
@@ -217,58 +199,19 @@ class Matcher:
 
     def net_matches(self, net: Network) -> bool | None:
         """None when only the server can tell. An IPv6 network never meets an IPv4 client, mapped or not."""
-        family, number, mask, name = net
+        family, number, mask, _ = net
         if self._ip is None:
             return family is Family.LOCAL
         if family is Family.ALL:
             return True
         if family is Family.NAME:
-            return self._host_matches(name)
-        if family in (Family.SAMEHOST, Family.SAMENET):
-            return self._interface_matches(self._ip, family)
-        return family is self._ip[0] and self._ip[1] & mask == number
-
-    def _interface_matches(self, ip: tuple[Family, int], family: Family) -> bool | None:
-        known = self._around.interfaces
-        for address, mask in _LOOPBACK if known is None else known:
-            own, bits = parse_ip(address), parse_ip(mask)
-            if own is None or bits is None or own[0] is not ip[0]:
-                continue
-            if own[1] == ip[1] or (family is Family.SAMENET and (own[1] ^ ip[1]) & bits[1] == 0):
-                return True
-        loopback = ip[1] >> 24 == 127 if ip[0] is Family.IPV4 else ip[1] == 1
-        return None if known is None and not loopback else False
-
-    def _host_matches(self, pattern: str) -> bool | None:
-        """Source: check_hostname: one reverse lookup per connection, and its answer must resolve back."""
-        if self._host_checked is False:
-            return False
-        if self._host_name is None:
-            if self._around.reverse is None or self._around.forward is None:
-                return None
-            self._host_name = self._reverse()
-            if not self._host_name:
-                self._host_checked = False
-                return False
-        wanted, actual = _lower(pattern), _lower(self._host_name)
-        if wanted != actual and not (wanted.startswith(".") and actual.endswith(wanted)):
-            return False
-        if self._host_checked is None:
-            self._host_checked = self._resolves_back(self._host_name)
-        return self._host_checked
-
-    def _reverse(self) -> str | None:
-        try:
-            return self._around.reverse(self._address) if self._around.reverse is not None else None
-        except OSError:
             return None
-
-    def _resolves_back(self, name: str) -> bool:
-        try:
-            found = self._around.forward(name) if self._around.forward is not None else ()
-        except OSError:
-            return False
-        return any(parse_ip(address) == self._ip for address in found)
+        if family in (Family.SAMEHOST, Family.SAMENET):
+            # Loopback addresses are surely the server's own; its others are not known here.
+            loopback = self._ip[1] >> 24 == 127 if self._ip[0] is Family.IPV4 else self._ip[1] == 1
+            own = self._ip[1] == _LOOPBACK_V4 or self._ip[0] is Family.IPV6
+            return (family is Family.SAMENET or own) if loopback else None
+        return family is self._ip[0] and self._ip[1] & mask == number
 
     def demanded(self, method: Method) -> Outcome:
         """A md5 line demands SCRAM of a role whose password is stored for SCRAM (or which does not exist)."""
@@ -306,7 +249,3 @@ def _cut(name: str) -> str:
     if len(name) * 4 <= _NAME_BYTES:
         return name
     return name.encode("utf-8", "surrogateescape")[:_NAME_BYTES].decode("utf-8", "surrogateescape")
-
-
-def _lower(name: str) -> str:
-    return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in name)

@@ -9,11 +9,8 @@ from typing import NamedTuple
 
 from tmsync.core.hba.files import DiskReader, FileReader
 from tmsync.core.hba.model import HbaError, Method, Rule
-from tmsync.core.hba.rules import NOT_IN_LINUX_BUILDS, format_rule, parse_fields
+from tmsync.core.hba.rules import NOT_IN_LINUX_BUILDS, parse_fields
 from tmsync.core.hba.tokens import Source, Tokenizer, split_lines
-
-OLDEST_SERVER = 12
-NEWEST_SERVER = 18
 
 
 class Hba(NamedTuple):
@@ -31,10 +28,6 @@ class Hba(NamedTuple):
     errors: tuple[HbaError, ...]
     reader: FileReader
     unsupported: frozenset[Method] = NOT_IN_LINUX_BUILDS
-
-    def format(self) -> str:
-        """All rules as one text without comments and includes; parsing it gives the same columns again."""
-        return "".join(format_rule(rule) + "\n" for rule in self.rules)
 
 
 def read_hba(path: str, server_major: int = 17, reader: FileReader | None = None) -> Hba:

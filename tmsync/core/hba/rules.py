@@ -1,15 +1,14 @@
-"""From fields to rules, and rules back to text.
+"""From fields to rules.
 
 Source: PostgreSQL src/backend/libpq/hba.c (parse_hba_line), whose order of checks and wording this keeps.
 """
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from tmsync.core.hba.addresses import KEYWORDS, LOCAL, parse_ip, parse_masked, parse_network
-from tmsync.core.hba.model import ConnectionType, Family, Field, Method, Network, Rule, Token
+from tmsync.core.hba.model import ConnectionType, Family, Field, Method, Network, Token
 from tmsync.core.hba.regexes import InvalidRegex, compile_regex
 from tmsync.core.hba.tokens import REGEX_SINCE
 
@@ -21,7 +20,6 @@ Options = tuple[tuple[str, str], ...]
 
 _TYPES = {kind.value: kind for kind in ConnectionType}
 _METHODS = {method.value: method for method in Method}
-_BARE = re.compile(r"[\w.+*:/=-]+\Z", re.ASCII)
 
 
 class ParsedLine(NamedTuple):
@@ -149,25 +147,3 @@ def _parse_method(columns: _Columns, kind: ConnectionType, server_major: int, un
     if method is Method.CERT and kind is not ConnectionType.HOSTSSL:
         raise _RefusedError("cert authentication is only supported on hostssl connections")
     return method
-
-
-def format_token(token: Token) -> str:
-    """Text that reads back as this very token, its quotedness included."""
-    if not token.quoted and _BARE.match(token.text):
-        return token.text
-    # an unquoted token may hold anything behind its first character, as in  a" b"
-    lead, rest = ("", token.text) if token.quoted else (token.text[:1], token.text[1:])
-    return lead + '"' + rest.replace('"', '""') + '"' if rest or token.quoted else lead
-
-
-def format_rule(rule: Rule) -> str:
-    """The rule as one line without line end. Parsing it gives the same columns; comments and spacing are gone."""
-    columns = [rule.type.value, _format_field(rule.databases), _format_field(rule.users)]
-    columns += [format_token(token) for token in (rule.address, rule.mask) if token is not None]
-    columns.append(rule.method.value)
-    columns += [format_token(Token(f"{name}={value}", quoted=True)) for name, value in rule.options]
-    return " ".join(columns)
-
-
-def _format_field(field: Field) -> str:
-    return ",".join(format_token(token) for token in field)
