@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 from tmsync.core.hba.addresses import KEYWORDS, LOCAL, parse_ip, parse_masked, parse_network
 from tmsync.core.hba.model import ConnectionType, Family, Field, Method, Network, Token
+from tmsync.core.hba.options import check_options
 from tmsync.core.hba.regexes import InvalidRegex, compile_regex
 from tmsync.core.hba.tokens import REGEX_SINCE
 
 OAUTH_SINCE = 18
 NOT_IN_LINUX_BUILDS = frozenset({Method.BSD, Method.SSPI})
 """Methods that no PostgreSQL on Linux is built with (Debian, RPM and Docker have all the others)."""
-
-Options = tuple[tuple[str, str], ...]
 
 _TYPES = {kind.value: kind for kind in ConnectionType}
 _METHODS = {method.value: method for method in Method}
@@ -32,7 +31,7 @@ class ParsedLine(NamedTuple):
     mask: Token | None
     net: Network
     method: Method
-    options: Options
+    options: tuple[tuple[str, str], ...]
 
 
 class _RefusedError(Exception):
@@ -83,19 +82,10 @@ def _parse(columns: _Columns, server_major: int, unsupported: frozenset[Method])
     users = _check_regexes(columns.take("role specification"), server_major)
     address, mask, net = (None, None, LOCAL) if kind is ConnectionType.LOCAL else _parse_address(columns)
     method = _parse_method(columns, kind, server_major, unsupported)
-    options = parse_options(kind, method, columns.rest(), server_major)
+    options = check_options(kind, method, columns.rest(), server_major)
     if isinstance(options, str):
         raise _RefusedError(options)
     return ParsedLine(kind, databases, users, address, mask, net, method, options)
-
-
-def parse_options(kind: ConnectionType, method: Method, words: list[Token], server_major: int) -> Options | str:
-    """Options of a rule, or the server's message."""
-    if not words:
-        return ()
-    from tmsync.core.hba.options import check_options  # most files have no options at all
-
-    return check_options(kind, method, words, server_major)
 
 
 def _check_regexes(field: Field, server_major: int) -> Field:

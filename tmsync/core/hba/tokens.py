@@ -99,11 +99,6 @@ def unquote(raw: str) -> Token:
     return Token(text, raw[0] == '"')
 
 
-def split_words(column: str) -> Field:
-    """Words of one column that holds no `@file`: `a,"b c", d`."""
-    return tuple(unquote(found.group()) for found in _WORD.finditer(column))
-
-
 class Tokenizer:
     """Turns logical lines into fields, opening the files they name through `reader`."""
 
