@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 
 from tmsync.core.hba.addresses import ALL_ONES_V4, ALL_ONES_V6
 from tmsync.core.hba.explanation import place
@@ -48,12 +49,11 @@ def lint_rules(hba: Hba, roles: Roles | None = None) -> list[LintFinding]:
     cover = _Cover(hba.server_major)
     findings: list[LintFinding] = []
     for rule in hba.rules:
-        by = cover.of(rule)
+        by = cover.add(rule)
         if by is not None:
             message = f"never reached: {place(by)} `{shown(by)}` takes every connection it could match"
             findings.append(LintFinding(LintKind.UNREACHABLE, rule.line, message, rule.file, by))
         findings += [LintFinding(kind, rule.line, message, rule.file) for kind, message in _weaknesses(rule, roles)]
-        cover.add(rule)
     return findings
 
 
@@ -122,35 +122,36 @@ class _Cover:
         self._user_regexes: dict[str, None] = {}
         self._count = 0
 
-    def add(self, rule: Rule) -> None:
-        """Remember a rule for those that follow."""
-        family, number, mask, name = rule.net
+    def add(self, rule: Rule) -> Rule | None:
+        """Remember a rule; the first earlier one that matches whatever it matches."""
         databases = self._words(rule.databases, database=True)
         users = self._words(rule.users, database=False)
+        covered_by = self._first(rule, databases, users)
+        family, number, mask, name = rule.net
         self._count += 1
         earlier = _Earlier(self._count, rule, frozenset(databases), frozenset(users))
         self._database_regexes.update(dict.fromkeys(word for word in databases if word[0] == "/"))
         self._user_regexes.update(dict.fromkeys(word for word in users if word[0] == "/"))
-        for database in databases:
-            for user in users:
-                by_network = self._buckets.setdefault((database, user), {})
-                by_network.setdefault((family, mask), {}).setdefault(name or number, []).append(earlier)
+        for pair in product(databases, users):
+            by_network = self._buckets.setdefault(pair, {})
+            by_network.setdefault((family, mask), {}).setdefault(name or number, []).append(earlier)
+        return covered_by
 
-    def of(self, rule: Rule) -> Rule | None:
-        """First earlier rule that matches whatever `rule` matches."""
-        databases = [self._above(word, database=True) for word in self._words(rule.databases, database=True)]
-        users = [self._above(word, database=False) for word in self._words(rule.users, database=False)]
+    def _first(self, rule: Rule, database_words: list[str], user_words: list[str]) -> Rule | None:
+        databases = [self._above(word, database=True) for word in database_words]
+        users = [self._above(word, database=False) for word in user_words]
         best: _Earlier | None = None
-        for database in databases[0]:
-            for user in users[0]:
-                for earlier in _candidates(self._buckets.get((database, user), {}), rule.net):
-                    if (
-                        (best is None or earlier.place < best.place)
-                        and _type_covers(earlier.rule.type, rule.type)
-                        and not any(earlier.databases.isdisjoint(above) for above in databases)
-                        and not any(earlier.users.isdisjoint(above) for above in users)
-                    ):
-                        best = earlier
+        for pair in product(databases[0], users[0]):
+            if pair not in self._buckets:
+                continue
+            for earlier in _candidates(self._buckets[pair], rule.net):
+                if (
+                    (best is None or earlier.place < best.place)
+                    and _type_covers(earlier.rule.type, rule.type)
+                    and not any(earlier.databases.isdisjoint(above) for above in databases)
+                    and not any(earlier.users.isdisjoint(above) for above in users)
+                ):
+                    best = earlier
         return None if best is None else best.rule
 
     def _words(self, field: Field, *, database: bool) -> list[str]:

@@ -10,7 +10,6 @@ import errno
 import os
 import posixpath
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from tmsync.core.hba.files import MAX_BYTES, FileReader
@@ -72,6 +71,8 @@ def join_continued(lines: list[str], index: int, server_major: int) -> tuple[str
     """
     text = lines[index].rstrip("\r")
     index += 1
+    if text[-1:] != "\\":
+        return text, index
     if server_major >= CONTINUATION_SINCE:
         kept = 0  # a backslash before this position was left by an earlier continuation
         while len(text) > kept and text[-1] == "\\":
@@ -84,9 +85,8 @@ def join_continued(lines: list[str], index: int, server_major: int) -> tuple[str
     return text, index
 
 
-@lru_cache(maxsize=4096)
-def _plain_token(word: str) -> Token:
-    return Token(word)
+def _plain_field(word: str) -> Field:
+    return tuple(map(Token, word.split(","))) if "," in word else (Token(word),)
 
 
 def unquote(raw: str) -> Token:
@@ -126,7 +126,7 @@ class Tokenizer:
     def _fields(self, text: str, source: Source, main_line: int) -> tuple[list[Field], str | None]:
         if len(text) < _SHORT and not _ODD.search(text):
             # Nothing to unquote, to open or to leave out, as in nearly every line of a large file.
-            return [tuple(map(_plain_token, word.split(","))) for word in _PLAIN_WORD.findall(text)], None
+            return [_plain_field(word) for word in _PLAIN_WORD.findall(text)], None
         fields: list[Field] = []
         words: list[Token] = []
         position, end, error = 0, len(text), None
