@@ -161,7 +161,7 @@ class Matcher:
         """Source: check_db. Physical replication meets only the keyword, which meets nothing else."""
         if self._replication:
             return any(token.is_keyword("replication") for token in rule.databases)
-        return _any(self._database_matches(token) for token in rule.databases)
+        return _any(map(self._database_matches, rule.databases))
 
     def _database_matches(self, token: Token) -> bool | None:
         text = token.text
@@ -181,7 +181,7 @@ class Matcher:
 
     def users_match(self, rule: Rule) -> bool | None:
         """Source: check_role."""
-        return _any(self._user_matches(token) for token in rule.users)
+        return _any(map(self._user_matches, rule.users))
 
     def _user_matches(self, token: Token) -> bool | None:
         text = token.text
