@@ -32,7 +32,7 @@ _tmsync() {
             case $command in
                 "") words="init config check-db sync-tokens watch-mqtt status demo --config --verbose -v --quiet -q --version --install-completion --show-completion --help -h" ;;
                 init) words="--from-twcmanager --from-compose --output --force --non-interactive --db-host --db-port --db-name --db-user --sslmode --timeout --mqtt-host --mqtt-port --mqtt-user --mqtt-tls --no-mqtt-tls --namespace --twc-config --twc-settings --twc-url --help -h" ;;
-                config) words="--format --json --help -h" ;;
+                config) words="--all --format --json --help -h" ;;
                 check-db) words="--db-host --db-port --db-name --db-user --sslmode --timeout --twc-config --pg-hba --offline --client-address --client-tls --no-client-tls --member-of --apply --format --json --help -h" ;;
                 sync-tokens) words="--via --dry-run --check --force --twc-config --twc-settings --twc-url --db-host --db-port --db-name --db-user --sslmode --timeout --format --json --help -h" ;;
                 watch-mqtt) words="--car --once --duration --interval --wait --with-db --exec --mqtt-host --mqtt-port --mqtt-user --mqtt-tls --no-mqtt-tls --namespace --twc-config --db-host --db-port --db-name --db-user --sslmode --timeout --format --json --help -h" ;;

@@ -21,7 +21,7 @@ function __tmsync_at
 end
 complete -c tmsync -f
 complete -c tmsync -n __tmsync_at -a init -d 'Set tmsync up: take over what TWCManager\'s and TeslaMate\'s files say, ask for the rest, try every answer'
-complete -c tmsync -n __tmsync_at -a config -d 'Show every setting, its value and where it came from, and what is missing for which command'
+complete -c tmsync -n __tmsync_at -a config -d 'Show what is set, its value and where it came from, and what is missing for which command'
 complete -c tmsync -n __tmsync_at -a check-db -d 'Say why this host cannot read TeslaMate\'s database, and how to fix it'
 complete -c tmsync -n __tmsync_at -a sync-tokens -d 'Export TeslaMate\'s Tesla API token into TWCManager, which then never has to refresh one'
 complete -c tmsync -n __tmsync_at -a watch-mqtt -d 'Show each vehicle\'s telemetry as it comes, and whether to trust TeslaMate or to ask the Tesla API'
@@ -55,6 +55,7 @@ complete -c tmsync -n '__tmsync_at init' -l twc-config -r -F -d 'TWCManager\'s c
 complete -c tmsync -n '__tmsync_at init' -l twc-settings -r -F -d 'TWCManager\'s settings.json (default in its settingsPath)'
 complete -c tmsync -n '__tmsync_at init' -l twc-url -x -d 'TWCManager\'s web control (default http://127.0.0.1:8080)'
 complete -c tmsync -n '__tmsync_at init' -l help -s h -d 'Show this message and exit'
+complete -c tmsync -n '__tmsync_at config' -l all -d 'Defaults, too'
 complete -c tmsync -n '__tmsync_at config' -l format -x -a 'table json' -d 'How to print the result'
 complete -c tmsync -n '__tmsync_at config' -l json -d 'Same as --format json'
 complete -c tmsync -n '__tmsync_at config' -l help -s h -d 'Show this message and exit'

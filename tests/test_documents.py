@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from packaging.version import Version
 
-from tests.generate import README, ROOT, completions, documented, readme
+from tests.generate import README, ROOT, completions, documented, readme, settings_table
 from tests.supply import LOCK, pins
 from tests.support.surroundings import tmsync
 from tmsync import __version__
@@ -37,8 +37,9 @@ def test_help_texts_in_the_readme_are_up_to_date() -> None:
     assert README.read_text("utf-8") == readme(), "README.md is out of date: make completions"
 
 
-def test_every_setting_is_in_the_readme() -> None:
+def test_every_setting_is_in_the_readme_as_the_table_has_it() -> None:
     text = README.read_text("utf-8")
+    assert settings_table() in text, "README.md is out of date: make completions"
     for setting in SETTINGS:
         if setting.section != "health":
             assert re.search(rf"\| `{re.escape(setting.name)}`", text), setting.name

@@ -61,7 +61,7 @@ def test_every_setting_its_value_and_origin(make_config: Callable[..., Path], tm
         "TMSYNC_TESLAMATE_ENCRYPTION_KEY_FILE": str(secret),
         "TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc),
     }
-    run = tmsync("--config", str(path), "config", "--json", environ=environ)
+    run = tmsync("--config", str(path), "config", "--all", "--json", environ=environ)
     assert [entry["name"] for entry in run.json["settings"]] == [setting.name for setting in SETTINGS]
     told = {name: (setting(run, name)["value"], setting(run, name)["layer"], setting(run, name)["origin"]) for name in (
         "database.host", "database.port", "database.name", "database.password", "teslamate.encryption_key",
@@ -85,9 +85,67 @@ def test_every_setting_its_value_and_origin(make_config: Callable[..., Path], tm
         assert "SECRET" not in shown.out + shown.err
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_defaults_are_hidden_unless_all_is_asked_for(make_config: Callable[..., Path], form: list[str]) -> None:
+    path = str(make_config(TEXT))
+    few = tmsync("--config", path, "config", *form, environ={"PGSSLMODE": "require"})
+    every = tmsync("--config", path, "config", "--all", *form)
+    assert "database.port" not in few.out
+    assert "database.port" in every.out
+    if form:
+        told = {entry["name"]: entry["layer"] for entry in few.json["settings"]}
+        assert told == {
+            "database.host": "toml",
+            "database.password": "toml",
+            "database.sslmode": "libpq",
+            "twcmanager.restart_command": "toml",
+        }
+        assert few.json["commands"] == every.json["commands"]
+
+
+def test_nothing_set_is_no_table() -> None:
+    run = tmsync("config", environ={"COLUMNS": "80"})
+    assert (run.code, "Defaults are not shown: tmsync config --all." in run.out) == (0, True)
+
+
+LONG = "/a/very/long/path/that/fits/beside/nothing/at/all/and/goes/on/and/on/and/on/to/its/end.pem"
+
+
+@pytest.mark.parametrize("width", ["40", "80", "140"])
+def test_no_word_is_broken_however_narrow_the_screen(make_config: Callable[..., Path], width: str) -> None:
+    path = make_config(f'{TEXT}\n[mqtt]\nhost = "nas"\nca_file = "{LONG}"\n')
+    arguments = ["--config", str(path), "config", "--all"]
+    wide, narrow = (tmsync(*arguments, environ={"COLUMNS": columns}).out for columns in ("1000", width))
+    assert narrow.split() == wide.split()
+    whole = ("mqtt.ca_file", LONG, str(path), "twcmanager.settings_file", "/etc/twcmanager/settings.json")
+    for line in narrow.splitlines():
+        assert len(line) <= int(width) or any(word in line for word in whole)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["curl", "-H", "Authorization: Bearer hush-hush", "http://localhost"],
+        ["mysql", "-p", "hush"],
+        ["restart", "--token", "hush"],
+        ["ssh", "pi", "X=hush1234567890 restart"],
+        ["restart", "eyJhbGciOiJIUzI1NiJ9.hush.x"],
+    ],
+)
+def test_restart_command_that_may_hold_a_secret_shows_its_program_only(
+    make_config: Callable[..., Path], command: list[str]
+) -> None:
+    path = make_config(f"[twcmanager]\nrestart_command = {json.dumps(command)}\n")
+    for form in ([], ["--json"]):
+        run = tmsync("-v", "--config", str(path), "config", *form)
+        assert run.code == 0
+        assert command[0] in run.out
+        assert "hush" not in run.out + run.err
+
+
 @pytest.mark.parametrize("width", ["80", "140"])
 def test_table_fits_the_screen(make_config: Callable[..., Path], width: str) -> None:
-    run = tmsync("--config", str(make_config(TEXT)), "config", environ={"COLUMNS": width})
+    run = tmsync("--config", str(make_config(TEXT)), "config", "--all", environ={"COLUMNS": width})
     assert run.code == 0
     assert max(map(len, run.out.splitlines())) <= int(width)
     lines = [line.split() for line in run.out.splitlines()]

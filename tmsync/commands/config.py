@@ -21,19 +21,20 @@ class Format(StrEnum):
 
 def config(
     ctx: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="Defaults, too.")] = False,
     fmt: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
     as_json: Json = False,
 ) -> None:
-    """Show every setting, its value and where it came from, and what is missing for which command.
+    """Show what is set, its value and where it came from, and what is missing for which command.
 
     Contacts nothing, and shows no secret: only whether it is set.
 
     Example: tmsync config
 
-    Example: tmsync --config /etc/tmsync/config.toml config --json
+    Example: tmsync --config /etc/tmsync/config.toml config --all --json
     """
     options: Globals = ctx.obj
-    found = survey(options.settings({}))
+    found = survey(options.settings({}), with_defaults=everything)
     if as_json or fmt is Format.JSON:
         from tmsync.render.document import document
 

@@ -1,57 +1,101 @@
 """config for people: a line per setting, and what is missing for which command."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tmsync.core.config.settings import Layer
 from tmsync.core.config.survey import LAYER_WORDS, Row, Survey
 from tmsync.render.console import trimmed
 from tmsync.render.styles import GOOD, PLAIN, STRONG
-from tmsync.render.text import printable
+from tmsync.render.text import printable, wrapped
 
-HOW = "tmsync init asks for what is missing; or set it in the file, or as TMSYNC_<SECTION>_<KEY>."
-GAP: Final = 2
-ORIGIN_CELLS: Final = len(LAYER_WORDS[Layer.TOML])
-"""The least that is left for where a value came from."""
-NO_FILE = "none; looked for ~/.config/tmsync/config.toml and /etc/tmsync/config.toml (tmsync init writes one)"
+HOW: Final = "tmsync init asks for what is missing; or set it in the file, or as TMSYNC_<SECTION>_<KEY>."
+ALL: Final = "Defaults are not shown: tmsync config --all."
+NO_FILE: Final = "none; looked for ~/.config/tmsync/config.toml and /etc/tmsync/config.toml (tmsync init writes one)"
+GAP: Final = "  "
+INDENT: Final = "    "
 
 
 def render(found: Survey, screen: Console) -> str:
     """The whole survey as text for `screen`."""
     with screen.capture() as capture:
-        screen.print(Text.assemble(("Configuration file: ", STRONG), _path(found.config_path, NO_FILE)))
-        if found.twc_path is not None:
-            screen.print(Text.assemble(("TWCManager's: ", STRONG), printable(str(found.twc_path))))
-        screen.print()
-        screen.print(_settings(found, screen.width))
-        screen.print()
-        screen.print(_commands(found))
-        if any(readiness.missing for readiness in found.commands.values()):
-            screen.print(Text(f"\n{HOW}"))
+        for line in _lines(found, screen.width):
+            # What is too long is left to the terminal to break: copied, it is whole.
+            screen.print(line, no_wrap=True, overflow="ignore", crop=False)
     return trimmed(screen, capture.get())
 
 
-def _path(path: object, otherwise: str) -> str:
-    return printable(str(path)) if path else otherwise
+def _lines(found: Survey, width: int) -> Iterator[Text]:
+    yield from _headed("Configuration file:", str(found.config_path or NO_FILE), width)
+    if found.twc_path is not None:
+        yield from _headed("TWCManager's:", str(found.twc_path), width)
+    yield Text()
+    yield from _settings(found, width)
+    if not found.with_defaults:
+        yield from _plain(ALL, width)
+    yield Text()
+    names = max(map(len, found.commands))
+    for name, readiness in found.commands.items():
+        state = Text("ready", style=GOOD) if readiness.ready else Text("lacks", style=STRONG)
+        missing = ", ".join(readiness.missing)
+        said = f"without {missing}" if readiness.ready and missing else missing
+        yield from _in_columns((Text(name, style=STRONG), state, Text(said)), (names, len("ready")), width)
+    if any(readiness.missing for readiness in found.commands.values()):
+        yield Text()
+        yield from _plain(HOW, width)
 
 
-def _settings(found: Survey, width: int) -> Table:
-    rows = [(row.setting.name, printable(_value(row)), printable(_origin(row, found))) for row in found.rows]
-    names, values, origins = (max(map(cell_len, cells)) for cells in zip(*rows, strict=True))
-    gap = GAP if names + values + origins + 2 * GAP <= width else 1
-    # A path is for copying: an origin is broken before it is.
-    values = max(min(values, width - names - 2 * gap - min(origins, ORIGIN_CELLS)), 1)
-    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style=STRONG)
-    table.add_column("Setting", no_wrap=True)
-    table.add_column("Value", overflow="fold", width=values)
-    table.add_column("From", overflow="fold", width=max(min(origins, width - names - values - 2 * gap), 1))
-    for row, (name, value, origin) in zip(found.rows, rows, strict=True):
-        table.add_row(Text(name, style=PLAIN if row.layer is Layer.DEFAULT else STRONG), Text(value), Text(origin))
-    return table
+def _settings(found: Survey, width: int) -> Iterator[Text]:
+    rows = [
+        (
+            Text(row.setting.name, style=PLAIN if row.layer is Layer.DEFAULT else STRONG),
+            Text(printable(_value(row))),
+            Text(printable(_origin(row, found))),
+        )
+        for row in found.rows
+    ]
+    names = max((name.cell_len for name, _, _ in rows), default=0)
+    # A value that leaves no room for its own origin pushes nobody else's aside.
+    fitting = [
+        value.cell_len for _, value, origin in rows if names + value.cell_len + origin.cell_len + 2 * len(GAP) <= width
+    ]
+    values = max(fitting, default=0)
+    for row in rows:
+        yield from _in_columns(row, (names, values), width)
+
+
+def _in_columns(cells: tuple[Text, Text, Text], sizes: tuple[int, int], width: int) -> Iterator[Text]:
+    """Two columns of these sizes and the rest; what does not fit beside them stands below, whole."""
+    first, second, rest = cells
+    line = Text.assemble(first, " " * (sizes[0] - first.cell_len), GAP, second)
+    if line.cell_len > width:
+        yield first
+        yield from _plain(second.plain, width, INDENT)
+    elif line.cell_len + len(GAP) + rest.cell_len <= width:
+        column = min(sum(sizes) + 2 * len(GAP), width - rest.cell_len)
+        yield Text.assemble(line, " " * (column - line.cell_len) * bool(rest), rest)
+        return
+    else:
+        yield line
+    if rest:
+        yield from _plain(rest.plain, width, INDENT)
+
+
+def _headed(head: str, text: str, width: int) -> Iterator[Text]:
+    text = printable(text)
+    if cell_len(head) + 1 + cell_len(text) <= width:
+        yield Text.assemble((head, STRONG), " ", text)
+        return
+    yield Text(head, style=STRONG)
+    yield from _plain(text, width, INDENT)
+
+
+def _plain(text: str, width: int, indent: str = "") -> Iterator[Text]:
+    yield from map(Text, wrapped(text, width, indent).split("\n"))
 
 
 def _value(row: Row) -> str:
@@ -82,16 +126,3 @@ def _origin(row: Row, found: Survey) -> str:
     if row.layer is Layer.TWCMANAGER and found.twc_path is not None:
         return f"{words}, {row.origin.removeprefix(f'{found.twc_path} ').strip('()')}"
     return f"{words}, {row.origin}"
-
-
-def _commands(found: Survey) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, readiness in found.commands.items():
-        state = Text("ready", style=GOOD) if readiness.ready else Text("lacks", style=STRONG)
-        missing = ", ".join(readiness.missing)
-        said = f"without {missing}" if readiness.ready and missing else missing
-        table.add_row(Text(name, style=STRONG), state, Text(said))
-    return table

@@ -115,7 +115,7 @@ def _health() -> tuple[Setting, ...]:
             "health",
             f"{group}.{state}",
             Kind.SECONDS,
-            f"Seconds of silence after which a vehicle that is {state} is {words[group]}; 0: silence proves nothing",
+            f"Seconds of silence after which a vehicle in that state is {words[group]}; 0: silence proves nothing",
             table.get(state, 0),
             no_flag=STANDING,
         )

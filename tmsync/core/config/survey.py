@@ -13,7 +13,7 @@ from tmsync.core.secret import MASK, Secret
 
 LAYER_WORDS: Final = {
     Layer.DEFAULT: "default",
-    Layer.LIBPQ: "libpq's environment",
+    Layer.LIBPQ: "libpq",
     Layer.TWCMANAGER: "TWCManager's config.json",
     Layer.TOML: "configuration file",
     Layer.ENVIRONMENT: "environment",
@@ -72,6 +72,8 @@ class Survey(NamedTuple):
     twc_path: Path | None
     rows: tuple[Row, ...]
     commands: Mapping[str, Readiness]
+    with_defaults: bool
+    """Whether the rows hold the settings that nobody set, too."""
     warnings: tuple[Problem, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -89,13 +91,14 @@ class Survey(NamedTuple):
         }
 
 
-def survey(settings: Settings) -> Survey:
+def survey(settings: Settings, *, with_defaults: bool = True) -> Survey:
     """Look at everything; contacts nothing."""
-    rows = tuple(_row(setting, settings) for setting in SETTINGS)
-    given = {row.setting.name for row in rows if row.value is not None}
+    every = tuple(_row(setting, settings) for setting in SETTINGS)
+    rows = tuple(row for row in every if with_defaults or row.layer is not Layer.DEFAULT)
+    given = {row.setting.name for row in every if row.value is not None}
     commands = {name: _readiness(parts, given) for name, parts in NEEDS.items()}
     twc_path = settings.twc_config.path if settings.twc_config else None
-    return Survey(_absolute(settings.config_path), twc_path, rows, commands, settings.warnings)
+    return Survey(_absolute(settings.config_path), twc_path, rows, commands, with_defaults, settings.warnings)
 
 
 def _row(setting: Setting, settings: Settings) -> Row:
