@@ -344,6 +344,8 @@ def test_included_pipes_and_devices_hang_nobody(hba: Path) -> None:
         run = offline(hba)
         assert run.code == 1
         assert "it is no regular file" in json.loads(run.out)["checks"][0]["summary"]
+    hba.with_name("PG_VERSION").unlink()
+    os.mkfifo(hba.with_name("PG_VERSION"))
     for path in (hba.with_name("pipe"), Path("/dev/zero")):
         assert offline(path).json["checks"][0]["cause"] == "unreadable-file"
 

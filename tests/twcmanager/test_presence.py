@@ -28,6 +28,12 @@ def test_which_addresses_are_this_machine(url: str, here: bool) -> None:
     assert is_here(url) is here
 
 
+def test_pipe_in_place_of_the_process_id_hangs_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "TWCManager.pid")
+    seen = look(tmp_path / "settings.json", tmp_path / "config.json", [f"http://127.0.0.1:{free_port()}"], 2)
+    assert seen.presence is Presence.STOPPED
+
+
 def test_nothing_is_called_stopped_where_no_folder_is_to_be_seen(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     config = tmp_path / "config.json"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.files.paths import read_regular
 from tmsync.core.files.replace import attributes, only_writer, overwrite_in_place, sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem
 from tmsync.core.hba import DiskReader, Insertion
@@ -160,7 +161,7 @@ def _not_written(path: Path, error: OSError, old: bytes, new: bytes, backup: Pat
 def signal_server(hba_file: Path) -> str | None:
     """Send SIGHUP to the server whose data folder holds `hba_file`; in words what was done, None where it cannot be."""
     try:
-        pid = int((hba_file.resolve().with_name("postmaster.pid")).read_text("ascii").splitlines()[0])
+        pid = int(read_regular(hba_file.resolve().with_name("postmaster.pid"), 4096)[0].splitlines()[0])
         name = Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
         if pid <= 1 or name not in SERVER_NAMES:
             return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tmsync.core.check_db.report import Check, CheckId, Status
 from tmsync.core.errors import Cause
+from tmsync.core.files.paths import read_regular
 from tmsync.core.fixes import problem
 from tmsync.core.hba import Client, DiskReader, Hba, MatchResult, Outcome, Roles, evaluate, parse_hba
 from tmsync.core.hba.model import masked, shown
@@ -56,10 +57,10 @@ class HbaFileResult(NamedTuple):
 def major_of(path: Path) -> int | None:
     """The server version a pg_hba.conf belongs to: PG_VERSION beside it, or Debian's folder name."""
     try:
-        match = re.match(r"\d+", path.with_name("PG_VERSION").read_text("ascii", "replace")[:16])
+        match = re.match(rb"\d+", read_regular(path.with_name("PG_VERSION"), 16)[0])
     except OSError:
-        match = re.search(r"/postgresql/(\d+)/", str(path))
-        return int(match[1]) if match else None
+        folder = re.search(r"/postgresql/(\d+)/", str(path))
+        return int(folder[1]) if folder else None
     return int(match[0]) if match else None
 
 

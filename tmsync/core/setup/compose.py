@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, ConfigError, Problem
-from tmsync.core.files.paths import is_file, is_folder
+from tmsync.core.files.paths import is_file, is_folder, read_regular
 from tmsync.core.fixes import problem
 from tmsync.core.setup.variables import BadInterpolation, interpolated, read_variables
 
@@ -217,8 +217,7 @@ def _services(path: Path) -> dict[str, Mapping[str, Any]]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw, _ = read_regular(path, MAX_BYTES)
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="compose-denied")) from None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
 from tmsync.core.config.twc_json import read_twc_config
 from tmsync.core.errors import ConfigError
-from tmsync.core.files.paths import is_folder
+from tmsync.core.files.paths import is_folder, read_regular
 
 PID_FILE: Final = "TWCManager.pid"
 PROC: Final = Path("/proc")
@@ -147,8 +147,7 @@ def _is_meant(process: Path, config_file: Path | None, folder: Path) -> bool:
 
 def _pid_from_file(path: Path) -> int | None:
     try:
-        with path.open("rb") as file:
-            text = file.read(32).strip()
+        text = read_regular(path, 32)[0].strip()
     except OSError:
         return None
     return int(text) if text.isdigit() else None
