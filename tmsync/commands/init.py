@@ -107,7 +107,7 @@ def init(
     flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
     flags |= mqtt_flags(host=mqtt_host, port=mqtt_port, user=mqtt_user, tls=mqtt_tls, namespace=namespace)
     flags |= twc_flags(_absolute(from_twcmanager or twc_config), _absolute(twc_settings), twc_url)
-    taken = read_taken(expanded(from_compose)) if from_compose else Taken()
+    taken = read_taken(expanded(from_compose), os.environ) if from_compose else Taken()
     interview = Interview(Sources(os.environ, flags, taken), SystemClock())
     if non_interactive:
         if not options.quiet:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -80,7 +81,7 @@ class Interview:
             if text in ("", NONE):
                 return
             try:
-                self.sources = self.sources._replace(taken=read_taken(Path(text).expanduser()))
+                self.sources = self.sources._replace(taken=read_taken(Path(text).expanduser(), self.sources.environ))
                 self.merge()
             except ConfigError as error:
                 _tell(error.problem)
@@ -260,7 +261,7 @@ class Interview:
         variable = BY_NAME[name].env
         self.answers.pop(name, None)
         self.sources = sources._replace(
-            taken=sources.taken._replace(found=tuple(one for one in sources.taken.found if one[0].name != name)),
+            taken=replace(sources.taken, found=tuple(one for one in sources.taken.found if one[0].name != name)),
             environ={key: text for key, text in sources.environ.items() if key != variable},
             flags={key: value for key, value in sources.flags.items() if key != name},
         )
@@ -279,15 +280,15 @@ class Interview:
         return True
 
 
-def read_taken(path: Path) -> Taken:
+def read_taken(path: Path, environ: Mapping[str, str]) -> Taken:
     """What TeslaMate's docker-compose.yml says.
 
     Raises: ConfigError.
     """
-    compose = read_compose(path)
+    compose = read_compose(path, environ)
     taken = take_over(compose)
     told = tuple(Step(f"{warning.message}. {warning.hint}") for warning in compose.warnings)
-    return taken._replace(notes=taken.notes + told)
+    return replace(taken, notes=taken.notes + told)
 
 
 def _title(text: str) -> None:

@@ -13,8 +13,20 @@ FIXES: Final[Fixes] = {
         Step("Fix the file. Docker Compose itself says more:", "docker compose config"),
     ),
     (Cause.BAD_SYNTAX, "compose-value"): (Step("What stands there is asked for instead."),),
-    (Cause.BAD_SYNTAX, "env-file"): (
-        Step("Put it beside docker-compose.yml; what stands in it is asked for instead."),
+    (Cause.BAD_SYNTAX, "compose-include"): (
+        Step("Let Docker Compose put everything into one file, and name that:", "docker compose config > all.yml"),
+    ),
+    (Cause.BAD_SYNTAX, "env-line"): (Step("Fix that line; Docker Compose cannot read the file either."),),
+    (Cause.BAD_SYNTAX, "env-file"): (Step("Put it into {folder}; what stands in it is asked for instead."),),
+    (Cause.BAD_SYNTAX, "compose-no-teslamate"): (
+        Step("Name the docker-compose.yml that starts TeslaMate, or leave it out and answer the questions."),
+    ),
+    (Cause.BAD_SYNTAX, "compose-two"): (
+        Step(
+            "Put one of them, with what it needs, into a file of its own, and name that:",
+            "docker compose config {service} > one.yml",
+        ),
+        Step("Or run tmsync init in a terminal: it asks which one is meant."),
     ),
     (Cause.BAD_VALUE, "exists"): (
         Step("--force replaces it (the old one stays as a backup); --output FILE writes elsewhere."),

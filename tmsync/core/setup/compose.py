@@ -1,28 +1,36 @@
-"""A docker-compose.yml as far as it tells how to reach TeslaMate: services, images, environments, published ports.
+"""What a docker compose project tells of its services: images, environments, names, published ports.
 
-Read safely and within bounds: no tags of Python's are obeyed, every scalar is text as compose would see it, aliases
-that multiply are refused, and nothing is run.
+Where Docker is at hand, `docker compose config` is the reader; no engine has to run for that. Else the project is read
+here, as compose reads it. Nothing of it is run, and no tag of Python's is obeyed.
 
-Source: Compose specification ("Services": environment, env_file, ports; "Merge": override files).
+Source: Compose specification ("Services": environment, env_file, links, networks, ports, profiles); Docker manual,
+"docker compose config".
 """
 
+import logging
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from tmsync.core.errors import Cause, ConfigError, Problem
-from tmsync.core.files.paths import is_file, is_folder, read_regular
+from tmsync.core.errors import Cause, Problem
+from tmsync.core.files.paths import is_file
 from tmsync.core.fixes import problem
-from tmsync.core.setup.variables import BadInterpolation, interpolated, read_variables
+from tmsync.core.setup.compose_yaml import documents
+from tmsync.core.setup.project import BASES, Project, chain, env_file
+from tmsync.core.setup.variables import Text
 
-MAX_BYTES: Final = 1 << 20
-NAMES: Final = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-OVERRIDE: Final = ".override"
+log = logging.getLogger(__name__)
+
 LOOPBACK: Final = ("127.", "::1", "localhost")
+DOCKER_LIMIT_S: Final = 10.0
+"""For `docker compose config`."""
 
 
-class Port(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Port:
     """A container's port on the outside. published: None where Docker picks one anew each time."""
 
     target: int
@@ -35,16 +43,31 @@ class Port(NamedTuple):
         return self.address.startswith(LOOPBACK)
 
 
-class Service(NamedTuple):
-    """One service. image: without registry host, tag and digest."""
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service."""
 
     name: str
-    image: str
-    names: frozenset[str]
+    image: str = ""
+    """Without registry host, tag and digest."""
+    names: frozenset[str] = frozenset()
     """What other containers call it."""
-    environment: Mapping[str, str]
-    ports: tuple[Port, ...]
-    on_host_network: bool
+    environment: Mapping[str, Text] = field(default_factory=dict)
+    ports: tuple[Port, ...] = ()
+    port_variables: tuple[Text, ...] = ()
+    """Ports as they are written, for the variables in them."""
+    on_host_network: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Name inside this container -> service."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Name inside this container -> address."""
+    meets_strangers: bool = False
+    """Whether it shares a network with containers of other projects."""
+    builds: bool = False
+
+    def value(self, variable: str) -> str:
+        """A variable of its environment; empty where it has none."""
+        return self.environment.get(variable, Text("")).text
 
     def port(self, target: int) -> Port | None:
         """Where `target` is published."""
@@ -53,132 +76,199 @@ class Service(NamedTuple):
         return next((port for port in self.ports if port.target == target and port.published), None)
 
 
-class ComposeFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ComposeFile:
     """All services, and what could not be made use of."""
 
     path: Path
     services: tuple[Service, ...]
-    warnings: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+    dotenv: Path | None = None
+    """The .env file that is not there, although it belongs there."""
 
-    def called(self, name: str) -> Service | None:
-        """The service that containers reach by `name`."""
-        return next((service for service in self.services if name in service.names), None)
+    def called(self, name: str, by: Service) -> Service | None:
+        """The service that the container of `by` reaches by `name`."""
+        linked = by.links.get(name)
+        return next(
+            (one for one in self.services if one.name == linked or (linked is None and name in one.names)), None
+        )
 
 
 def find_compose(folder: Path) -> Path | None:
     """The file docker compose would take in `folder`."""
-    return next((folder / name for name in NAMES if is_file(folder / name)), None)
+    return next((folder / name for name in BASES if is_file(folder / name)), None)
 
 
-def read_compose(path: Path) -> ComposeFile:
-    """Read the file (or the one in the folder) `path`, with its .env, its env_files and its override file.
+def read_compose(path: Path, environ: Mapping[str, str] | None = None) -> ComposeFile:
+    """Read the project of the file (or the folder) `path`, with its .env, its env_files, and all files it names.
 
+    environ: variables that win over .env, as the shell's do for compose.
     Raises: ConfigError (unreadable-file, bad-syntax).
     """
-    if is_folder(path):
-        inside = find_compose(path)
-        if inside is None:
-            message = f"{path} holds no docker-compose.yml"
-            raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="compose"))
-        path = inside
-    return _Reader(path).read()
+    environ = environ or {}
+    project = Project.read(path, environ)
+    found = _Services(project)
+    own = found.services()
+    resolved = _by_docker(project, environ)
+    # Variables without a value are told by the files themselves.
+    services = own if resolved is None else tuple(_with_notes(service, own) for service in resolved)
+    absent = next((file for file in project.dotenv if not is_file(file)), None)
+    return ComposeFile(project.files[0], services, tuple(project.warnings), absent)
 
 
-class _Reader:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder = path.parent
-        self.warnings: list[Problem] = []
-        self.variables: dict[str, str] = {}
-
-    def read(self) -> ComposeFile:
-        files = [self.path]
-        override = self.path.with_name(f"{self.path.stem}{OVERRIDE}{self.path.suffix}")
-        if self.path.name in NAMES and is_file(override):
-            files.append(override)
-        tables = [_services(file) for file in files]
-        if is_file(self.folder / ".env"):
-            self.variables = read_variables(_text(self.folder / ".env"))
-        names = list(dict.fromkeys(name for table in tables for name in table))
-        found = [self._service(name, [table[name] for table in tables if name in table]) for name in names]
-        return ComposeFile(self.path, tuple(found), tuple(self.warnings))
-
-    def _service(self, name: str, layers: list[Mapping[str, Any]]) -> Service:
-        environment: dict[str, str] = {}
-        ports: list[Port] = []
-        names, image, network = {name}, "", ""
-        for layer in layers:
-            for file in self._env_files(name, layer.get("env_file")):
-                environment |= read_variables(_text(file), self.variables)
-        for layer in layers:
-            environment |= self._environment(name, layer.get("environment"))
-            ports += self._ports(name, layer.get("ports"))
-            names |= {self._put_in(name, layer[key]) for key in ("container_name", "hostname") if _is_text(layer, key)}
-            image = self._put_in(name, layer["image"]) if _is_text(layer, "image") else image
-            network = str(layer.get("network_mode") or network)
-        return Service(name, _bare(image), frozenset(names), environment, tuple(ports), network == "host")
-
-    def _environment(self, name: str, node: Any) -> Iterator[tuple[str, str]]:
-        pairs: list[tuple[str, str | None]] = []
-        if isinstance(node, Mapping):
-            pairs = [(str(key), value) for key, value in node.items() if value is None or isinstance(value, str)]
-        elif isinstance(node, list):
-            for item in node:
-                key, equals, rest = item.partition("=") if isinstance(item, str) else ("", "", "")
-                pairs.append((key, rest if equals else None))
-        for key, value in pairs:
-            # Without a value it is handed through from .env.
-            text = self.variables.get(key) if value is None else self._put_in(f"{name}: {key}", value)
-            if key and text is not None:
-                yield key, text
-
-    def _env_files(self, name: str, node: Any) -> Iterator[Path]:
-        for item in node if isinstance(node, list) else [node]:
-            text = item.get("path") if isinstance(item, Mapping) else item
-            if not isinstance(text, str):
-                continue
-            file = self.folder / self._put_in(name, text)
-            if is_file(file):
-                yield file
-            else:
-                message = f"{self.path}: the env_file {text} of {name} is not there"
-                self._warn(message, "env-file")
-
-    def _ports(self, name: str, node: Any) -> Iterator[Port]:
-        for item in node if isinstance(node, list) else []:
-            if isinstance(item, Mapping):
-                target, published = (_number(self._put_in(name, item.get(key))) for key in ("target", "published"))
-                address = self._put_in(name, item.get("host_ip"))
-                if target and item.get("protocol", "tcp") == "tcp":
-                    yield Port(target, published, address)
-            elif isinstance(item, str):
-                yield from _short_port(self._put_in(name, item))
-
-    def _put_in(self, where: str, text: Any) -> str:
-        try:
-            return interpolated(text, self.variables) if isinstance(text, str) else ""
-        except BadInterpolation as error:
-            self._warn(f"{self.path}, {where}: {error}", "compose-value")
-            return ""
-
-    def _warn(self, message: str, variant: str) -> None:
-        self.warnings.append(problem(Cause.BAD_SYNTAX, message, variant=variant))
+def _by_docker(project: Project, environ: Mapping[str, str]) -> tuple[Service, ...] | None:
+    """The services as `docker compose config` resolves them; None where there is no Docker Compose, or it refuses."""
+    files = [part for file in project.files for part in ("-f", str(file.absolute()))] if project.named else []
+    command = ["docker", "compose", *files, "config"]
+    try:
+        done = subprocess.run(
+            command, check=False, cwd=project.home, env=dict(environ), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=DOCKER_LIMIT_S,
+        )  # fmt: skip
+        text = done.stdout.decode("utf-8")
+        if done.returncode != 0:
+            log.info("docker compose config gives no answer: the files are read here")
+            return None
+        [document] = documents(text)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    if not isinstance(document, dict) or "services" not in document:
+        return None
+    log.info("the files are resolved by docker compose config")
+    resolved = Project.of(document, project.home)
+    return _Services(resolved).services()
 
 
-_SHORT_PORT: Final = re.compile(
-    r"(?:(?P<address>\[[0-9a-fA-F:.]*\]|[^:\[\]]*):)??(?:(?P<published>\d*(?:-\d+)?):)?(?P<target>\d+(?:-\d+)?)"
-    r"(?:/(?P<protocol>\w+))?"
-)
+def _with_notes(service: Service, own: tuple[Service, ...]) -> Service:
+    """The same service, with the variables that its files name."""
+    same = next((one for one in own if one.name == service.name), None)
+    if same is None:
+        return service
+    known = same.environment
+    environment = {
+        name: value._replace(unset=known[name].unset, defaults=known[name].defaults) if name in known else value
+        for name, value in service.environment.items()
+    }
+    return replace(service, environment=environment, port_variables=same.port_variables)
+
+
+class _Services:
+    """Makes services of a project's tree."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        networks = _pairs(project.tree, "networks").items()
+        self.strangers = {name for name, node in networks if isinstance(node, dict) and _is_external(node)}
+
+    def services(self) -> tuple[Service, ...]:
+        """Those of the profiles that are active."""
+        tree = _pairs(self.project.tree, "services")
+        active = set(filter(None, (self.project.lookup("COMPOSE_PROFILES") or "").split(",")))
+        return tuple(
+            self._service(name, node)
+            for name, node in tree.items()
+            if isinstance(node, dict) and self._runs(node, active)
+        )
+
+    def _runs(self, node: dict[str, Any], active: set[str]) -> bool:
+        profiles = {item.text for item in _items(node, "profiles")}
+        return not profiles or "*" in active or bool(profiles & active)
+
+    def _service(self, name: str, node: dict[str, Any]) -> Service:
+        networks = _pairs(node, "networks")
+        aliases = [item.text for one in networks.values() if isinstance(one, dict) for item in _items(one, "aliases")]
+        names = {name, *aliases, *(_text(node, key) for key in ("container_name", "hostname"))} - {""}
+        links = dict(_link(item.text) for item in _items(node, "links"))
+        hosts = _pairs(node, "extra_hosts")
+        ports = _items(node, "ports")
+        return Service(
+            name=name,
+            image=_bare(_text(node, "image")),
+            names=frozenset(names),
+            environment=self._environment(name, node),
+            ports=tuple(dict.fromkeys(port for item in ports for port in _published(item))),
+            port_variables=tuple(text for item in ports for text in _texts(item)),
+            on_host_network=_text(node, "network_mode") == "host",
+            links=links,
+            hosts={host: text.text.strip("[]") for host, text in hosts.items() if isinstance(text, Text)},
+            meets_strangers=bool(self.strangers & networks.keys() or node.get("external_links")),
+            builds="build" in node,
+        )
+
+    def _environment(self, name: str, node: dict[str, Any]) -> dict[str, Text]:
+        given = _pairs(node, "environment")
+        own: dict[str, Text] = {}
+        for key, value in given.items():
+            # Without a value it is handed through from the shell, or from .env.
+            handed = self.project.lookup(key) if value is None else ""
+            own[key] = value if isinstance(value, Text) else Text(handed or "", () if handed is not None else (key,))
+        unset = {key for key, value in given.items() if value is None and self.project.lookup(key) is None}
+        plain = {key: value.text for key, value in own.items() if key not in unset}
+        found: dict[str, str] = {}
+        for entry in _items(node, "env_file"):
+            if isinstance(entry, dict):
+                found |= self._env_file(name, entry, chain(self.project.lookup, plain.get), found)
+        return {**{key: Text(value) for key, value in found.items() if key not in unset}, **own}
+
+    def _env_file(self, name: str, entry: dict[str, Any], lookup: Any, seen: Mapping[str, str]) -> dict[str, str]:
+        path = entry["path"]
+        if is_file(path):
+            return env_file(path, lookup, raw=_text(entry, "format") == "raw", seen=seen)
+        if _text(entry, "required") != "false":
+            message = f"{path}, the env_file of {name}, is not there"
+            self.project.warnings.append(problem(Cause.BAD_SYNTAX, message, variant="env-file", folder=path.parent))
+        return {}
+
+
+def _items(node: Mapping[str, Any], key: str) -> list[Any]:
+    found = node.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _pairs(node: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = node.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(node: Mapping[str, Any], key: str) -> str:
+    found = node.get(key)
+    return found.text if isinstance(found, Text) else ""
+
+
+def _texts(node: Any) -> list[Text]:
+    if isinstance(node, dict):
+        return [value for value in node.values() if isinstance(value, Text)]
+    return [node] if isinstance(node, Text) else []
+
+
+def _is_external(network: Mapping[str, Any]) -> bool:
+    external = network.get("external")
+    # Older files give its name there.
+    return isinstance(external, dict) or external == "true"
+
+
+def _link(text: str) -> tuple[str, str]:
+    service, _, alias = text.partition(":")
+    return alias or service, service
+
+
+def _published(node: Any) -> Iterator[Port]:
+    if isinstance(node, dict):
+        target, published = _number(_text(node, "target")), _range(_text(node, "published"))
+        if target and (_text(node, "protocol") or "tcp").lower() == "tcp":
+            yield Port(target, published[0] if published else None, _text(node, "host_ip"))
+    elif isinstance(node, Text):
+        yield from _short_port(node.text)
 
 
 def _short_port(text: str) -> Iterator[Port]:
-    """`[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`, either with a range."""
-    found = _SHORT_PORT.fullmatch(text.strip())
-    if found is None or (found["protocol"] or "tcp") != "tcp":
+    """`[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`, either with a range; of one that Docker chooses from, the first."""
+    ports, _, protocol = text.strip().partition("/")
+    if protocol.lower() not in ("", "tcp"):
         return
-    targets, published = _range(found["target"]), _range(found["published"] or "")
-    address = (found["address"] or "").strip("[]")
-    if len(published) not in (0, len(targets)):
+    address, outside, inside = ["", "", *ports.rsplit(":", 2)][-3:]
+    targets, published, address = _range(inside), _range(outside), address.strip("[]")
+    if len(published) not in (0, len(targets)) and len(targets) != 1:
         return
     for index, target in enumerate(targets):
         yield Port(target, published[index] if published else None, address)
@@ -201,45 +291,3 @@ def _bare(image: str) -> str:
     if slash and ("." in host or ":" in host or host == "localhost"):
         name = rest
     return name.rpartition(":")[0] or name
-
-
-def _is_text(layer: Mapping[str, Any], key: str) -> bool:
-    return isinstance(layer.get(key), str)
-
-
-def _services(path: Path) -> dict[str, Mapping[str, Any]]:
-    data = _parsed(path, _text(path))
-    services = data.get("services") if isinstance(data, Mapping) else None
-    if not isinstance(services, Mapping):
-        raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path} lists no services", variant="compose"))
-    return {str(name): service for name, service in services.items() if isinstance(service, Mapping)}
-
-
-def _text(path: Path) -> str:
-    try:
-        raw, _ = read_regular(path, MAX_BYTES)
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}"
-        raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="compose-denied")) from None
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path} is larger than 1 MiB", variant="compose"))
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path} is not UTF-8 text", variant="compose")) from None
-
-
-def _parsed(path: Path, text: str) -> Any:
-    import yaml
-
-    from tmsync.core.setup.yaml_text import TextLoader
-
-    try:
-        return yaml.load(text, TextLoader)  # noqa: S506 - a SafeLoader that makes nothing but text
-    except yaml.MarkedYAMLError as error:
-        # Only the parser's own words: the line itself may hold a password.
-        place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        what = error.problem or "syntax error"
-    except (yaml.YAMLError, ValueError, RecursionError):
-        place, what = "", "not readable as YAML"
-    raise ConfigError(problem(Cause.BAD_SYNTAX, f"{path}{place}: {what}", variant="compose-yaml"))
