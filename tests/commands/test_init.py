@@ -74,11 +74,17 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
     dead = free_port()
     with Conversation("init", environ={"HOME": str(home), "TMSYNC_DATABASE_CONNECT_TIMEOUT": "2"}) as screen:
         screen.answer("A copy of it here", "/nonexistent/docker-compose.yml")
+        assert "Ctrl-C ends it at any time, and writes nothing" in screen.told
         assert "/nonexistent/docker-compose.yml cannot be read" in screen.answer("A copy of it here", "")
+        assert "1  database.connect_timeout  2" in screen.answer("a number changes that line", "")
         screen.answer("Its config.json on this machine", "")
-        screen.answer("Its web control", "twc:8080")
-        assert "It takes: an address that begins with http://" in screen.answer("Its web control", "-")
-        screen.answer("TeslaMate's database", "127.0.0.1")
+        screen.answer("Its web control", f"127.0.0.1:{dead}")
+        told = screen.answer("What now?", "c")
+        assert f"TWCManager's web control at http://127.0.0.1:{dead} does not answer" in told
+        screen.answer("Its web control", "ftp://me")
+        assert "It takes: an address that begins with http://" in screen.answer("Its web control", "127.0.0.1:9")
+        screen.answer("What now?", "k")
+        screen.answer("TeslaMate's database", "http://127.0.0.1:4000/")
         screen.answer("Its port [5432]", "seventy")
         assert "It takes: a whole number" in screen.answer("Its port [5432]", str(dead))
         refused = screen.answer("What now?", "c")
@@ -86,19 +92,21 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         assert '- "' + str(dead) + ':5432"' in refused
         screen.answer("TeslaMate's database (- for none) [127.0.0.1]", "")
         screen.answer(f"Its port [{dead}]", str(teslamate.postgres.port))
-        assert "ok: connected to 127.0.0.1" in screen.answer("Role [teslamate]", "")
-        screen.answer("Database [teslamate]", "")
-        screen.answer("Password", "wrong-SECRET")
+        assert "ok: connected to 127.0.0.1" in screen.answer("Database user (DATABASE_USER) [teslamate]", "")
+        screen.answer("Database name (DATABASE_NAME) [teslamate]", "")
+        screen.answer("Password", "")
+        assert "Nothing was typed." in screen.answer("Password", "wrong-SECRET")
         assert "bad-credentials" in screen.answer("What now?", "c")
-        screen.answer("Role [teslamate]", "")
-        screen.answer("Database [teslamate]", "")
-        screen.answer("Password", PASSWORD)
+        screen.answer("Database user (DATABASE_USER) [teslamate]", "")
+        screen.answer("Database name (DATABASE_NAME) [teslamate]", "")
+        screen.answer("Password", f"{PASSWORD} ")
+        assert "It begins or ends with a blank" in screen.answer("Which is right?", "")
         assert "ok: teslamate logs in" in screen.answer("ENCRYPTION_KEY", f"'{KEY}'")
         assert "without the quotes around it" in screen.answer("What now?", "c")
-        screen.answer("ENCRYPTION_KEY", KEY)
+        screen.answer("ENCRYPTION_KEY", f"      - ENCRYPTION_KEY={KEY}")
         assert "ok: the encryption key opens the tokens" in screen.answer("broker (- for none) [127.0.0.1]", "")
         screen.answer("Its port [1883]", str(broker))
-        screen.answer("User (- for none)", "-")
+        screen.answer("User (MQTT_USERNAME; - for none)", "-")
         namespace = screen.answer("What now?", "c")
         assert 'Cars were seen in namespace home: set mqtt.namespace (--namespace) to "home".' in namespace
         # What was seen is offered: Enter takes it.
@@ -118,7 +126,8 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
             "user": "teslamate",
         },
         "teslamate": {"encryption_key": KEY},
-        "mqtt": {"host": "127.0.0.1", "port": broker, "namespace": "home"},
+        "mqtt": {"host": "127.0.0.1", "port": broker, "username": "", "namespace": "home"},
+        "twcmanager": {"url": "http://127.0.0.1:9"},
     }
     assert tmsync("watch-mqtt", "--once", environ={"HOME": str(home)}).code == 0
 
@@ -134,11 +143,12 @@ def test_a_fix_applied_meanwhile_is_tried_again_and_a_wrong_answer_can_be_kept(
         "TMSYNC_DATABASE_PASSWORD": PASSWORD,
         "TMSYNC_DATABASE_USER": "teslamate",
         "TMSYNC_DATABASE_NAME": "teslamate",
-        "TMSYNC_TWCMANAGER_URL": "http://127.0.0.1:9",
     }
     with Conversation("init", environ=environ) as screen:
         screen.answer("A copy of it here", "")
+        assert "database.password  set, not shown  TMSYNC_DATABASE_PASSWORD" in screen.answer("a number changes", "")
         screen.answer("Its config.json", "")
+        screen.answer("Its web control", "-")
         line = "host teslamate teslamate 127.0.0.1/32 scram-sha-256"
         assert line in screen.wait_for("What now?")
         teslamate.hba(f"{LOCAL}{line}\n")
@@ -151,17 +161,99 @@ def test_a_fix_applied_meanwhile_is_tried_again_and_a_wrong_answer_can_be_kept(
     assert written(home)["teslamate"] == {"encryption_key": "wrong-SECRET"}
 
 
+def test_everything_taken_over_is_shown_once_with_its_source_and_can_be_changed(
+    teslamate: TeslaMate, broker: int, home: Path, tmp_path: Path
+) -> None:
+    """On a second run: the present configuration, TWCManager's file and TeslaMate's, in the order in which they win."""
+    present = home / ".config" / "tmsync" / "config.toml"
+    present.parent.mkdir(parents=True, mode=0o700)
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    (tmp_path / "key").chmod(0o600)
+    present.write_text(
+        f"[database]\nhost = '127.0.0.1'\nuser = 'old'\n[teslamate]\nencryption_key_file = '{tmp_path / 'key'}'\n"
+        "[twcmanager]\nrestart_command = ['a', 'b c']\n"
+    )
+    present.chmod(0o600)
+    (tmp_path / "docker-compose.yml").write_text(COMPOSE.replace("${KEY}", ""))
+    (tmp_path / ".env").write_text(f"PASS={PASSWORD}\nMQTT_PORT={broker}\n")
+    twc = tmp_path / "config.json"
+    link = {"mqtt_host": "127.0.0.1", "mqtt_user": "nobody", "mqtt_pass": "nothing-SECRET"}
+    twc.write_text(json.dumps({"config": {"settingsPath": str(tmp_path)}, "vehicle": {"TeslaMate": link}}))
+    twc.chmod(0o600)
+    arguments = ("--force", "--from-compose", str(tmp_path), "--from-twcmanager", str(twc))
+    with Conversation("init", *arguments, environ={"HOME": str(home)}) as screen:
+        told = screen.wait_for("a number changes that line")
+        rows = {line.split()[1]: " ".join(line.split()[2:]) for line in told.splitlines() if line[:3].strip().isdigit()}
+        compose = tmp_path / "docker-compose.yml"
+        assert {name: row for name, row in rows.items() if not name.startswith("twcmanager.")} == {
+            "database.host": f"127.0.0.1 {present}",
+            "database.port": f"5432 {compose} (service database)",
+            "database.name": f"teslamate {compose} (DATABASE_NAME)",
+            "database.user": f"teslamate {compose} (DATABASE_USER)",
+            "database.password": f"set, not shown {compose} (DATABASE_PASS)",
+            "teslamate.encryption_key": f"set, not shown {present} (teslamate.encryption_key_file)",
+            "mqtt.host": f"127.0.0.1 {twc} (vehicle.TeslaMate.mqtt_host)",
+            "mqtt.port": f"{broker} {compose} (service mosquitto)",
+            "mqtt.username": f"nobody {twc} (vehicle.TeslaMate.mqtt_user)",
+            "mqtt.password": f"set, not shown {twc} (vehicle.TeslaMate.mqtt_pass)",
+            "mqtt.namespace": f"(empty) {compose} (MQTT_NAMESPACE)",
+        }
+        number = list(rows).index("mqtt.username") + 1
+        screen.type(f"{number}\n")
+        screen.answer("User (MQTT_USERNAME; - for none) [nobody]", "-")
+        assert "mqtt.username  (empty)" in screen.wait_for("a number changes that line")
+        number = list(rows).index("database.port") + 1
+        screen.type(f"{number}\n")
+        screen.answer("Its port [5432]", str(teslamate.postgres.port))
+        screen.answer("a number changes that line", "99")
+        screen.answer("a number changes that line", "")
+        assert "ok: the encryption key opens the tokens" in screen.wait_for("What now?")
+        screen.type("c\n")
+        screen.answer("MQTT_NAMESPACE", "")
+        screen.answer("Write ", "")
+        assert screen.end() == 0
+        assert "SECRET" not in screen.told
+    assert written(home) == {
+        "database": {
+            "host": "127.0.0.1", "port": teslamate.postgres.port, "name": "teslamate", "user": "teslamate",
+            "password": PASSWORD,
+        },
+        "teslamate": {"encryption_key_file": str(tmp_path / "key")},
+        "mqtt": {"host": "127.0.0.1", "port": broker, "username": "", "namespace": "home"},
+        "twcmanager": {"config_file": str(twc), "restart_command": ["a", "b c"]},
+    }  # fmt: skip
+    # "-" for no user is not overruled by TWCManager's file.
+    assert tmsync("watch-mqtt", "--once", environ={"HOME": str(home)}).code == 0
+
+
+def test_two_teslamates_are_a_question(home: Path, tmp_path: Path) -> None:
+    mine = "{image: teslamate/teslamate, environment: {ENCRYPTION_KEY: k, DATABASE_USER: mine, DISABLE_MQTT: 'true'}}"
+    text = f"services: {{mine: {mine}, hers: {mine.replace('mine', 'hers')}}}"
+    (tmp_path / "docker-compose.yml").write_text(text)
+    with Conversation("init", "--from-compose", str(tmp_path), environ={"HOME": str(home)}) as screen:
+        screen.answer("Which one is meant? [mine]", "nobody")
+        screen.answer("Which one is meant? [mine]", "hers")
+        told = screen.wait_for("a number changes that line")
+        assert "database.user" in told
+        assert "hers" in told
+        screen.type("\x03")
+        assert screen.end() == 130
+    run = init(home, "--non-interactive", "--from-compose", str(tmp_path), "--db-host", "127.0.0.1")
+    assert run.code == 2
+    assert "2 services are TeslaMate: mine, hers" in run.err
+    assert not home.exists()
+
+
 @pytest.mark.parametrize("how", ["ctrl-c", "ctrl-d", "sigterm", "hidden ctrl-c"])
 def test_leaving_in_the_middle_writes_nothing(home: Path, how: str) -> None:
     import os
 
-    environ = {"HOME": str(home), "TMSYNC_TWCMANAGER_URL": "http://127.0.0.1:9"}
-    with Conversation("init", environ=environ) as screen:
+    with Conversation("init", environ={"HOME": str(home)}) as screen:
         screen.wait_for("A copy of it here")
         if how == "sigterm":
             os.kill(screen.pid, signal.SIGTERM)
         elif how == "hidden ctrl-c":
-            screen.type("\n\n127.0.0.1\n9\n")
+            screen.type("\n\n\n127.0.0.1\n9\n")
             screen.answer("What now?", "k")
             screen.type("\n\n")
             screen.wait_for("Password")
@@ -289,6 +381,38 @@ def test_other_place_and_a_folder_that_is_none(home: Path, tmp_path: Path) -> No
     run = init(home, *arguments, "--output", str(tmp_path / "file" / "t.toml"))
     assert run.code == 2
     assert "cannot be written" in run.err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("then", ["writes", "is refused"])
+def test_leftovers_of_a_killed_run_are_swept_by_the_next(home: Path, then: str) -> None:
+    """Killed by SIGKILL between the temporary file and its place: it holds every password."""
+    import subprocess
+    import sys
+
+    kill = "import os, pathlib; pathlib.Path.hardlink_to = lambda *_: os.kill(os.getpid(), 9)"
+    script = f"{kill}; from tmsync.cli import run; run(['init', '--non-interactive', '--db-host', '127.0.0.1'])"
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMSYNC_DATABASE_PASSWORD": PASSWORD}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    folder = home / ".config" / "tmsync"
+    [left] = folder.iterdir()
+    assert PASSWORD in left.read_text()
+    if then == "is refused":
+        (folder / "config.toml").write_text("")
+    run = init(home, "--non-interactive", "--db-host", "127.0.0.1", "--db-port", str(free_port()))
+    assert run.code == (1 if then == "writes" else 2)
+    assert [path.name for path in folder.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize("stray", ["*abcSECRET", "&abcSECRET &x y", "!abcSECRET!x", "@abcSECRET", "`abcSECRET"])
+def test_key_that_is_no_yaml_is_not_shown(home: Path, tmp_path: Path, stray: str) -> None:
+    text = f"services:\n  t:\n    image: teslamate/teslamate\n    environment:\n      ENCRYPTION_KEY: {stray}\n"
+    (tmp_path / "docker-compose.yml").write_text(text)
+    run = init(home, "--non-interactive", "--from-compose", str(tmp_path), "--db-host", "127.0.0.1")
+    assert run.code == 2
+    assert "docker-compose.yml, line 5: " in run.err
+    assert "SECRET" not in run.out + run.err
     assert not home.exists()
 
 

@@ -1,12 +1,13 @@
 """`tmsync init`."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -32,11 +33,18 @@ from tmsync.commands.options import (
     twc_flags,
 )
 from tmsync.core.clock import SystemClock
+from tmsync.core.config.schema import Setting
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, ExitCode
-from tmsync.core.files.paths import expanded
+from tmsync.core.files.paths import expanded, is_file
 from tmsync.core.fixes import problem
 from tmsync.render.text import printable
+
+INTRODUCTION: Final = """\
+init asks for what tmsync needs, tries every answer at once, and at the end writes
+{path}.
+Enter takes what stands in brackets. Ctrl-C ends it at any time, and writes nothing.
+"""
 
 
 def init(
@@ -91,12 +99,13 @@ def init(
 
     Example: TMSYNC_DATABASE_PASSWORD_FILE=/run/secrets/db tmsync init --non-interactive --db-host 192.168.1.5
     """
-    from tmsync.commands.interview import Interview, Sources, read_taken
+    from tmsync.commands.interview import Interview, Sources, read_taken, which
     from tmsync.core.setup.takeover import Taken
-    from tmsync.core.setup.write import default_output, refuse_existing
+    from tmsync.core.setup.write import default_output, refuse_existing, sweep_leftovers
 
     options: Globals = ctx.obj
     path = expanded(output_file or options.config_file or default_output(os.environ)).absolute()
+    sweep_leftovers(path)
     if not force:
         refuse_existing(path)
     if not (non_interactive or asking.is_possible()):
@@ -107,18 +116,22 @@ def init(
     flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
     flags |= mqtt_flags(host=mqtt_host, port=mqtt_port, user=mqtt_user, tls=mqtt_tls, namespace=namespace)
     flags |= twc_flags(_absolute(from_twcmanager or twc_config), _absolute(twc_settings), twc_url)
-    taken = read_taken(expanded(from_compose), os.environ) if from_compose else Taken()
-    interview = Interview(Sources(os.environ, flags, taken), SystemClock())
+    compose = expanded(from_compose) if from_compose else None
     if non_interactive:
+        taken = read_taken(compose, os.environ) if compose else Taken()
+        interview = Interview(Sources(os.environ, flags, taken), SystemClock())
         if not options.quiet:
-            interview.tell_taken(bool(from_compose))
+            interview.tell_taken()
         code = _write(interview.settings, interview.sources.environ, path, force=force)
         raise typer.Exit(code)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if not from_compose:
+        asking.say(INTRODUCTION.format(path=printable(str(path))))
+        taken = read_taken(compose, os.environ, which) if compose else Taken()
+        interview = Interview(Sources(os.environ, flags, taken, _present(path)), SystemClock())
+        if compose is None:
             interview.compose()
-        interview.tell_taken(bool(interview.sources.taken.found))
+        interview.review()
         interview.twcmanager()
         interview.database()
         interview.broker()
@@ -129,6 +142,19 @@ def init(
             raise
         raise typer.Exit(ExitCode.PROBLEM) from None
     raise typer.Exit(_write(interview.settings, interview.sources.environ, path, force=force))
+
+
+def _present(path: Path) -> tuple[tuple[Setting, str, str], ...]:
+    """What the configuration that is to be replaced says; nothing of one that cannot be read."""
+    from tmsync.commands.interview import present_values
+
+    if not is_file(path):
+        return ()
+    try:
+        return present_values(path)
+    except ConfigError as error:
+        output.problem(error.problem, "warning")
+        return ()
 
 
 def _confirm(kept: list[str], path: Path) -> None:
@@ -151,13 +177,12 @@ def _write(settings: Settings, environ: Mapping[str, str], path: Path, *, force:
         raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="neither"))
     backup = write_private(path, as_toml(settings, environ), force=force)
     asking.say(f"Written: {printable(str(path))}" + (f" (before: {printable(str(backup))})" if backup else ""))
-    _tell_owner(settings, path)
     # What stands in the file now, and nothing else, is what is tried; only libpq's own variables are looked at besides.
     written = load_settings(environ={}, config_file=str(path))
     code = _check_database(written) if has_database else ExitCode.GOOD
     if has_broker and not _check_broker(written):
         code = max(code, ExitCode.PROBLEM)
-    _tell_next(path, environ, has_database=has_database, has_broker=has_broker)
+    _tell_next(written, path, environ, database=has_database, broker=has_broker)
     return code
 
 
@@ -183,22 +208,20 @@ def _check_broker(settings: Settings) -> bool:
     return problem is None
 
 
-def _tell_owner(settings: Settings, path: Path) -> None:
-    """Root writes a file that nobody else can read; tell where TWCManager's user is the one to run tmsync."""
-    folder = settings.twcmanager().settings_file.parent
-    if os.geteuid() != 0 or not folder.exists() or not folder.stat().st_uid:
-        return
-    asking.say("TWCManager has a user of its own, who should run tmsync, too. Let that user read the file:")
-    asking.say(f"  chown --reference={printable(str(folder))} {printable(str(path))}")
-
-
-def _tell_next(path: Path, environ: Mapping[str, str], *, has_database: bool, has_broker: bool) -> None:
+def _tell_next(settings: Settings, path: Path, environ: Mapping[str, str], *, database: bool, broker: bool) -> None:
+    from tmsync.core.setup.schedule import schedule, survey
     from tmsync.core.setup.write import default_output
+    from tmsync.render.console import console
+    from tmsync.render.problems import step_lines
 
     usual = {default_output(environ).absolute(), Path("/etc/tmsync/config.toml")}
-    program = "tmsync" if path in usual else f"tmsync --config {path}"
-    lines = [f"{program} sync-tokens --dry-run"] * has_database + [f"{program} watch-mqtt"] * has_broker
+    program = "tmsync" if path in usual else f"tmsync --config {shlex.quote(str(path))}"
+    lines = [f"{program} sync-tokens --dry-run"] * database + [f"{program} watch-mqtt"] * broker
     asking.say("\nNext:\n" + "\n".join(f"  {printable(line)}" for line in [*lines, f"{program} status"]))
+    if database:
+        asking.say("\nWhen that is as it should be:")
+        steps = schedule(survey(path, settings.twcmanager().settings_file.parent))
+        asking.show("\n".join(line.text for line in step_lines(steps, console(sys.stderr).width)))
 
 
 def _absolute(text: str | None) -> str | None:

@@ -1,10 +1,11 @@
 """What init asks, in which order, and what is tried after each answer."""
 
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tmsync.commands import asking
 from tmsync.core.check_db.report import Stage
@@ -13,10 +14,12 @@ from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
 from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import ConfigError, Problem, Step
-from tmsync.core.setup.compose import find_compose, read_compose
-from tmsync.core.setup.takeover import Taken, differences, take_over
-from tmsync.core.setup.trial import TrialResult, try_broker, try_database
+from tmsync.core.setup.answers import as_answer, host_and_port
+from tmsync.core.setup.compose import ComposeFile, find_compose, read_compose
+from tmsync.core.setup.takeover import Taken, differences, take_over, teslamates
+from tmsync.core.setup.trial import TrialResult, try_broker, try_database, try_web_control
 from tmsync.render.check_db import explain, steps
+from tmsync.render.config import taken_over
 from tmsync.render.console import console
 from tmsync.render.text import printable
 
@@ -25,26 +28,33 @@ NONE: Final = "-"
 QUESTIONS: Final = {
     "database.host": "Name or address of the machine with TeslaMate's database (- for none)",
     "database.port": "Its port",
-    "database.user": "Role",
-    "database.name": "Database",
-    "database.password": "Password (DATABASE_PASS of TeslaMate)",
+    "database.user": "Database user (DATABASE_USER)",
+    "database.name": "Database name (DATABASE_NAME)",
+    "database.password": "Password of the database user (DATABASE_PASS)",
     "teslamate.encryption_key": "ENCRYPTION_KEY of TeslaMate",
     "mqtt.host": "Name or address of the machine with the broker (- for none)",
     "mqtt.port": "Its port",
-    "mqtt.username": "User (- for none)",
-    "mqtt.password": "Password",
+    "mqtt.username": "User (MQTT_USERNAME; - for none)",
+    "mqtt.password": "Password (MQTT_PASSWORD)",
     "mqtt.namespace": "MQTT_NAMESPACE of TeslaMate (- for none)",
+    "twcmanager.config_file": "Its config.json on this machine (- for none)",
+    "twcmanager.url": "Its web control, where it runs on another machine (such as 192.168.1.50; - for none)",
 }
 OPTIONAL: Final = frozenset({"database.host", "mqtt.host", "mqtt.username", "mqtt.namespace"})
 AFTER_FAILURE: Final = (("", "tries again"), ("c", "changes an answer"), ("k", "keeps it and goes on"))
 
 
-class Sources(NamedTuple):
-    """Where values come from besides answers. flags: setting -> value."""
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where values come from besides answers.
+
+    flags: setting -> value. present: what the configuration that is there says, which others override.
+    """
 
     environ: Mapping[str, str]
     flags: Mapping[str, object]
     taken: Taken
+    present: tuple[tuple[Setting, str, str], ...] = ()
 
 
 class Interview:
@@ -67,7 +77,8 @@ class Interview:
         """Raises: ConfigError."""
         sources = self.sources
         flags = {**sources.flags, **self.answers}
-        self.settings = load_settings(environ=sources.environ, flags=flags, found=sources.taken.found)
+        found = (*sources.present, *sources.taken.found)
+        self.settings = load_settings(environ=sources.environ, flags=flags, found=found)
 
     # -- what is at hand
 
@@ -81,29 +92,43 @@ class Interview:
             if text in ("", NONE):
                 return
             try:
-                self.sources = self.sources._replace(taken=read_taken(Path(text).expanduser(), self.sources.environ))
+                taken = read_taken(Path(text).expanduser(), self.sources.environ, choose=which)
+                self.sources = replace(self.sources, taken=taken)
                 self.merge()
             except ConfigError as error:
-                _tell(error.problem)
+                self._tell(error.problem)
             else:
                 return
 
-    def tell_taken(self, compose: bool) -> None:
-        """What was taken over, without asking."""
+    def tell_taken(self) -> list[str]:
+        """Show what was taken over, each value once, with its source; the settings, in the order of their numbers."""
+        named = [
+            name
+            for name, value in self.settings.values.items()
+            if value.layer not in (Layer.DEFAULT, Layer.FLAG) and name not in self.answers
+        ]
+        if named:
+            asking.say("\nTaken over:")
+            asking.show(taken_over(dict(enumerate(named, 1)), self.settings, self.screen))
         twc = {name: str(value.value) for name, value in self.twcmanagers().items()}
-        if self.settings.twc_config is not None:
-            asking.say(
-                f"TWCManager's {printable(str(self.settings.twc_config.path))}: {_named(twc) or 'nothing in it'}"
-            )
-        if compose:
-            asking.say(
-                f"TeslaMate's docker-compose.yml: {_named([one.name for one, _, _ in self.sources.taken.found])}"
-            )
         notes = [*self.sources.taken.notes, *differences(self.sources.taken, twc)]
         if notes:
             asking.show(steps(notes, self.screen))
         for warning in self.settings.warnings:
-            _tell(warning)
+            self._tell(warning)
+        return named
+
+    def review(self) -> None:
+        """Show what was taken over, and let it be changed."""
+        named = self.tell_taken()
+        while named:
+            text = asking.ask("Enter takes it as it is; a number changes that line", cells=3)
+            if not text:
+                return
+            if text.isascii() and text.isdigit() and 1 <= int(text) <= len(named):
+                name = named[int(text) - 1]
+                self._ask(name)
+                asking.show(taken_over({int(text): name}, self.settings, self.screen))
 
     def twcmanagers(self) -> dict[str, Any]:
         """Settings that TWCManager's config.json gives, whatever wins in the end."""
@@ -121,12 +146,14 @@ class Interview:
         if self.settings.twc_config is None and self._is_open("twcmanager.config_file"):
             self._ask_twc_file()
         if self.settings.twc_config is None and self._is_open("twcmanager.url"):
-            self._ask_twc_url()
+            self._ask("twcmanager.url")
+        if self.settings.twcmanager().url_given:
+            self._stage(("twcmanager.url",), lambda: try_web_control(self.settings.twcmanager()))
         self._look_at_twcmanager()
 
     def _ask_twc_file(self) -> None:
         while True:
-            text = asking.ask("Its config.json on this machine (- for none)", shown="none")
+            text = asking.ask(QUESTIONS["twcmanager.config_file"], shown="none")
             if text in ("", NONE):
                 return
             self.answers["twcmanager.config_file"] = str(Path(text).expanduser().absolute())
@@ -135,17 +162,9 @@ class Interview:
             except ConfigError as error:
                 del self.answers["twcmanager.config_file"]
                 self.merge()
-                _tell(error.problem)
+                self._tell(error.problem)
             else:
-                asking.say(f"  Taken over from it: {_named(self.twcmanagers()) or 'nothing'}")
-                return
-
-    def _ask_twc_url(self) -> None:
-        while True:
-            text = asking.ask("Its web control, where it runs on another machine (http://HOST:8080)", shown="none")
-            if text in ("", NONE):
-                return
-            if self._accept(BY_NAME["twcmanager.url"], text):
+                self.review()
                 return
 
     def _look_at_twcmanager(self) -> None:
@@ -153,7 +172,7 @@ class Interview:
 
         twc = self.settings.twcmanager()
         sighting = look(twc.settings_file, twc.config.path if twc.config else None, twc.urls, timeout=2.0)
-        if twc.config is not None or sighting.presence is Presence.RUNNING:
+        if not twc.url_given and (twc.config is not None or sighting.presence is Presence.RUNNING):
             asking.say(f"  TWCManager: {sighting.presence} ({sighting.reason})")
         if twc.config is not None and twc.config.sync_tokens:
             asking.say("  Its own syncTokens is on, and it then refuses every other token: set it to false there.")
@@ -185,6 +204,9 @@ class Interview:
             return TrialResult(reached=False)
         return TrialResult("TeslaMate's cars are there" if namespace else "the broker lets this host in")
 
+    def _tell(self, found: Problem) -> None:
+        asking.show(explain(found, self.screen))
+
     # -- asking, trying, correcting
 
     def _stage(self, names: Sequence[str], trial: Callable[[], TrialResult]) -> bool:
@@ -195,7 +217,8 @@ class Interview:
         while True:
             result = trial()
             if result.failure is None:
-                asking.say(f"  ok: {printable(result.good)}" if result.reached else "  not tried: see above")
+                good = f"  ok: {printable(result.good)}"
+                asking.say(good if result.reached else f"  {' and '.join(names)}: not tried, for the reason above")
                 return True
             asking.show(explain(result.failure, self.screen))
             asking.say()
@@ -210,7 +233,7 @@ class Interview:
 
     def _is_open(self, name: str) -> bool:
         """Whether the question is to be asked: not where something but the default has answered it."""
-        if name == "mqtt.password" and self.settings.get("mqtt.username") is None:
+        if name == "mqtt.password" and not self.settings.get("mqtt.username"):
             return False
         if name == "mqtt.namespace":
             # What most have is nothing; a trial that sees no cars brings the question up.
@@ -220,20 +243,34 @@ class Interview:
     def _ask(self, name: str) -> bool:
         """Ask for one setting until its answer is allowed; False when there is to be none of the kind."""
         setting = BY_NAME[name]
-        if name == "mqtt.password" and self.settings.get("mqtt.username") is None:
+        if name == "mqtt.password" and not self.settings.get("mqtt.username"):
             return True
+        question = QUESTIONS.get(name, f"{name}: {setting.help}")
         while True:
             value = self.settings.get(name)
             if setting.secret:
-                text = asking.ask_secret(QUESTIONS[name], known=value is not None)
-                if not text and value is not None:
-                    return True
+                text = self._ask_secret(setting, question, known=value is not None)
+                if not text:
+                    if value is not None:
+                        return True
+                    asking.say("  Nothing was typed.")
+                    continue
             else:
-                text = asking.ask(QUESTIONS[name], self._offered(name, value))
+                text = asking.ask(question, self._offered(name, value))
             if (text == NONE or not text) and name in OPTIONAL:
                 return self._none(name)
+            if text == NONE and name == "twcmanager.url":
+                return True
             if self._accept(setting, text):
                 return True
+
+    def _ask_secret(self, setting: Setting, question: str, *, known: bool) -> str:
+        text = as_answer(setting, asking.ask_secret(question, known=known))
+        if text != text.strip():
+            asking.say("  It begins or ends with a blank, which counts.")
+            answer = asking.choose("Which is right?", (("", "takes the blank off"), ("k", "keeps it")))
+            return text if answer == "k" else text.strip()
+        return text
 
     def _offered(self, name: str, value: object) -> str:
         """What Enter alone takes."""
@@ -242,11 +279,14 @@ class Interview:
             value = self.settings.get("database.host")
         if name == "mqtt.namespace" and self._namespaces:
             value = self._namespaces[0] or NONE
-        return "" if value is None else str(value)
+        if name == "twcmanager.url" and not self.settings.twcmanager().url_given:
+            value = NONE
+        return "" if value is None else shlex.join(value) if isinstance(value, tuple) else str(value)
 
     def _none(self, name: str) -> bool:
         """The answer was: none."""
-        if name == "mqtt.namespace":
+        if name in ("mqtt.namespace", "mqtt.username"):
+            # Said expressly, so that no file that is read below this one has another word in it.
             self.answers[name] = ""
         else:
             self._forget(name)
@@ -260,44 +300,80 @@ class Interview:
         sources = self.sources
         variable = BY_NAME[name].env
         self.answers.pop(name, None)
-        self.sources = sources._replace(
-            taken=replace(sources.taken, found=tuple(one for one in sources.taken.found if one[0].name != name)),
+        taken = tuple(one for one in sources.taken.found if one[0].name != name)
+        self.sources = replace(
+            sources,
+            taken=replace(sources.taken, found=taken),
+            present=tuple(one for one in sources.present if one[0].name != name),
             environ={key: text for key, text in sources.environ.items() if key != variable},
             flags={key: value for key, value in sources.flags.items() if key != name},
         )
 
     def _accept(self, setting: Setting, text: str) -> bool:
-        if setting.name in ("database.host", "mqtt.host") and text in self.sources.taken.container_names:
-            asking.say(f"  {printable(text)} is a container's name: it means nothing outside Docker.")
-            return False
+        text = text if setting.secret else as_answer(setting, text)
+        port = ""
+        if setting.name in ("database.host", "mqtt.host"):
+            text, port = host_and_port(text)
+            if text in self.sources.taken.container_names:
+                asking.say(f"  {printable(text)} is a container's name: it means nothing outside Docker.")
+                return False
         try:
             from_text(setting, text)
         except BadValue as error:
             asking.say(f"  That is not allowed. It takes: {error}.")
             return False
         self.answers[setting.name] = text
+        if port:
+            self.answers[setting.name.replace(".host", ".port")] = port
         self.merge()
         return True
 
 
-def read_taken(path: Path, environ: Mapping[str, str]) -> Taken:
-    """What TeslaMate's docker-compose.yml says.
+def read_taken(path: Path, environ: Mapping[str, str], choose: Callable[[list[str]], str] | None = None) -> Taken:
+    """What TeslaMate's docker-compose.yml says. choose: asks which of several services that are TeslaMate is meant.
 
     Raises: ConfigError.
     """
-    compose = read_compose(path, environ)
-    taken = take_over(compose)
-    told = tuple(Step(f"{warning.message}. {warning.hint}") for warning in compose.warnings)
+    compose: ComposeFile = read_compose(path, environ)
+    several = [service.name for service in teslamates(compose)]
+    taken = take_over(compose, choose(several) if choose and len(several) > 1 else "")
+    told = tuple(Step(f"{warning.message}. {warning.hint}", _command(warning.fix)) for warning in compose.warnings)
     return replace(taken, notes=taken.notes + told)
+
+
+def _command(fix: Sequence[Step]) -> str:
+    return fix[0].command if fix else ""
+
+
+def which(names: list[str]) -> str:
+    """Ask which of several services that are TeslaMate is meant."""
+    asking.say(f"  {len(names)} services of this file are TeslaMate: {', '.join(map(printable, names))}.")
+    while True:
+        answer = asking.ask("Which one is meant?", names[0])
+        if answer in names:
+            return answer
+
+
+def present_values(path: Path) -> tuple[tuple[Setting, str, str], ...]:
+    """What the configuration at `path` says, as text with its origin; what it names a file for stays a file.
+
+    Raises: ConfigError.
+    """
+    settings = load_settings(environ={}, config_file=str(path))
+    return tuple(
+        (BY_NAME[name], _as_text(value.value), value.origin)
+        for name, value in settings.values.items()
+        if value.layer is Layer.TOML
+    )
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return shlex.join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.reveal() if hasattr(value, "reveal") else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _title(text: str) -> None:
     asking.say(f"\n{text}")
-
-
-def _tell(found: Problem) -> None:
-    asking.say(f"  {printable(found.message)}\n  {printable(found.hint)}")
-
-
-def _named(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -1,13 +1,14 @@
 """config for people: a line per setting, and what is missing for which command."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from tmsync.core.config.settings import Layer
+from tmsync.core.config.schema import BY_NAME, Setting
+from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.config.survey import LAYER_WORDS, Row, Survey
 from tmsync.render.console import trimmed
 from tmsync.render.styles import GOOD, PLAIN, STRONG
@@ -25,6 +26,19 @@ def render(found: Survey, screen: Console) -> str:
     with screen.capture() as capture:
         for line in _lines(found, screen.width):
             # What is too long is left to the terminal to break: copied, it is whole.
+            screen.print(line, no_wrap=True, overflow="ignore", crop=False)
+    return trimmed(screen, capture.get())
+
+
+def taken_over(names: Mapping[int, str], settings: Settings, screen: Console) -> str:
+    """Settings with their numbers, values and origins, as text for `screen`."""
+    rows = []
+    for number, name in names.items():
+        value = settings.values[name]
+        shown = _shown(BY_NAME[name], value.value)
+        rows.append((Text(f"{number:>3}  {name}", style=STRONG), Text(printable(shown)), Text(printable(value.origin))))
+    with screen.capture() as capture:
+        for line in _columns(rows, screen.width):
             screen.print(line, no_wrap=True, overflow="ignore", crop=False)
     return trimmed(screen, capture.get())
 
@@ -58,6 +72,10 @@ def _settings(found: Survey, width: int) -> Iterator[Text]:
         )
         for row in found.rows
     ]
+    yield from _columns(rows, width)
+
+
+def _columns(rows: Sequence[tuple[Text, Text, Text]], width: int) -> Iterator[Text]:
     names = max((name.cell_len for name, _, _ in rows), default=0)
     # A value that leaves no room for its own origin pushes nobody else's aside.
     fitting = [
@@ -99,10 +117,13 @@ def _plain(text: str, width: int, indent: str = "") -> Iterator[Text]:
 
 
 def _value(row: Row) -> str:
-    value: Any = row.value
+    return _shown(row.setting, row.value)
+
+
+def _shown(setting: Setting, value: Any) -> str:
     if value is None:
-        return "not set" if row.setting.secret else "-"
-    if row.setting.secret:
+        return "not set" if setting.secret else "-"
+    if setting.secret:
         return "set, not shown"
     if isinstance(value, bool):
         return str(value).lower()

@@ -37,6 +37,7 @@ class Kind(Enum):
 
     TEXT = "text"
     NAME = "a name, and nothing else (no address, no password)"
+    ACCOUNT = "a name, or nothing where none is wanted (no address, no password)"
     NAMESPACE = "TeslaMate's MQTT_NAMESPACE, a name without / + #, or nothing"
     SECRET = "text that is never shown"
     HOST = "a host name, an address or a socket's folder (without http:// and without a port, which is database.port)"
@@ -162,7 +163,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("teslamate", "url", Kind.URL, "TeslaMate's web page, such as http://host:4000", no_flag=STANDING),
     Setting("mqtt", "host", Kind.BROKER, "Name or address", flag="--mqtt-host", metavar="HOST", twc=_TM + "mqtt_host"),
     Setting("mqtt", "port", Kind.PORT, "TCP port", otherwise="1883, with TLS 8883", flag="--mqtt-port", metavar="PORT"),
-    Setting("mqtt", "username", Kind.NAME, "User name", flag="--mqtt-user", metavar="USER", twc=_TM + "mqtt_user"),
+    Setting("mqtt", "username", Kind.ACCOUNT, "User name", flag="--mqtt-user", metavar="USER", twc=_TM + "mqtt_user"),
     Setting("mqtt", "password", Kind.SECRET, "Password of the user", no_flag=SECRET, twc=_TM + "mqtt_pass"),
     Setting("mqtt", "namespace", Kind.NAMESPACE, "TeslaMate's MQTT_NAMESPACE", "",
             flag="--namespace", metavar="NS", twc=_TM + "mqtt_prefix"),
@@ -300,6 +301,10 @@ def _is_name(value: str) -> bool:
     return bool(value) and not holds_secret(value)
 
 
+def _is_account(value: str) -> bool:
+    return not holds_secret(value)
+
+
 def _is_namespace(value: str) -> bool:
     return not any(char in "/+#" or not char.isprintable() for char in value)
 
@@ -330,6 +335,7 @@ _READERS: Final[Mapping[Kind, Callable[[str], Any]]] = {
 _CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     Kind.TEXT: bool,
     Kind.NAME: _is_name,
+    Kind.ACCOUNT: _is_account,
     Kind.SECRET: bool,
     Kind.FILE: bool,
     Kind.HOST: _is_host,

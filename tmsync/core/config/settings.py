@@ -139,8 +139,11 @@ class Settings(NamedTuple):
         """Raises: ConfigError (missing-setting) without mqtt.host."""
         self.require("mqtt.host")
         may_be_root = self.values["mqtt.namespace"].layer is Layer.TWCMANAGER and not self.get("mqtt.namespace")
-        named = [name for name in MqttSettings._fields if name != "may_be_root"]
-        return MqttSettings(**{name: self.get(f"mqtt.{name}") for name in named}, may_be_root=may_be_root)
+        given = {name: self.get(f"mqtt.{name}") for name in MqttSettings._fields if name != "may_be_root"}
+        if given["username"] == "":
+            # None is wanted, whatever TWCManager's file says; a password without a user would be sent, too.
+            given |= {"username": None, "password": None}
+        return MqttSettings(**given, may_be_root=may_be_root)
 
     @property
     def encryption_key(self) -> Secret | None:

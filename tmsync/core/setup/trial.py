@@ -1,12 +1,15 @@
 """Trials of what was answered: does the database let us in, does the broker, and are cars there?"""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tmsync.core.check_db.report import CheckId, Diagnosis, Stage, Status
 from tmsync.core.clock import Clock
-from tmsync.core.config.settings import Settings
+from tmsync.core.config.settings import Settings, TwcSettings
 from tmsync.core.errors import BrokerError, Cause, Problem
+
+LIMIT_S: Final = 2.0
+"""For each look at a web server."""
 
 
 class TrialResult(NamedTuple):
@@ -40,6 +43,16 @@ def _good(found: Diagnosis, stage: Stage) -> list[str]:
         for check in found.checks
         if check.id.stage is stage and check.id in telling and check.status in passed
     ]
+
+
+def try_web_control(twc: TwcSettings) -> TrialResult:
+    """Whether TWCManager, and not another web server, answers where its web control is said to be."""
+    from tmsync.core.twcmanager.http import first_answering, why_not
+
+    url = first_answering(twc.urls, LIMIT_S)
+    if url is None:
+        return TrialResult(failure=why_not(twc.url, LIMIT_S).problem)
+    return TrialResult(f"TWCManager answers at {url}")
 
 
 class BrokerTrial(NamedTuple):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tmsync.core.config.schema import BY_NAME, FILE_SUFFIX, SECTIONS, SETTINGS
+from tmsync.core.config.schema import BY_NAME, FILE_SUFFIX, SECTIONS, SETTINGS, Setting
 from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import Cause, ConfigError
 from tmsync.core.files.paths import expanded
-from tmsync.core.files.replace import sync_folder, write_beside
+from tmsync.core.files.replace import only_writer, sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem
 from tmsync.core.secret import Secret
 
@@ -49,14 +49,34 @@ def as_toml(settings: Settings, environ: Mapping[str, str]) -> str:
         derived = layer is Layer.TWCMANAGER and setting.section == "twcmanager"
         if value is None or layer <= Layer.LIBPQ or derived:
             continue
+        if setting.name == "mqtt.password" and settings.get("mqtt.username") == "":
+            continue
         table, key = tables[setting.section], setting.key
         if setting.section == "health" and "." in key:
             group, _, key = key.partition(".")
             table = table.setdefault(group, {})
+        named = f" ({setting.name}{FILE_SUFFIX})"
         if setting.secret and origin == setting.env + FILE_SUFFIX.upper():
             key, value = key + FILE_SUFFIX, str(expanded(environ[origin]).absolute())
+        elif setting.secret and origin.endswith(named):
+            key, value = key + FILE_SUFFIX, _named_in(Path(origin.removesuffix(named)), setting)
         table[key] = _plain(setting.name, value)
     return HEAD + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def _named_in(config: Path, setting: Setting) -> str:
+    """The file that a configuration names for a secret."""
+    import tomllib
+
+    table: Any = tomllib.loads(config.read_text("utf-8-sig"))[setting.section]
+    return str((config.parent / expanded(table[setting.key + FILE_SUFFIX])).absolute())
+
+
+def sweep_leftovers(path: Path) -> None:
+    """Remove what killed runs left beside `path`, with passwords and key in it."""
+    with only_writer(path.parent) as alone:
+        if alone:
+            sweep(path, MARKER)
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -84,12 +104,17 @@ def write_private(path: Path, text: str, *, force: bool) -> Path | None:
         path = path.resolve() if path.is_symlink() else path
         _make_folder(path.parent)
         like = _private(path.stat()) if path.exists() else None
-        temporary = write_beside(path, text.encode("utf-8"), like, MARKER)
-        try:
-            backup = _put_in_place(temporary, path, force=force)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        with only_writer(path.parent) as alone:
+            if alone:
+                sweep(path, MARKER)
+            temporary = write_beside(path, text.encode("utf-8"), like, MARKER)
+            if not alone:
+                sweep(path, MARKER, temporary)
+            try:
+                backup = _put_in_place(temporary, path, force=force)
+            finally:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
         sync_folder(path.parent)
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror or error}"
