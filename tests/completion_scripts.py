@@ -1,13 +1,12 @@
 """Makes the completion scripts from the program's own options: all words are in them, so that TAB starts nothing."""
 
-import importlib
 from collections.abc import Iterator
-from enum import StrEnum
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
 import typer
 
-from tmsync.cli import COMMANDS, app, main_options
+from tmsync.cli import COMMANDS, app
+from tmsync.core.config.schema import SETTINGS
 
 HEAD = "# Completion of tmsync for {shell}, made from its options by `make completions`."
 FILE_METAVAR = "FILE"
@@ -35,41 +34,28 @@ class Command(NamedTuple):
 def commands() -> list[Command]:
     """tmsync itself, and all its commands."""
     group: Any = typer.main.get_command(app)
-    return [
-        _command("", group, main_options),
-        *(_command(name, group.commands[name], _function(name)) for name in COMMANDS),
-    ]
+    return [_command("", group), *(_command(name, group.commands[name]) for name in COMMANDS)]
 
 
-def _function(name: str) -> Any:
-    module, _, function = COMMANDS[name].partition(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def _command(name: str, command: Any, function: Any) -> Command:
+def _command(name: str, command: Any) -> Command:
     with command.make_context(name or "tmsync", [], resilient_parsing=True) as context:
-        options = tuple(_options(command.get_params(context), _choices(function)))
+        options = tuple(_options(command.get_params(context)))
     return Command(name, _paragraph(command.help), options)
 
 
-def _choices(function: Any) -> dict[str, tuple[str, ...]]:
-    """Parameter -> the values it may have, as the command's own annotations tell."""
-    found = {}
-    for name, annotated in get_type_hints(function).items():
-        for kind in (annotated, *get_args(annotated)):
-            if isinstance(kind, type) and issubclass(kind, StrEnum):
-                found[name] = tuple(member.value for member in kind)
-    return found
-
-
-def _options(parameters: Any, choices: dict[str, tuple[str, ...]]) -> Iterator[Option]:
+def _options(parameters: Any) -> Iterator[Option]:
     for parameter in parameters:
         told, metavar = _paragraph(parameter.help), parameter.metavar or ""
         names = tuple(sorted(parameter.opts, key=len, reverse=True))
-        values = choices.get(parameter.name, ())
-        yield Option(names, told, not parameter.is_flag, values, metavar == FILE_METAVAR, metavar)
+        yield Option(names, told, not parameter.is_flag, _choices(names[0], metavar), metavar == FILE_METAVAR, metavar)
         if parameter.secondary_opts:
             yield Option(tuple(parameter.secondary_opts), f"Not {names[0]}", takes_value=False)
+
+
+def _choices(name: str, metavar: str) -> tuple[str, ...]:
+    """The values that an option may have: those of its setting, or as its help lists them."""
+    setting = next((setting for setting in SETTINGS if setting.flag == name), None)
+    return setting.choices if setting else tuple(metavar.split("|")) if "|" in metavar else ()
 
 
 def _paragraph(text: str | None) -> str:

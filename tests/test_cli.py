@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.surroundings import TeslaMate, tmsync
+from tests.support.surroundings import Run, TeslaMate, tmsync
 from tmsync import __version__
 from tmsync.cli import COMMANDS
 
@@ -30,15 +30,16 @@ TMSYNC = [sys.executable, "-m", "tmsync"]
         (["check-db", "--format", "xml"], "--format"),
         (["sync-tokens", "--via", "pigeon"], "--via"),
         (["check-db", "extra"], "extra"),
-        (["check-db", "--config", "x", "--json"], "tmsync --config x check-db --json"),
-        (["check-db", "--db-host", "a b", "-v"], "tmsync -v check-db --db-host 'a b'"),
-        (["check-db", "--db-port"], "tmsync check-db --help"),
+        (["check-db", "--db-port"], "See tmsync check-db --help."),
         (["--config"], "tmsync --help"),
         (["check-db", "--db-port", "x"], "a whole number from 1 to 65535"),
-        (["check-db", "--format", "xml"], "'xml' is not allowed\n  It takes: one of table, json."),
-        (["watch-mqtt", "--interval", "0"], "0.1 or more"),
-        (["watch-mqtt", "--interval", "x"], "a number"),
-        (["watch-mqtt", "--car", "1", "--car", "x"], "a whole number"),
+        (["check-db", "--format", "xml"], "--format: 'xml' is not allowed\n  It takes: one of table, json."),
+        (["watch-mqtt", "--interval", "0"], "a number of 0.1 or more"),
+        (["watch-mqtt", "--interval", "x"], "--interval: 'x' is not allowed"),
+        (["watch-mqtt", "--interval", "nan"], "a number"),
+        (["watch-mqtt", "--car", "1", "--car", "x"], "a whole number of 0 or more"),
+        (["status", "--wait", "3601"], "a number from 0 to 3600"),
+        (["check-db", "--sslmode", "on"], "one of disable, allow, prefer, require, verify-ca, verify-full"),
         (["watch-mqtt", "--exec", "'"], "error: --exec takes a command"),
         (["check-db", "--offline"], "error: --offline goes with --pg-hba FILE"),
         (["check-db", "--db-password", "x"], "TMSYNC_DATABASE_PASSWORD"),
@@ -53,10 +54,50 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(arguments: list[str], wor
     assert "Traceback" not in run.out + run.err
 
 
-def test_wrong_usage_with_json_is_a_document_too() -> None:
-    run = tmsync("sync-tokens", "--json", "--nonsense")
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["sync-tokens", "--json", "--nonsense"], "sync-tokens"),
+        (["sync-tokens", "--nonsense", "--format=json"], "sync-tokens"),
+        (["--config", "status", "check-db", "--json", "--nonsense"], "check-db"),
+        (["check-db", "--db-name", "status", "--json", "--nonsense"], "check-db"),
+        (["status", "--json", "--db-port"], "status"),
+        (["--nonsense", "check-db", "--json"], "check-db"),
+        (["chek-db", "--json"], ""),
+        (["check-db", "--json", "--db-port", "x"], "check-db"),
+    ],
+)
+def test_wrong_usage_with_json_is_a_document_of_the_command_that_was_called(arguments: list[str], command: str) -> None:
+    run = tmsync(*arguments)
     assert run.code == 2
-    assert (run.json["command"], run.json["ok"], run.json["error"]["cause"]) == ("sync-tokens", False, "usage")
+    assert (run.json["command"], run.json["ok"], run.json["error"]["cause"]) == (command, False, "usage")
+
+
+def test_value_that_looks_like_a_flag_is_a_value() -> None:
+    run = tmsync("check-db", "--db-name", "--json", "--nonsense")
+    assert (run.code, run.out) == (2, "")
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_config_quiet_and_verbose_stand_before_the_command_or_behind_it(
+    teslamate: TeslaMate, make_config: Callable[..., Path], place: str
+) -> None:
+    config = make_config(f'[database]\nhost = "127.0.0.1"\nport = {teslamate.postgres.port}\n')
+    environ = teslamate.environ(TMSYNC_DATABASE_HOST=None, TMSYNC_DATABASE_PORT=None)
+
+    def run(*options: str) -> Run:
+        arguments = [*options, "check-db"] if place == "before" else ["check-db", *options]
+        return tmsync(*arguments, environ=environ)
+
+    usual, quiet, verbose = run("--config", str(config)), run("--config", str(config), "-q"), run("--verbose")
+    assert (usual.code, usual.err, "pass  login" in usual.out) == (0, "", True)
+    assert (quiet.code, quiet.out) == (0, "")
+    assert (verbose.code, "tmsync: database.password from TMSYNC_DATABASE_PASSWORD" in verbose.err) == (2, True)
+
+
+def test_what_stands_behind_the_command_wins(make_config: Callable[..., Path]) -> None:
+    run = tmsync("--config", "/nonexistent", "config", "--config", str(make_config("[mqtt]\nhost = 'h'\n")), "--json")
+    assert (run.code, [entry["value"] for entry in run.json["settings"]]) == (0, ["h"])
 
 
 @pytest.mark.parametrize(
@@ -95,6 +136,8 @@ def test_help_of_every_command_has_an_example(command: str) -> None:
     run = tmsync(*([command] if command else []), "--help", environ={"COLUMNS": "200"})
     assert run.code == 0
     assert f"Example: tmsync {command}" in run.out
+    assert "<" not in run.out, "a flag shows no value"
+    assert "Before the command or behind it" in run.out
 
 
 @pytest.mark.parametrize("environ", [ASCII_ONLY, {"TERM": "dumb"}, {}])
@@ -233,7 +276,7 @@ def as_anybody() -> None:
             "{}/in",
         ),
         (["check-db", "--db-host", "127.0.0.1", "--db-port", "1", "--sslmode", "verify-full"], "refuses"),
-        (["check-db", "--pg-hba", "{}/pg_hba.conf", "--offline", "--client-address", "local"], "sudo before it"),
+        (["check-db", "--pg-hba", "{}/pg_hba.conf", "--offline", "--client-address", "local"], "run tmsync as root"),
         (
             ["init", "--non-interactive", "--from-compose", "{}/compose.yml"],
             "{}/compose.yml cannot be read: Permission",

@@ -1,6 +1,8 @@
 """The catalogue of fixes: complete, written once, and of one shape."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,35 @@ def test_place_is_told_in_the_lines_of_json() -> None:
     assert step.as_lines() == [
         "TeslaMate in Docker: See the log:", "docker compose logs a", "docker compose logs b",
     ]  # fmt: skip
+
+
+def calls() -> Iterator[tuple[str, Cause, str | None, set[str], bool]]:
+    """Every problem that the package makes: where, cause, variant (None: found out at run time), values, and more."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Attribute)):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            cause = node.args[0]
+            if name not in ("problem", "fix") or not (isinstance(cause.value, ast.Name) and cause.value.id == "Cause"):
+                continue
+            named = {keyword.arg: keyword.value for keyword in node.keywords}
+            variant = named.pop("variant", ast.Constant(""))
+            named.pop("details", None)
+            told = variant.value if isinstance(variant, ast.Constant) else None
+            where = f"{path.relative_to(PACKAGE)}:{node.lineno}"
+            yield where, Cause[cause.attr], told, {key for key in named if key}, None in named
+
+
+@pytest.mark.parametrize("call", list(calls()), ids=lambda call: call[0])
+def test_problem_is_made_with_just_the_values_that_its_fix_needs(
+    call: tuple[str, Cause, str | None, set[str], bool],
+) -> None:
+    _, cause, variant, given, more = call
+    keys = [key for key in catalogue() if cause_of(key) is cause]
+    if variant is not None:
+        keys = [(cause, variant) if variant else cause]
+    needed = {key: set().union(*map(placeholders, catalogue()[key])) for key in keys}
+    assert given <= set().union(*needed.values()), "a value that no step shows"
+    if not more:
+        assert (all if variant is not None else any)(names <= given for names in needed.values())

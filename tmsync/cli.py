@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tmsync import __version__
 from tmsync.commands import output
+from tmsync.commands.invocation import ConfigFile, Invocation, Quiet, Verbose
 from tmsync.core.errors import ExitCode, Problem, TmsyncError
 
 COMMANDS: Final = {
@@ -41,13 +42,29 @@ class _LazyCommands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
-class _Command(TyperCommand):
+class _Help:
+    """Help texts in our styles; a flag takes no value, and shows none."""
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _style_help()
-        super().format_help(ctx, formatter)
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
 
 
-class _LazyGroup(TyperGroup):
+class _Command(_Help, TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if isinstance(ctx.obj, Invocation):
+            ctx.obj.form = _form(_leniently(self, ctx, args)[0])
+        return super().parse_args(ctx, args)
+
+
+class _Group(_Help, TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _LazyCommands()  # type: ignore[assignment]
@@ -55,9 +72,43 @@ class _LazyGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the framework's signature
         return list(COMMANDS)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        _style_help()
-        super().format_help(ctx, formatter)
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, list(args))
+        except Exception:
+            self._guess(ctx, _leniently(self, ctx, args)[1])
+            raise
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS:
+            ctx.obj.command = args[0]
+        else:
+            self._guess(ctx, args)
+        return super().resolve_command(ctx, args)
+
+    def _guess(self, ctx: Any, rest: list[str]) -> None:
+        """What is to be run, and in which form it would have printed, although something is wrong before it."""
+        name = next((word for word in rest if word in COMMANDS), None)
+        if name is None:
+            ctx.obj.form = "json" if "--json" in rest else ""
+            return
+        ctx.obj.command = name
+        ctx.obj.form = _form(_leniently(self.get_command(ctx, name), ctx, rest[rest.index(name) + 1 :])[0])
+
+
+def _leniently(command: Any, ctx: Any, args: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The options among `args` and the rest, as far as they can be told where something is wrong with them."""
+    before = ctx.resilient_parsing, ctx.ignore_unknown_options
+    ctx.resilient_parsing = ctx.ignore_unknown_options = True
+    try:
+        options, rest, _ = command.make_parser(ctx).parse_args(list(args))
+    finally:
+        ctx.resilient_parsing, ctx.ignore_unknown_options = before
+    return options, rest
+
+
+def _form(options: Mapping[str, Any]) -> str:
+    return "json" if options.get("as_json") else options.get("form") or ""
 
 
 def _style_help() -> None:
@@ -72,7 +123,7 @@ def _style_help() -> None:
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
-    cls=_LazyGroup,
+    cls=_Group,
     name="tmsync",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -90,12 +141,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def main_options(
     ctx: typer.Context,
-    config: Annotated[
-        str | None,
-        typer.Option("--config", metavar="FILE", help="Configuration file (default: ~/.config/tmsync/config.toml)."),
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell what happens, on standard error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but what is wrong.")] = False,
+    config_file: ConfigFile = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -106,33 +154,30 @@ def main_options(
 
     Example: tmsync check-db
     """
-    from tmsync.commands.globals import Globals
-
     del version
-    if verbose:
-        output.log_to_stderr()
-    ctx.obj = Globals(config, verbose, quiet)
+    ctx.obj.add(config_file, verbose, quiet)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; the exit code. Nothing escapes as a traceback."""
     output.prepare()
+    invocation = Invocation()
     try:
-        code = app(list(arguments), prog_name="tmsync", standalone_mode=False)
+        code = app(list(arguments), prog_name="tmsync", standalone_mode=False, obj=invocation)
     except TmsyncError as error:
-        return _fail(arguments, error.problem, error.exit_code)
+        return _fail(invocation, error.problem, error.exit_code)
     except typer.Abort:
         output.message("tmsync: aborted")
         return ExitCode.PROBLEM
     except Exception as error:  # noqa: BLE001 - the last line of defence against tracebacks
         # Typer writes its help texts by itself.
         if isinstance(error, OSError) and (full := output.unwritable()) is not None:
-            return _fail(arguments, full, ExitCode.PROBLEM)
+            return _fail(invocation, full, ExitCode.PROBLEM)
         if isinstance(error, _CLICK_EXCEPTION):
-            return _usage_error(arguments, error)
+            return _usage_error(invocation, error)
         from tmsync.core.fixes import unforeseen
 
-        return _fail(arguments, unforeseen(error), ExitCode.PROBLEM)
+        return _fail(invocation, unforeseen(error), ExitCode.PROBLEM)
     return code if isinstance(code, int) else ExitCode.GOOD
 
 
@@ -140,25 +185,22 @@ def run(arguments: Sequence[str]) -> int:
 _CLICK_EXCEPTION: Final = typer.BadParameter.__mro__[2]
 
 
-def _usage_error(arguments: Sequence[str], error: Any) -> int:
+def _usage_error(invocation: Invocation, error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return ExitCode.USAGE
     from tmsync.commands.usage import wrong_usage
 
-    return _fail(arguments, wrong_usage(error, arguments, COMMANDS), ExitCode.USAGE)
+    return _fail(invocation, wrong_usage(error, invocation.command), ExitCode.USAGE)
 
 
-def _fail(arguments: Sequence[str], found: Problem, code: int) -> int:
-    from tmsync.commands.usage import command_in, values
-
+def _fail(invocation: Invocation, found: Problem, code: int) -> int:
     output.problem(found)
-    command = command_in(arguments, COMMANDS)
-    if "--json" in arguments or "json" in values(arguments, "--format"):
+    if invocation.form == "json":
         from tmsync.render.document import document
 
-        output.result(document(command, {"ok": False, "error": found.as_json()}))
-    elif command == "status" and "nagios" in values(arguments, "--format"):
+        output.result(document(invocation.command, {"ok": False, "error": found.as_json()}))
+    elif invocation.form == "nagios" and invocation.command == "status":
         from tmsync.render.monitoring import nagios_unknown
 
         text, code = nagios_unknown(found)

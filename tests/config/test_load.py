@@ -467,6 +467,10 @@ def test_fifo_in_place_of_a_file_hangs_nobody(tmp_path: Path, place: str) -> Non
     refused(Cause.UNREADABLE_FILE, "not a regular file", environ={**environ, variable: str(fifo)})
 
 
+def test_devnull_is_a_configuration_without_settings() -> None:
+    assert load(config=Path(os.devnull)).get("database.host") is None
+
+
 def test_secret_may_come_through_a_pipe_of_ones_own() -> None:
     """As in TMSYNC_DATABASE_PASSWORD_FILE=<(pass show teslamate)."""
     reader, writer = os.pipe()

@@ -1,6 +1,8 @@
 """Ctrl-C, SIGTERM and readers that go away: every command ends soon, quietly, with the exit code it should have."""
 
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -160,6 +162,54 @@ def test_no_space_behind_standard_output_ends_watch_mqtt_with_one_line(mosquitto
         )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 2)
     assert "standard output cannot be written: No space left on device" in done.stderr
+
+
+PIPE_BYTES = 4096
+"""The smallest that Linux gives: a few lines fill it."""
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes of a chosen size are Linux's")
+@needs_mosquitto
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("arguments", [["--json"], ["--json", "--exec", "sleep 0.1"], ["-v", "--json"]])
+def test_reader_that_does_not_read_holds_up_no_end(
+    mosquitto: Broker, number: signal.Signals, arguments: list[str]
+) -> None:
+    """Both pipes are full, and stay open."""
+    ends = [os.pipe(), os.pipe()]
+    for _, writer in ends:
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tmsync", "watch-mqtt", "--interval", "0.1", *arguments],
+        env=clean(mosquitto.environ()),
+        stdin=subprocess.DEVNULL,
+        stdout=ends[0][1],
+        stderr=ends[1][1],
+    )
+    try:
+        deadline = time.monotonic() + SOON_S
+        while is_writable(ends[0][1]) and time.monotonic() < deadline:
+            mosquitto.publisher.car(battery_level=str(int(time.monotonic() * 10) % 100))
+        assert not is_writable(ends[0][1])
+        for level in range(15):
+            # Until it waits to write a line.
+            time.sleep(0.15)
+            mosquitto.publisher.car(battery_level=str(level))
+        begun = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(SOON_S) == 0
+        assert time.monotonic() - begun < 1.5
+    finally:
+        process.kill()
+        process.wait()
+        for end in (end for both in ends for end in both):
+            os.close(end)
+
+
+def is_writable(writer: int) -> bool:
+    poller = select.poll()
+    poller.register(writer, select.POLLOUT)
+    return bool(poller.poll(0))
 
 
 # -- terminals

@@ -2,14 +2,12 @@
 
 import os
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from tmsync.commands import output
-from tmsync.commands.globals import Globals
-from tmsync.commands.options import DbHost, DbName, DbPort, DbUser, Json, Ssl, Timeout, TwcConfigFile, database_flags
+from tmsync.commands.options import Call, Format, takes
 from tmsync.core.check_db.examine import HbaRequest, examine
 from tmsync.core.check_db.report import Diagnosis
 from tmsync.core.clock import SystemClock
@@ -21,28 +19,15 @@ from tmsync.render.document import document
 HBA_PANEL = "pg_hba.conf"
 
 
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
+@takes("database", "twcmanager.config_file", formats=(Format.TABLE, Format.JSON), usual=Format.TABLE)
 def check_db(
-    ctx: typer.Context,
-    host: DbHost = None,
-    port: DbPort = None,
-    name: DbName = None,
-    user: DbUser = None,
-    sslmode: Ssl = None,
-    timeout: Timeout = None,
-    twc_config: TwcConfigFile = None,
+    call: Call,
     pg_hba: Annotated[
         str | None,
-        typer.Option("--pg-hba", metavar="FILE", help="Judge this pg_hba.conf, too.", rich_help_panel=HBA_PANEL),
+        typer.Option("--pg-hba", metavar="FILE", help="Check this pg_hba.conf, too.", rich_help_panel=HBA_PANEL),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Judge the file alone; contact nothing.", rich_help_panel=HBA_PANEL)
+        bool, typer.Option("--offline", help="Check the file alone; contact nothing.", rich_help_panel=HBA_PANEL)
     ] = False,
     client_address: Annotated[
         str | None,
@@ -76,8 +61,6 @@ def check_db(
             "--apply", help="Write the line into the file, keep a backup, and reload.", rich_help_panel=HBA_PANEL
         ),
     ] = False,
-    fmt: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
-    as_json: Json = False,
 ) -> None:
     """Say why this host cannot read TeslaMate's database, and how to fix it.
 
@@ -87,16 +70,14 @@ def check_db(
 
     Example: tmsync check-db --pg-hba pg_hba.conf --offline --client-address 192.168.1.50
     """
-    options: Globals = ctx.obj
     request = _hba_request(pg_hba, offline, client_address, client_tls, member_of, apply)
-    flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
     settings: Settings | ConfigError
     try:
-        settings = options.settings({**flags, "twcmanager.config_file": twc_config})
+        settings = call.settings()
     except ConfigError as error:
         settings = error
     found = examine(settings, request, clock=SystemClock(), environ=os.environ)
-    _show(found, as_json=as_json or fmt is Format.JSON, quiet=options.quiet)
+    _show(found, call)
     raise typer.Exit(found.exit_code)
 
 
@@ -123,11 +104,11 @@ def _hba_request(
     return HbaRequest(expanded(pg_hba), offline, client_address, client_tls, tuple(member_of or ()), apply)
 
 
-def _show(found: Diagnosis, *, as_json: bool, quiet: bool) -> None:
-    if as_json:
+def _show(found: Diagnosis, call: Call) -> None:
+    if call.form is Format.JSON:
         output.result(document("check-db", found.as_json()))
         return
     from tmsync.render.check_db import render
     from tmsync.render.console import console
 
-    output.result(render(found, console(sys.stdout), quiet=quiet))
+    output.result(render(found, console(sys.stdout), quiet=call.quiet))

@@ -1,29 +1,19 @@
 """`tmsync config`."""
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from tmsync.commands import output
-from tmsync.commands.globals import Globals
-from tmsync.commands.options import Json
+from tmsync.commands.options import Call, Format, takes
 from tmsync.core.config.survey import survey
 
 
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
+@takes(formats=(Format.TABLE, Format.JSON), usual=Format.TABLE)
 def config(
-    ctx: typer.Context,
+    call: Call,
     everything: Annotated[bool, typer.Option("--all", help="Defaults, too.")] = False,
-    fmt: Annotated[Format, typer.Option("--format", help="How to print the result.")] = Format.TABLE,
-    as_json: Json = False,
 ) -> None:
     """Show what is set, its value and where it came from, and what is missing for which command.
 
@@ -33,9 +23,8 @@ def config(
 
     Example: tmsync --config /etc/tmsync/config.toml config --all --json
     """
-    options: Globals = ctx.obj
-    found = survey(options.settings({}), with_defaults=everything)
-    if as_json or fmt is Format.JSON:
+    found = survey(call.settings(), with_defaults=everything)
+    if call.form is Format.JSON:
         from tmsync.render.document import document
 
         output.result(document("config", found.as_json()))

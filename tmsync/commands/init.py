@@ -2,36 +2,16 @@
 
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 
+from tmsync import signals
 from tmsync.commands import asking, output
-from tmsync.commands.globals import Globals
-from tmsync.commands.options import (
-    DbHost,
-    DbName,
-    DbPort,
-    DbUser,
-    MqttHost,
-    MqttPort,
-    MqttTls,
-    MqttUser,
-    Namespace,
-    Ssl,
-    Timeout,
-    TwcConfigFile,
-    TwcSettingsFile,
-    TwcUrl,
-    database_flags,
-    mqtt_flags,
-    twc_flags,
-)
+from tmsync.commands.options import Call, takes
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.schema import Setting
 from tmsync.core.config.settings import Settings
@@ -47,8 +27,9 @@ Enter takes what stands in brackets. Ctrl-C ends it at any time, and writes noth
 """
 
 
+@takes("database", "mqtt", "twcmanager", ends_with=signals.INTERRUPTED)
 def init(
-    ctx: typer.Context,
+    call: Call,
     from_twcmanager: Annotated[
         str | None,
         typer.Option(
@@ -74,20 +55,6 @@ def init(
             "--non-interactive", help="Ask nothing: flags, files and TMSYNC_... variables say it all (secrets, too)."
         ),
     ] = False,
-    host: DbHost = None,
-    port: DbPort = None,
-    name: DbName = None,
-    user: DbUser = None,
-    sslmode: Ssl = None,
-    timeout: Timeout = None,
-    mqtt_host: MqttHost = None,
-    mqtt_port: MqttPort = None,
-    mqtt_user: MqttUser = None,
-    mqtt_tls: MqttTls = None,
-    namespace: Namespace = None,
-    twc_config: TwcConfigFile = None,
-    twc_settings: TwcSettingsFile = None,
-    twc_url: TwcUrl = None,
 ) -> None:
     """Set tmsync up: take over what TWCManager's and TeslaMate's files say, ask for the rest, try every answer.
 
@@ -103,28 +70,22 @@ def init(
     from tmsync.core.setup.takeover import Taken
     from tmsync.core.setup.write import default_output, refuse_existing, sweep_leftovers
 
-    options: Globals = ctx.obj
-    path = expanded(output_file or options.config_file or default_output(os.environ)).absolute()
+    path = expanded(output_file or call.config_file or default_output(os.environ)).absolute()
     sweep_leftovers(path)
     if not force:
         refuse_existing(path)
     if not (non_interactive or asking.is_possible()):
         message = "init asks questions, and nobody is there to answer: standard input or standard error is no terminal"
         raise ConfigError(problem(Cause.USAGE, message, variant="no-terminal"))
-    if from_twcmanager and twc_config:
-        raise typer.BadParameter("--from-twcmanager and --twc-config name the same file: give one")
-    flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
-    flags |= mqtt_flags(host=mqtt_host, port=mqtt_port, user=mqtt_user, tls=mqtt_tls, namespace=namespace)
-    flags |= twc_flags(_absolute(from_twcmanager or twc_config), _absolute(twc_settings), twc_url)
+    flags = _flags(call, from_twcmanager)
     compose = expanded(from_compose) if from_compose else None
     if non_interactive:
         taken = read_taken(compose, os.environ) if compose else Taken()
         interview = Interview(Sources(os.environ, flags, taken), SystemClock())
-        if not options.quiet:
+        if not call.quiet:
             interview.tell_taken()
         code = _write(interview.settings, interview.sources.environ, path, force=force)
         raise typer.Exit(code)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         asking.say(INTRODUCTION.format(path=printable(str(path))))
         taken = read_taken(compose, os.environ, which) if compose else Taken()
@@ -157,6 +118,19 @@ def _present(path: Path) -> tuple[tuple[Setting, str, str], ...]:
         return ()
 
 
+def _flags(call: Call, from_twcmanager: str | None) -> dict[str, object]:
+    flags = dict(call.flags)
+    if from_twcmanager and "twcmanager.config_file" in flags:
+        raise typer.BadParameter("--from-twcmanager and --twc-config name the same file: give one")
+    if from_twcmanager:
+        flags["twcmanager.config_file"] = from_twcmanager
+    for name in ("twcmanager.config_file", "twcmanager.settings_file"):
+        if name in flags:
+            # As it will be found from any folder.
+            flags[name] = str(expanded(flags[name]).absolute())
+    return flags
+
+
 def _confirm(kept: list[str], path: Path) -> None:
     asking.say()
     if kept:
@@ -178,7 +152,8 @@ def _write(settings: Settings, environ: Mapping[str, str], path: Path, *, force:
     backup = write_private(path, as_toml(settings, environ), force=force)
     asking.say(f"Written: {printable(str(path))}" + (f" (before: {printable(str(backup))})" if backup else ""))
     # What stands in the file now, and nothing else, is what is tried; only libpq's own variables are looked at besides.
-    written = load_settings(environ={}, config_file=str(path))
+    libpqs = {name: value for name, value in environ.items() if name.startswith("PG") or name == "HOME"}
+    written = load_settings(environ=libpqs, config_file=str(path))
     code = _check_database(written) if has_database else ExitCode.GOOD
     if has_broker and not _check_broker(written):
         code = max(code, ExitCode.PROBLEM)
@@ -222,12 +197,3 @@ def _tell_next(settings: Settings, path: Path, environ: Mapping[str, str], *, da
         asking.say("\nWhen that is as it should be:")
         steps = schedule(survey(path, settings.twcmanager().settings_file.parent))
         asking.show("\n".join(line.text for line in step_lines(steps, console(sys.stderr).width)))
-
-
-def _absolute(text: str | None) -> str | None:
-    """The file as it will be found from any folder."""
-    return str(expanded(text).absolute()) if text else None
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

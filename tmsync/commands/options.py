@@ -1,141 +1,182 @@
-"""Options shared by several commands, and how they reach the settings."""
+"""What every command takes: flags of whole sections of settings, the forms of its output, -v, -q and --config.
 
+`@takes("database", formats=(Format.TABLE, Format.JSON))` adds them to a command, which gets a `Call` in their place. A
+flag, its help, its check and its completion come from the setting's row in `core/config/schema.py`.
+"""
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
-DB_PANEL = "TeslaMate's database"
-TWC_PANEL = "TWCManager"
-MQTT_PANEL = "MQTT broker"
+from tmsync import signals
+from tmsync.commands import output
+from tmsync.commands.invocation import COMMON, Invocation, Option
+from tmsync.core.config.schema import SETTINGS, TITLES, BadValue, Kind, Setting, from_text
+from tmsync.core.config.settings import Settings
+from tmsync.core.errors import Problem
+from tmsync.core.secret import redacted
 
 
-class SslMode(StrEnum):
-    """libpq's sslmode."""
+class Format(StrEnum):
+    """The forms of output; each command knows some of them."""
 
-    DISABLE = "disable"
-    ALLOW = "allow"
-    PREFER = "prefer"
-    REQUIRE = "require"
-    VERIFY_CA = "verify-ca"
-    VERIFY_FULL = "verify-full"
-
-
-DbHost = Annotated[
-    str | None,
-    typer.Option("--db-host", metavar="HOST", help="Name, address or socket folder.", rich_help_panel=DB_PANEL),
-]
-DbPort = Annotated[
-    int | None,
-    typer.Option("--db-port", metavar="PORT", help="TCP port (default 5432).", rich_help_panel=DB_PANEL),
-]
-DbName = Annotated[
-    str | None,
-    typer.Option("--db-name", metavar="NAME", help="Database (default teslamate).", rich_help_panel=DB_PANEL),
-]
-DbUser = Annotated[
-    str | None,
-    typer.Option("--db-user", metavar="ROLE", help="Role (default teslamate).", rich_help_panel=DB_PANEL),
-]
-Ssl = Annotated[
-    SslMode | None,
-    typer.Option(
-        "--sslmode",
-        metavar="MODE",
-        help="Use of TLS: disable, allow, prefer (default), require, verify-ca or verify-full.",
-        rich_help_panel=DB_PANEL,
-    ),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option("--timeout", metavar="S", help="Seconds to wait for an answer (default 5).", rich_help_panel=DB_PANEL),
-]
-TwcConfigFile = Annotated[
-    str | None,
-    typer.Option(
-        "--twc-config",
-        metavar="FILE",
-        help="TWCManager's config.json (default /etc/twcmanager/config.json, if it exists).",
-        rich_help_panel=TWC_PANEL,
-    ),
-]
-TwcSettingsFile = Annotated[
-    str | None,
-    typer.Option(
-        "--twc-settings",
-        metavar="FILE",
-        help="TWCManager's settings.json (default in its settingsPath).",
-        rich_help_panel=TWC_PANEL,
-    ),
-]
-TwcUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--twc-url",
-        metavar="URL",
-        help="TWCManager's web control (default http://127.0.0.1:8080).",
-        rich_help_panel=TWC_PANEL,
-    ),
-]
-MqttHost = Annotated[
-    str | None, typer.Option("--mqtt-host", metavar="HOST", help="Name or address.", rich_help_panel=MQTT_PANEL)
-]
-MqttPort = Annotated[
-    int | None,
-    typer.Option("--mqtt-port", metavar="PORT", help="TCP port (default 1883, with TLS 8883).",
-                 rich_help_panel=MQTT_PANEL),
-]  # fmt: skip
-MqttUser = Annotated[
-    str | None, typer.Option("--mqtt-user", metavar="USER", help="User name.", rich_help_panel=MQTT_PANEL)
-]
-MqttTls = Annotated[
-    bool | None, typer.Option("--mqtt-tls/--no-mqtt-tls", help="Use TLS (default no).", rich_help_panel=MQTT_PANEL)
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option(
-        "--namespace",
-        metavar="NS",
-        help="TeslaMate's MQTT_NAMESPACE (default none).",
-        rich_help_panel=MQTT_PANEL,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
+    TEXT = "text"
+    TABLE = "table"
+    JSON = "json"
+    LOG = "log"
+    NAGIOS = "nagios"
+    PROMETHEUS = "prometheus"
 
 
-def database_flags(
-    *,
-    host: str | None,
-    port: int | None,
-    name: str | None,
-    user: str | None,
-    ssl: SslMode | None,
-    timeout: float | None,
-) -> dict[str, object]:
-    """The flags as settings; None where one was not given."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a command was called. form: what was asked for, else the command's usual one.
+
+    flags: setting -> value, of the flags that were given.
+    """
+
+    config_file: str | None = None
+    verbose: bool = False
+    quiet: bool = False
+    form: Format | None = None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> Settings:
+        """All layers merged.
+
+        Raises: ConfigError.
+        """
+        from tmsync.core.config.load import load_settings
+
+        return load_settings(environ=os.environ, flags=self.flags, config_file=self.config_file)
+
+
+class NotAllowed(typer.BadParameter):
+    """An option got a value that it does not take. allowed: what it takes."""
+
+    def __init__(self, value: object, allowed: str) -> None:
+        super().__init__(f"{redacted(str(value))!r} is not allowed")
+        self.allowed = allowed
+
+
+def takes(
+    *sections: str, formats: Sequence[Format] = (), usual: Format | None = None, ends_with: int | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the flags of `sections`, the forms of output and the options of every command to a command.
+
+    A section may be one flag's setting, as `twcmanager.config_file`. usual: the form where none is asked for.
+    ends_with: the exit code after Ctrl-C or SIGTERM, for a command that has something to put in order first.
+    """
+    chosen = [one for one in SETTINGS if one.flag and (one.section in sections or one.name in sections)]
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        added = {_identifier(setting): _flag(setting) for setting in chosen}
+        added |= _forms(formats, usual) if formats else {}
+        added |= COMMON
+
+        @wraps(command)
+        def called(ctx: typer.Context, **values: Any) -> None:
+            given = {name: values.pop(name) for name in added}
+            flags = {one.name: value for one in chosen if (value := given[_identifier(one)]) is not None}
+            run: Invocation = ctx.obj
+            run.add(*(given[name] for name in COMMON))
+            form = Format.JSON if given.get("as_json") else given.get("form") or usual
+            if ends_with is None:
+                signals.die_at_once()
+            else:
+                signals.end_in_order(ends_with)
+            command(Call(run.config_file, run.verbose, run.quiet, form, flags), **values)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = [inspect.Parameter("ctx", keyword, annotation=typer.Context)]
+        parameters += [one.replace(kind=keyword) for one in own]
+        parameters += [
+            inspect.Parameter(name, keyword, default=default, annotation=annotation)
+            for name, (annotation, default) in added.items()
+        ]
+        # Typer reads the signature, and the annotations of what is behind a decorator.
+        del called.__wrapped__
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
+        return called
+
+    return add
+
+
+def _identifier(setting: Setting) -> str:
+    return setting.name.replace(".", "_")
+
+
+def _flag(setting: Setting) -> Option:
+    panel = TITLES[setting.section]
+    if setting.kind is Kind.FLAG:
+        both = f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"
+        return Annotated[bool | None, typer.Option(both, help=setting.described, rich_help_panel=panel)], None
+
+    def parsed(text: str) -> str:
+        try:
+            from_text(setting, text)
+        except BadValue as error:
+            raise NotAllowed(text, str(error)) from None
+        return text
+
+    option = typer.Option(
+        setting.flag,
+        metavar=setting.metavar,
+        help=setting.described,
+        rich_help_panel=panel,
+        parser=parsed,
+        autocompletion=(lambda: list(setting.choices)) if setting.choices else None,
+    )
+    return Annotated[str | None, option], None
+
+
+def _forms(formats: Sequence[Format], usual: Format | None) -> dict[str, Option]:
+    names = [form.value for form in formats]
+
+    def parsed(text: str) -> Format:
+        if text not in names:
+            raise NotAllowed(text, f"one of {', '.join(names)}")
+        return Format(text)
+
+    option = typer.Option(
+        "--format",
+        metavar="|".join(names),
+        help=f"How to print the result (default {usual or 'table; log where there is no terminal'}).",
+        parser=parsed,
+        autocompletion=lambda: names,
+    )
     return {
-        "database.host": host,
-        "database.port": port,
-        "database.name": name,
-        "database.user": user,
-        "database.sslmode": ssl.value if ssl else None,
-        "database.connect_timeout": timeout,
+        "form": (Annotated[Format | None, option], None),
+        "as_json": (Annotated[bool, typer.Option("--json", help="Same as --format json.")], False),
     }
 
 
-def twc_flags(config: str | None, settings: str | None, url: str | None) -> dict[str, object]:
-    """The flags as settings; None where one was not given."""
-    return {"twcmanager.config_file": config, "twcmanager.settings_file": settings, "twcmanager.url": url}
+def number(kind: type[int] | type[float], low: float, high: float = math.inf) -> Callable[[Any], Any]:
+    """A parser of numbers from `low` to `high`."""
+    what = "a whole number" if kind is int else "a number"
+    bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
+
+    def parsed(text: Any) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high or math.isinf(value):
+            raise NotAllowed(text, f"{what} {bounds}")
+        return value
+
+    return parsed
 
 
-def mqtt_flags(
-    *, host: str | None, port: int | None, user: str | None, tls: bool | None, namespace: str | None
-) -> dict[str, object]:
-    """The flags as settings; None where one was not given."""
-    return {
-        "mqtt.host": host,
-        "mqtt.port": port,
-        "mqtt.username": user,
-        "mqtt.tls": tls,
-        "mqtt.namespace": namespace,
-    }
+def warn(found: Problem) -> None:
+    """Tell a warning."""
+    output.problem(found, "warning")

@@ -2,54 +2,44 @@
 
 import shlex
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from tmsync.commands import output
-from tmsync.commands.globals import Globals
-from tmsync.commands.options import (
-    DbHost,
-    DbName,
-    DbPort,
-    DbUser,
-    Json,
-    MqttHost,
-    MqttPort,
-    MqttTls,
-    MqttUser,
-    Namespace,
-    Ssl,
-    Timeout,
-    TwcConfigFile,
-    database_flags,
-    mqtt_flags,
-)
-from tmsync.core.errors import ExitCode, Problem
+from tmsync.commands.options import Call, Format, number, takes, warn
+from tmsync.core.errors import ExitCode
 
 DEFAULT_INTERVAL_S = 1.0
 
 
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    LOG = "log"
-
-
+@takes(
+    "mqtt",
+    "database",
+    "twcmanager.config_file",
+    formats=(Format.TABLE, Format.JSON, Format.LOG),
+    ends_with=ExitCode.GOOD,
+)
 def watch_mqtt(
-    ctx: typer.Context,
+    call: Call,
     car: Annotated[
-        list[int] | None, typer.Option("--car", metavar="ID", min=0, help="Only this car; may be repeated.")
+        list[int] | None,
+        typer.Option("--car", metavar="ID", parser=number(int, 0), help="Only this car; may be repeated."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print what the broker holds now, and end.")] = False,
     duration: Annotated[
-        float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
+        float | None,
+        typer.Option("--duration", metavar="S", parser=number(float, 0), help="End after so many seconds."),
     ] = None,
     interval: Annotated[
-        float, typer.Option("--interval", metavar="S", min=0.1, help="Seconds between two lines of a car.")
+        float,
+        typer.Option(
+            "--interval",
+            metavar="S",
+            parser=number(float, 0.1),
+            show_default=False,
+            help=f"Seconds between two lines of a car (default {DEFAULT_INTERVAL_S:g}).",
+        ),
     ] = DEFAULT_INTERVAL_S,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a broker that cannot be reached yet.")] = False,
     with_db: Annotated[
@@ -59,22 +49,6 @@ def watch_mqtt(
         str | None,
         typer.Option("--exec", metavar="CMD", help="Run CMD on every change of source, with the event as JSON."),
     ] = None,
-    mqtt_host: MqttHost = None,
-    mqtt_port: MqttPort = None,
-    mqtt_user: MqttUser = None,
-    mqtt_tls: MqttTls = None,
-    namespace: Namespace = None,
-    twc_config: TwcConfigFile = None,
-    host: DbHost = None,
-    port: DbPort = None,
-    name: DbName = None,
-    user: DbUser = None,
-    sslmode: Ssl = None,
-    timeout: Timeout = None,
-    fmt: Annotated[
-        Format | None, typer.Option("--format", help="How to print (default table; log where there is no terminal).")
-    ] = None,
-    as_json: Json = False,
 ) -> None:
     """Show each vehicle's telemetry as it comes, and whether to trust TeslaMate or to ask the Tesla API.
 
@@ -86,12 +60,9 @@ def watch_mqtt(
     """
     from tmsync.commands.watching import Options, Watcher
 
-    options: Globals = ctx.obj
-    flags = database_flags(host=host, port=port, name=name, user=user, ssl=sslmode, timeout=timeout)
-    flags |= mqtt_flags(host=mqtt_host, port=mqtt_port, user=mqtt_user, tls=mqtt_tls, namespace=namespace)
-    settings = options.settings({**flags, "twcmanager.config_file": twc_config})
+    settings = call.settings()
     wanted = Options(
-        form=_form(fmt, as_json=as_json, once=once),
+        form=_form(call.form, once=once),
         cars=tuple(car or ()),
         once=once,
         duration=duration,
@@ -100,9 +71,9 @@ def watch_mqtt(
         with_db=with_db,
         command=_words(command),
     )
-    watcher = Watcher(settings, wanted, _warn)
+    watcher = Watcher(settings, wanted, warn)
     for warning in watcher.warnings:
-        _warn(warning)
+        warn(warning)
     try:
         code = watcher.run()
     except KeyboardInterrupt:
@@ -110,9 +81,7 @@ def watch_mqtt(
     raise typer.Exit(code)
 
 
-def _form(fmt: Format | None, *, as_json: bool, once: bool) -> str:
-    if as_json:
-        return Format.JSON
+def _form(fmt: Format | None, *, once: bool) -> Format:
     drawable = sys.stdout.isatty() and output.can_move_cursor()
     if fmt is None:
         fmt = Format.TABLE if drawable or once else Format.LOG
@@ -130,7 +99,3 @@ def _words(command: str | None) -> tuple[str, ...]:
     if not words:
         raise typer.BadParameter("--exec takes a command, quoted as in a shell")
     return words
-
-
-def _warn(found: Problem) -> None:
-    output.problem(found, "warning")

@@ -43,6 +43,8 @@ def is_hidden(path: Path) -> bool:
 
 OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """What a shell calls `<(command)` and a redirected standard input: pipes of the user's own."""
+NOTHING: Final = Path(os.devnull)
+"""A way to say: no file at all."""
 
 
 def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
@@ -58,6 +60,6 @@ def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
             os.set_blocking(descriptor, True)
         elif stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        elif not stat.S_ISREG(status.st_mode):
+        elif not stat.S_ISREG(status.st_mode) and path != NOTHING:
             raise OSError(errno.EINVAL, "not a regular file")
         return file.read(limit + 1), status

@@ -9,7 +9,11 @@ TWC_FILE: Final = Step("Set twcmanager.config_file to TWCManager's config.json."
 OWN_LINE: Final = Step("Put the comment on a line of its own: // is one only at the beginning of a line.")
 
 FIXES: Final[Fixes] = {
-    Cause.USAGE: (Step("{hint}"),),
+    Cause.USAGE: (Step("See {program} --help."),),
+    (Cause.USAGE, "value"): (Step("It takes: {allowed}. See {program} --help."),),
+    (Cause.USAGE, "secret"): (
+        Step("Secrets come from the configuration file or from {variables}; tmsync init asks for them."),
+    ),
     Cause.MISSING_SETTING: (
         Step("Set it with {places}, or as {key} under [{section}] in {file}."),
         Step("Or let tmsync ask for everything, and write that file:", "{init}"),
