@@ -76,21 +76,22 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         screen.answer("A copy of it here", "/nonexistent/docker-compose.yml")
         assert "Ctrl-C ends it at any time, and writes nothing" in screen.told
         assert "/nonexistent/docker-compose.yml cannot be read" in screen.answer("A copy of it here", "")
-        assert "1  database.connect_timeout  2" in screen.answer("a number changes that line", "")
-        screen.answer("Its config.json on this machine", "")
+        screen.answer("Its name (- for none)", "")
+        told = screen.answer("a number changes that line", "")
+        assert "From the environment:\n  1  database.connect_timeout  2  TMSYNC_DATABASE_CONNECT_TIMEOUT\n" in told
         screen.answer("Its web control", f"127.0.0.1:{dead}")
         told = screen.answer("What now?", "c")
         assert f"TWCManager's web control at http://127.0.0.1:{dead} does not answer" in told
         screen.answer("Its web control", "ftp://me")
         assert "It takes: an address that begins with http://" in screen.answer("Its web control", "127.0.0.1:9")
         screen.answer("What now?", "k")
-        screen.answer("TeslaMate's database", "http://127.0.0.1:4000/")
+        screen.answer("Its host", "http://127.0.0.1:4000/")
         screen.answer("Its port [5432]", "seventy")
         assert "It takes: a whole number" in screen.answer("Its port [5432]", str(dead))
         refused = screen.answer("What now?", "c")
         assert f"127.0.0.1 port {dead} refuses the connection" in refused
         assert '- "' + str(dead) + ':5432"' in refused
-        screen.answer("TeslaMate's database (- for none) [127.0.0.1]", "")
+        screen.answer("Its host (name or address, - for none) [127.0.0.1]", "")
         screen.answer(f"Its port [{dead}]", str(teslamate.postgres.port))
         assert "ok: connected to 127.0.0.1" in screen.answer("Database user (DATABASE_USER) [teslamate]", "")
         screen.answer("Database name (DATABASE_NAME) [teslamate]", "")
@@ -104,7 +105,9 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         assert "ok: teslamate logs in" in screen.answer("ENCRYPTION_KEY", f"'{KEY}'")
         assert "without the quotes around it" in screen.answer("What now?", "c")
         screen.answer("ENCRYPTION_KEY", f"      - ENCRYPTION_KEY={KEY}")
-        assert "ok: the encryption key opens the tokens" in screen.answer("broker (- for none) [127.0.0.1]", "")
+        assert "ok: the encryption key opens the tokens" in screen.answer(
+            "Its host (name or address, - for none) [127.0.0.1]", ""
+        )
         screen.answer("Its port [1883]", str(broker))
         screen.answer("User (MQTT_USERNAME; - for none)", "-")
         namespace = screen.answer("What now?", "c")
@@ -146,8 +149,8 @@ def test_a_fix_applied_meanwhile_is_tried_again_and_a_wrong_answer_can_be_kept(
     }
     with Conversation("init", environ=environ) as screen:
         screen.answer("A copy of it here", "")
+        screen.answer("Its name (- for none)", "")
         assert "database.password  set, not shown  TMSYNC_DATABASE_PASSWORD" in screen.answer("a number changes", "")
-        screen.answer("Its config.json", "")
         screen.answer("Its web control", "-")
         line = "host teslamate teslamate 127.0.0.1/32 scram-sha-256"
         assert line in screen.wait_for("What now?")
@@ -155,7 +158,7 @@ def test_a_fix_applied_meanwhile_is_tried_again_and_a_wrong_answer_can_be_kept(
         screen.type("\n")
         assert "ok: teslamate logs in" in screen.answer("ENCRYPTION_KEY", "wrong-SECRET")
         assert "wrong-key" in screen.answer("What now?", "k")
-        screen.answer("broker (- for none)", "-")
+        screen.answer("Its host", "-")
         assert "Kept although it does not work yet:\n  the stored token does not decrypt" in screen.answer("Write ", "")
         assert screen.end() == 1
     assert written(home)["teslamate"] == {"encryption_key": "wrong-SECRET"}
@@ -183,27 +186,37 @@ def test_everything_taken_over_is_shown_once_with_its_source_and_can_be_changed(
     arguments = ("--force", "--from-compose", str(tmp_path), "--from-twcmanager", str(twc))
     with Conversation("init", *arguments, environ={"HOME": str(home)}) as screen:
         told = screen.wait_for("a number changes that line")
-        rows = {line.split()[1]: " ".join(line.split()[2:]) for line in told.splitlines() if line[:3].strip().isdigit()}
-        compose = tmp_path / "docker-compose.yml"
-        assert {name: row for name, row in rows.items() if not name.startswith("twcmanager.")} == {
-            "database.host": f"127.0.0.1 {present}",
-            "database.port": f"5432 {compose} (service database)",
-            "database.name": f"teslamate {compose} (DATABASE_NAME)",
-            "database.user": f"teslamate {compose} (DATABASE_USER)",
-            "database.password": f"set, not shown {compose} (DATABASE_PASS)",
-            "teslamate.encryption_key": f"set, not shown {present} (teslamate.encryption_key_file)",
-            "mqtt.host": f"127.0.0.1 {twc} (vehicle.TeslaMate.mqtt_host)",
-            "mqtt.port": f"{broker} {compose} (service mosquitto)",
-            "mqtt.username": f"nobody {twc} (vehicle.TeslaMate.mqtt_user)",
-            "mqtt.password": f"set, not shown {twc} (vehicle.TeslaMate.mqtt_pass)",
-            "mqtt.namespace": f"(empty) {compose} (MQTT_NAMESPACE)",
+        groups = {
+            (lines := group.splitlines())[0].removesuffix(":"): [
+                " ".join(line.split()) for line in lines[1:] if line.strip()
+            ]
+            for group in told.partition("\n- ")[0].split("\nFrom ")[1:]
         }
-        number = list(rows).index("mqtt.username") + 1
-        screen.type(f"{number}\n")
+        assert groups == {
+            str(present): [
+                "1 database.host 127.0.0.1",
+                "2 teslamate.encryption_key set, not shown teslamate.encryption_key_file",
+                "3 twcmanager.restart_command a b c",
+            ],
+            str(tmp_path / "docker-compose.yml"): [
+                "4 database.port 5432 service database",
+                "5 database.name teslamate DATABASE_NAME",
+                "6 database.user teslamate DATABASE_USER",
+                "7 database.password set, not shown DATABASE_PASS",
+                f"8 mqtt.port {broker} service mosquitto",
+                "9 mqtt.namespace (empty) MQTT_NAMESPACE",
+            ],
+            str(twc): [
+                "10 mqtt.host 127.0.0.1 vehicle.TeslaMate.mqtt_host",
+                "11 mqtt.username nobody vehicle.TeslaMate.mqtt_user",
+                "12 mqtt.password set, not shown vehicle.TeslaMate.mqtt_pass",
+                f"13 twcmanager.settings_file {tmp_path / 'settings.json'} config.settingsPath",
+            ],
+        }
+        screen.type("11\n")
         screen.answer("User (MQTT_USERNAME; - for none) [nobody]", "-")
-        assert "mqtt.username  (empty)" in screen.wait_for("a number changes that line")
-        number = list(rows).index("database.port") + 1
-        screen.type(f"{number}\n")
+        assert "11  mqtt.username  (empty)  your answer" in screen.wait_for("a number changes that line")
+        screen.type("4\n")
         screen.answer("Its port [5432]", str(teslamate.postgres.port))
         screen.answer("a number changes that line", "99")
         screen.answer("a number changes that line", "")
@@ -233,6 +246,7 @@ def test_two_teslamates_are_a_question(home: Path, tmp_path: Path) -> None:
     with Conversation("init", "--from-compose", str(tmp_path), environ={"HOME": str(home)}) as screen:
         screen.answer("Which one is meant? [mine]", "nobody")
         screen.answer("Which one is meant? [mine]", "hers")
+        screen.answer("Its name (- for none)", "-")
         told = screen.wait_for("a number changes that line")
         assert "database.user" in told
         assert "hers" in told

@@ -92,6 +92,7 @@ def init(
         interview = Interview(Sources(os.environ, flags, taken, _present(path)), SystemClock())
         if compose is None:
             interview.compose()
+        interview.twcmanagers_file()
         interview.review()
         interview.twcmanager()
         interview.database()

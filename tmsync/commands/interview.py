@@ -14,31 +14,32 @@ from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
 from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import ConfigError, Problem, Step
+from tmsync.core.files.paths import is_folder
 from tmsync.core.setup.answers import as_answer, host_and_port
 from tmsync.core.setup.compose import ComposeFile, find_compose, read_compose
 from tmsync.core.setup.takeover import Taken, differences, take_over, teslamates
 from tmsync.core.setup.trial import TrialResult, try_broker, try_database, try_web_control
 from tmsync.render.check_db import explain, steps
-from tmsync.render.config import taken_over
+from tmsync.render.config import by_source, taken_over
 from tmsync.render.console import console
 from tmsync.render.text import printable
 
 NONE: Final = "-"
 """As an answer: there is none."""
 QUESTIONS: Final = {
-    "database.host": "Name or address of the machine with TeslaMate's database (- for none)",
+    "database.host": "Its host (name or address, - for none)",
     "database.port": "Its port",
     "database.user": "Database user (DATABASE_USER)",
     "database.name": "Database name (DATABASE_NAME)",
     "database.password": "Password of the database user (DATABASE_PASS)",
     "teslamate.encryption_key": "ENCRYPTION_KEY of TeslaMate",
-    "mqtt.host": "Name or address of the machine with the broker (- for none)",
+    "mqtt.host": "Its host (name or address, - for none)",
     "mqtt.port": "Its port",
     "mqtt.username": "User (MQTT_USERNAME; - for none)",
     "mqtt.password": "Password (MQTT_PASSWORD)",
     "mqtt.namespace": "MQTT_NAMESPACE of TeslaMate (- for none)",
-    "twcmanager.config_file": "Its config.json on this machine (- for none)",
-    "twcmanager.url": "Its web control, where it runs on another machine (such as 192.168.1.50; - for none)",
+    "twcmanager.config_file": "Its name (- for none)",
+    "twcmanager.url": "Its web control, if elsewhere (such as 192.168.1.50)",
 }
 OPTIONAL: Final = frozenset({"database.host", "mqtt.host", "mqtt.username", "mqtt.namespace"})
 AFTER_FAILURE: Final = (("", "tries again"), ("c", "changes an answer"), ("k", "keeps it and goes on"))
@@ -100,6 +101,26 @@ class Interview:
             else:
                 return
 
+    def twcmanagers_file(self) -> None:
+        """Ask for TWCManager's config.json, where none is at its usual place and none was named."""
+        if self.settings.twc_config is not None or not self._is_open("twcmanager.config_file"):
+            return
+        asking.say("TWCManager's config.json, if TWCManager runs on this machine, tells where it keeps its settings.")
+        while True:
+            text = asking.ask(QUESTIONS["twcmanager.config_file"], shown="none")
+            if text in ("", NONE):
+                return
+            path = Path(text).expanduser().absolute()
+            self.answers["twcmanager.config_file"] = str(path / "config.json" if is_folder(path) else path)
+            try:
+                self.merge()
+            except ConfigError as error:
+                del self.answers["twcmanager.config_file"]
+                self.merge()
+                self._tell(error.problem)
+            else:
+                return
+
     def tell_taken(self) -> list[str]:
         """Show what was taken over, each value once, with its source; the settings, in the order of their numbers."""
         named = [
@@ -107,28 +128,31 @@ class Interview:
             for name, value in self.settings.values.items()
             if value.layer not in (Layer.DEFAULT, Layer.FLAG) and name not in self.answers
         ]
-        if named:
-            asking.say("\nTaken over:")
-            asking.show(taken_over(dict(enumerate(named, 1)), self.settings, self.screen))
+        groups = by_source(named, self.settings)
+        for source, names in groups.items():
+            asking.say(f"\nFrom {printable(source)}:")
+            asking.show(taken_over(names, self.settings, self.screen))
         twc = {name: str(value.value) for name, value in self.twcmanagers().items()}
         notes = [*self.sources.taken.notes, *differences(self.sources.taken, twc)]
         if notes:
+            asking.say()
             asking.show(steps(notes, self.screen))
         for warning in self.settings.warnings:
             self._tell(warning)
-        return named
+        return [name for names in groups.values() for name in names.values()]
 
     def review(self) -> None:
         """Show what was taken over, and let it be changed."""
         named = self.tell_taken()
+        asking.say()
         while named:
-            text = asking.ask("Enter takes it as it is; a number changes that line", cells=3)
+            text = asking.ask("Enter takes all that; a number changes that line", cells=3)
             if not text:
                 return
             if text.isascii() and text.isdigit() and 1 <= int(text) <= len(named):
                 name = named[int(text) - 1]
                 self._ask(name)
-                asking.show(taken_over({int(text): name}, self.settings, self.screen))
+                asking.show(taken_over({int(text): name}, self.settings, self.screen, changed=True))
 
     def twcmanagers(self) -> dict[str, Any]:
         """Settings that TWCManager's config.json gives, whatever wins in the end."""
@@ -143,29 +167,11 @@ class Interview:
     def twcmanager(self) -> None:
         """Where TWCManager is."""
         _title("TWCManager")
-        if self.settings.twc_config is None and self._is_open("twcmanager.config_file"):
-            self._ask_twc_file()
         if self.settings.twc_config is None and self._is_open("twcmanager.url"):
             self._ask("twcmanager.url")
         if self.settings.twcmanager().url_given:
             self._stage(("twcmanager.url",), lambda: try_web_control(self.settings.twcmanager()))
         self._look_at_twcmanager()
-
-    def _ask_twc_file(self) -> None:
-        while True:
-            text = asking.ask(QUESTIONS["twcmanager.config_file"], shown="none")
-            if text in ("", NONE):
-                return
-            self.answers["twcmanager.config_file"] = str(Path(text).expanduser().absolute())
-            try:
-                self.merge()
-            except ConfigError as error:
-                del self.answers["twcmanager.config_file"]
-                self.merge()
-                self._tell(error.problem)
-            else:
-                self.review()
-                return
 
     def _look_at_twcmanager(self) -> None:
         from tmsync.core.twcmanager.presence import Presence, look
@@ -256,11 +262,13 @@ class Interview:
                     asking.say("  Nothing was typed.")
                     continue
             else:
-                text = asking.ask(question, self._offered(name, value))
+                text = asking.ask(question, self._offered(name, value), shown=self._shown(name))
+            if name == "twcmanager.url" and text in ("", NONE):
+                self._forget(name)
+                self.merge()
+                return False
             if (text == NONE or not text) and name in OPTIONAL:
                 return self._none(name)
-            if text == NONE and name == "twcmanager.url":
-                return True
             if self._accept(setting, text):
                 return True
 
@@ -280,8 +288,13 @@ class Interview:
         if name == "mqtt.namespace" and self._namespaces:
             value = self._namespaces[0] or NONE
         if name == "twcmanager.url" and not self.settings.twcmanager().url_given:
-            value = NONE
+            # Where nobody named one, it is this machine's.
+            value = None
         return "" if value is None else shlex.join(value) if isinstance(value, tuple) else str(value)
+
+    def _shown(self, name: str) -> str:
+        """What Enter alone takes, in words."""
+        return "none" if name == "twcmanager.url" and not self.settings.twcmanager().url_given else ""
 
     def _none(self, name: str) -> bool:
         """The answer was: none."""

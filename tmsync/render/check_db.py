@@ -12,7 +12,7 @@ from tmsync.core.errors import Problem, Step
 from tmsync.render.console import trimmed
 from tmsync.render.problems import step_lines
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN
-from tmsync.render.text import printable
+from tmsync.render.text import printable, wrapped
 
 STYLES: Final = {Status.PASS: GOOD, Status.WARN: WARN, Status.FAIL: BAD, Status.SKIP: FAINT}
 
@@ -54,7 +54,8 @@ def steps(these: Sequence[Step], screen: Console) -> str:
     """Things to do or to know, with the lines to paste."""
     with screen.capture() as capture:
         for step in these:
-            screen.print(Text(f"- {printable(step.words)}"))
+            words = wrapped(printable(step.words), screen.width, "  ")
+            screen.print(Text(f"- {words.removeprefix('  ')}"))
             for line in step.command.splitlines():
                 screen.print(_Paste(f"       {printable(line)}", style=STRONG), soft_wrap=True)
     return trimmed(screen, capture.get())

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tmsync.core.config.schema import BY_NAME, Setting
-from tmsync.core.config.settings import Layer, Settings
+from tmsync.core.config.settings import Layer, Settings, Value
 from tmsync.core.config.survey import LAYER_WORDS, Row, Survey
 from tmsync.render.console import trimmed
 from tmsync.render.styles import GOOD, PLAIN, STRONG
@@ -30,17 +30,38 @@ def render(found: Survey, screen: Console) -> str:
     return trimmed(screen, capture.get())
 
 
-def taken_over(names: Mapping[int, str], settings: Settings, screen: Console) -> str:
-    """Settings with their numbers, values and origins, as text for `screen`."""
+def by_source(names: Sequence[str], settings: Settings) -> dict[str, dict[int, str]]:
+    """The settings by the file, or whatever else, that they come from: source -> number -> setting."""
+    sources: dict[str, list[str]] = {}
+    for name in names:
+        sources.setdefault(_source(settings.values[name])[0], []).append(name)
+    numbers = iter(range(1, len(names) + 1))
+    return {source: {next(numbers): name for name in found} for source, found in sources.items()}
+
+
+def taken_over(names: Mapping[int, str], settings: Settings, screen: Console, *, changed: bool = False) -> str:
+    """Settings of one source with their numbers and values, and where in it they stand, as text for `screen`.
+
+    changed: by an answer.
+    """
     rows = []
     for number, name in names.items():
         value = settings.values[name]
+        place = "your answer" if changed else _source(value)[1]
         shown = _shown(BY_NAME[name], value.value)
-        rows.append((Text(f"{number:>3}  {name}", style=STRONG), Text(printable(shown)), Text(printable(value.origin))))
+        rows.append((Text(f"{number:>3}  {name}", style=STRONG), Text(printable(shown)), Text(printable(place))))
     with screen.capture() as capture:
         for line in _columns(rows, screen.width):
             screen.print(line, no_wrap=True, overflow="ignore", crop=False)
     return trimmed(screen, capture.get())
+
+
+def _source(value: Value) -> tuple[str, str]:
+    """A value's origin: the file or the environment, and the key or variable in it."""
+    if value.layer is Layer.ENVIRONMENT or (value.layer is Layer.LIBPQ and "/" not in value.origin):
+        return "the environment", value.origin
+    source, _, place = value.origin.partition(" (")
+    return source, place.removesuffix(")")
 
 
 def _lines(found: Survey, width: int) -> Iterator[Text]:
