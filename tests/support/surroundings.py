@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from typer import rich_utils
+
 from tests.support.bring import add_to_path
 from tmsync.cli import run
 from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, find_mosquitto
@@ -95,6 +97,9 @@ def _written(file: TextIO) -> str:
 def _surroundings(environ: Mapping[str, str], out: TextIO, err: TextIO) -> Iterator[None]:
     """Everything of this process that tmsync looks at, as a new process would have it; as it was, afterwards."""
     before = dict(os.environ), Path.cwd(), (sys.stdin, sys.stdout, sys.stderr)
+    # Typer reads these once, when it is first imported.
+    colours = rich_utils.FORCE_TERMINAL
+    forced = any(environ.get(name) for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"))
     logger = logging.getLogger("tmsync")
     log = logger.level, logger.handlers[:], logger.propagate
     with Path(os.devnull).open(encoding="utf-8") as nothing:
@@ -103,8 +108,10 @@ def _surroundings(environ: Mapping[str, str], out: TextIO, err: TextIO) -> Itera
             os.environ.update(environ)
             os.chdir("/")
             sys.stdin, sys.stdout, sys.stderr = nothing, out, err
+            rich_utils.FORCE_TERMINAL = forced or None
             yield
         finally:
+            rich_utils.FORCE_TERMINAL = colours
             sys.stdin, sys.stdout, sys.stderr = before[2]
             os.chdir(before[1])
             os.environ.clear()
