@@ -26,7 +26,7 @@ def ours(project: dict[str, str], folder: Path) -> Any:
     return {
         service.name: {
             "image": service.image,
-            "environment": {name: value.text for name, value in service.environment.items() if value.unset != (name,)},
+            "environment": {name: value.text for name, value in service.environment.items() if not value.absent},
             "ports": sorted(([port.target, port.published, port.address] for port in service.ports), key=str),
         }
         for service in compose.services

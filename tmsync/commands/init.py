@@ -21,8 +21,7 @@ from tmsync.core.fixes import problem
 from tmsync.render.text import printable
 
 INTRODUCTION: Final = """\
-init asks for what tmsync needs, tries every answer at once, and at the end writes
-{path}.
+init asks for what tmsync needs, tries every answer at once, and in the end writes {path}.
 Enter takes what stands in brackets. Ctrl-C ends it at any time, and writes nothing.
 """
 

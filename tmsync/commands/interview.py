@@ -13,6 +13,7 @@ from tmsync.core.clock import Clock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
 from tmsync.core.config.settings import Layer, Settings
+from tmsync.core.config.twc_json import read_twc_config
 from tmsync.core.errors import ConfigError, Problem, Step
 from tmsync.core.files.paths import is_folder
 from tmsync.core.setup.answers import as_answer, host_and_port
@@ -105,17 +106,20 @@ class Interview:
         """Ask for TWCManager's config.json, where none is at its usual place and none was named."""
         if self.settings.twc_config is not None or not self._is_open("twcmanager.config_file"):
             return
-        asking.say("TWCManager's config.json, if TWCManager runs on this machine, tells where it keeps its settings.")
+        asking.say("\nTWCManager's config.json, if TWCManager runs on this machine, tells where it keeps its settings.")
         while True:
             text = asking.ask(QUESTIONS["twcmanager.config_file"], shown="none")
             if text in ("", NONE):
                 return
             path = Path(text).expanduser().absolute()
-            self.answers["twcmanager.config_file"] = str(path / "config.json" if is_folder(path) else path)
+            path = path / "config.json" if is_folder(path) else path
             try:
+                # By itself first: nobody named it with a flag.
+                read_twc_config(path)
+                self.answers["twcmanager.config_file"] = str(path)
                 self.merge()
             except ConfigError as error:
-                del self.answers["twcmanager.config_file"]
+                self.answers.pop("twcmanager.config_file", None)
                 self.merge()
                 self._tell(error.problem)
             else:

@@ -201,14 +201,15 @@ class _Services:
         for key, value in given.items():
             # Without a value it is handed through from the shell, or from .env.
             handed = self.project.lookup(key) if value is None else ""
-            own[key] = value if isinstance(value, Text) else Text(handed or "", () if handed is not None else (key,))
-        unset = {key for key, value in given.items() if value is None and self.project.lookup(key) is None}
-        plain = {key: value.text for key, value in own.items() if key not in unset}
+            passed = Text(handed or "") if handed is not None else Text("", (key,), absent=True)
+            own[key] = value if isinstance(value, Text) else passed
+        plain = {key: value.text for key, value in own.items() if not value.absent}
+        # One that is named twice counts where it stood first, and as it was written last.
+        files = {entry["path"]: entry for entry in _items(node, "env_file") if isinstance(entry, dict)}
         found: dict[str, str] = {}
-        for entry in _items(node, "env_file"):
-            if isinstance(entry, dict):
-                found |= self._env_file(name, entry, chain(self.project.lookup, plain.get), found)
-        return {**{key: Text(value) for key, value in found.items() if key not in unset}, **own}
+        for entry in files.values():
+            found |= self._env_file(name, entry, chain(self.project.lookup, plain.get), found)
+        return {**{key: Text(value) for key, value in found.items()}, **own}
 
     def _env_file(self, name: str, entry: dict[str, Any], lookup: Any, seen: Mapping[str, str]) -> dict[str, str]:
         path = entry["path"]

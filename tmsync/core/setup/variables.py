@@ -51,12 +51,13 @@ class Text(NamedTuple):
     """A text with its variables put in.
 
     unset: variables that have no value, and no default, where they stand. defaults: variables that have no value, whose
-    default was taken.
+    default was taken. absent: there is no such text at all, rather than an empty one.
     """
 
     text: str
     unset: tuple[str, ...] = ()
     defaults: tuple[str, ...] = ()
+    absent: bool = False
 
 
 def interpolate(text: str, lookup: Lookup) -> Text:

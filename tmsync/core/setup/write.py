@@ -115,10 +115,12 @@ def write_private(path: Path, text: str, *, force: bool) -> Path | None:
             finally:
                 with contextlib.suppress(OSError):
                     temporary.unlink()
-        sync_folder(path.parent)
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror or error}"
         raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="output")) from None
+    # The file is there by now, whatever is said of its folder.
+    with contextlib.suppress(OSError):
+        sync_folder(path.parent)
     return backup
 
 
@@ -153,7 +155,8 @@ def _put_in_place(temporary: Path, path: Path, *, force: bool) -> Path | None:
             # A second name, so that there is a whole file at `path` at every moment.
             backup.hardlink_to(path)
         except OSError:
-            path.rename(backup)
+            # A file system without links: a copy.
+            write_beside(path, path.read_bytes(), None, MARKER, backup)
         backup.chmod(PRIVATE)
     temporary.rename(path)
     return backup
