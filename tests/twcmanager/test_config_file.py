@@ -53,6 +53,14 @@ def test_what_is_no_configuration_is_refused_in_one_line(path: Path, text: str |
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("stray", ["*abcSECRET", "&aSECRET &bSECRET x", "!SECRET!x y", "*it'sSECRET", "@SECRET"])
+def test_password_that_is_no_yaml_is_not_shown(path: Path, stray: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(path, f'{{"vehicle": {{"TeslaMate": {{"db_pass": {stray}}}}}}}')
+    assert "line 1: " in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
 def test_missing_file_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_twc_config(path)

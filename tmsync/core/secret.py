@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 MASK: Final = "********"
+_QUOTATION: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _LOGIN: Final = re.compile(r"\S*:\S*@|\S*://.*@")
 _NAMED: Final = re.compile(r"((?:pass|pwd|secret|token|key)[a-z_]*[\"']?\s*[=:]).+", re.IGNORECASE | re.DOTALL)
 
@@ -56,3 +57,11 @@ def redacted(text: str) -> str:
 def holds_secret(text: str) -> bool:
     """Whether something in `text` looks like a secret."""
     return redacted(text) != text
+
+
+def without_quotations(words: str) -> str:
+    """A parser's message without what it quotes of the text, but for single characters and names of its own (`<...>`).
+
+    What stands where no YAML can stand may well be half a password: `found undefined alias 'hunter2'`.
+    """
+    return _QUOTATION.sub(lambda found: found[0] if len(found[0]) <= 3 or found[0][1] == "<" else "...", words)

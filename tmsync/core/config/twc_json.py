@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tmsync.core.errors import Cause, ConfigError, Problem
 from tmsync.core.files.paths import read_regular
 from tmsync.core.fixes import problem
+from tmsync.core.secret import without_quotations
 
 if TYPE_CHECKING:
     import yaml
@@ -157,7 +158,7 @@ def _parse_yaml(path: Path, text: str, cuts: list[int], slashes: list[int]) -> A
         return yaml.load(text, _bounded_loader())  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        what = error.problem or "syntax error"
+        what = without_quotations(error.problem or "syntax error")
     except Exception:  # noqa: BLE001 - PyYAML lets through what int(), a look-up or a failed match raise
         line, what = 1, "not readable as YAML"
     variant = "twcmanager-line"

@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from tmsync.core.secret import without_quotations
+
 MAX_NODES: Final = 50_000
 """With aliases put in: limit against hostile input, since aliases of aliases multiply."""
 DEEPEST: Final = 100
@@ -40,7 +42,6 @@ _INTEGERS: Final = (
 _PREFIX: Final = re.compile(r"^([-+]?)0[xXbBoO]?(?=.)")
 _MAX_DIGITS: Final = 400
 """Of a number; longer ones are text."""
-_QUOTED: Final = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
 
 
 class BadYaml(ValueError):
@@ -70,7 +71,7 @@ def documents(text: str) -> Iterator[Any]:
         # Its words hold the alias, which may be half a password: `ENCRYPTION_KEY: *abc`.
         raise BadYaml(_placed("an alias (*) or an anchor (&) that is none; put the value in quotes", error)) from None
     except yaml.MarkedYAMLError as error:
-        raise BadYaml(_placed(_QUOTED.sub("...", error.problem or "syntax error"), error)) from None
+        raise BadYaml(_placed(without_quotations(error.problem or "syntax error"), error)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadYaml(str(error) if isinstance(error, BadYaml) else ": not readable as YAML") from None
 
