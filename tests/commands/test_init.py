@@ -386,6 +386,15 @@ def test_existing_file_is_left_alone_without_force(home: Path) -> None:
     assert (backup.read_text(), stat.S_IMODE(backup.stat().st_mode)) == ("# mine\n", 0o600)
 
 
+def test_token_in_a_restart_command_is_written_and_not_shown(home: Path) -> None:
+    command = 'curl -H "Authorization: Bearer mark-SECRET" http://localhost/restart'
+    arguments = ("--non-interactive", "--mqtt-host", "127.0.0.1", "--mqtt-port", str(free_port()))
+    run = init(home, *arguments, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+    assert written(home)["twcmanager"]["restart_command"][2] == "Authorization: Bearer mark-SECRET"
+    assert "curl" in run.out + run.err
+    assert "SECRET" not in run.out + run.err
+
+
 def test_other_place_and_a_folder_that_is_none(home: Path, tmp_path: Path) -> None:
     arguments = ("--non-interactive", "--mqtt-host", "127.0.0.1", "--mqtt-port", str(free_port()))
     path = tmp_path / "elsewhere" / "t.toml"

@@ -13,6 +13,7 @@ from tmsync.core.clock import Clock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
 from tmsync.core.config.settings import Layer, Settings
+from tmsync.core.config.survey import masked
 from tmsync.core.config.twc_json import read_twc_config
 from tmsync.core.errors import ConfigError, Problem, Step
 from tmsync.core.files.paths import is_folder
@@ -298,6 +299,9 @@ class Interview:
 
     def _shown(self, name: str) -> str:
         """What Enter alone takes, in words."""
+        value = masked(BY_NAME[name], self.settings.get(name))
+        if isinstance(value, tuple):
+            return " ".join(value)
         return "none" if name == "twcmanager.url" and not self.settings.twcmanager().url_given else ""
 
     def _none(self, name: str) -> bool:

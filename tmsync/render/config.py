@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tmsync.core.config.schema import BY_NAME, Setting
 from tmsync.core.config.settings import Layer, Settings, Value
-from tmsync.core.config.survey import LAYER_WORDS, Row, Survey
+from tmsync.core.config.survey import LAYER_WORDS, Row, Survey, masked
 from tmsync.render.console import trimmed
 from tmsync.render.styles import GOOD, PLAIN, STRONG
 from tmsync.render.text import printable, wrapped
@@ -48,7 +48,7 @@ def taken_over(names: Mapping[int, str], settings: Settings, screen: Console, *,
     for number, name in names.items():
         value = settings.values[name]
         place = "your answer" if changed else _source(value)[1]
-        shown = _shown(BY_NAME[name], value.value)
+        shown = _shown(BY_NAME[name], masked(BY_NAME[name], value.value))
         rows.append((Text(f"{number:>3}  {name}", style=STRONG), Text(printable(shown)), Text(printable(place))))
     with screen.capture() as capture:
         for line in _columns(rows, screen.width):

@@ -103,9 +103,14 @@ def survey(settings: Settings, *, with_defaults: bool = True) -> Survey:
 
 def _row(setting: Setting, settings: Settings) -> Row:
     value, layer, origin = settings.values[setting.name]
+    return Row(setting, masked(setting, value), layer, origin)
+
+
+def masked(setting: Setting, value: Any) -> Any:
+    """The value with a mask for what is secret, or may be."""
     if setting.kind is Kind.ARGUMENTS and value and not _shows_nothing(value):
-        value = (value[0], *(MASK for _ in value[1:]))
-    return Row(setting, MASK if isinstance(value, Secret) else value, layer, origin)
+        return (value[0], *(MASK for _ in value[1:]))
+    return MASK if isinstance(value, Secret) else value
 
 
 _HARMLESS: Final = re.compile(r"[A-Za-z][A-Za-z-]{0,30}|/[\w./-]{1,80}|--?[A-Za-z-]{1,30}")
