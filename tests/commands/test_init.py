@@ -196,7 +196,7 @@ def test_everything_taken_over_is_shown_once_with_its_source_and_can_be_changed(
             str(present): [
                 "1 database.host 127.0.0.1",
                 "2 teslamate.encryption_key set, not shown teslamate.encryption_key_file",
-                "3 twcmanager.restart_command a b c",
+                "3 twcmanager.restart_command a ********",
             ],
             str(tmp_path / "docker-compose.yml"): [
                 "4 database.port 5432 service database",
