@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,68 @@ def test_settings_that_become_a_link_are_not_followed(shared: Path, victim: Path
     with pytest.raises(OSError, match="symbolic links"), lease(settings):
         pass
     assert untouched(victim)
+
+
+@as_root
+@pytest.mark.parametrize("there", [True, False], ids=["roots-file", "no-file"])
+def test_root_follows_no_link_that_somebody_else_planted(shared: Path, victim: Path, there: bool) -> None:
+    if not there:
+        victim.unlink()
+    settings = shared / "settings.json"
+    settings.symlink_to(victim)
+    os.chown(settings, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(DeliveryError) as caught:
+        SettingsFile(settings).write(FIELDS, SystemClock())
+    assert caught.value.cause is Cause.SETTINGS_UNREADABLE
+    assert "symbolic link of another user's" in str(caught.value)
+    assert "--twc-settings" in caught.value.problem.hint
+    assert victim.exists() is there
+    assert [path.name for path in shared.iterdir()] == ["settings.json"]
+    assert not there or untouched(victim)
+
+
+@as_root
+def test_root_follows_the_link_of_the_files_own_owner(shared: Path, tmp_path: Path) -> None:
+    real = tmp_path / "real.json"
+    real.write_text('{"keep": 1}')
+    settings = shared / "settings.json"
+    settings.symlink_to(real)
+    for path in (settings, real):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    SettingsFile(settings).write(FIELDS, SystemClock())
+    assert settings.is_symlink()
+    assert json.loads(real.read_text()) == {"keep": 1, **FIELDS.as_settings()}
+
+
+@as_root
+def test_a_lock_that_root_left_shuts_nobody_out(shared: Path) -> None:
+    os.chown(shared, NOBODY, NOBODY)
+    settings = shared / "settings.json"
+    lock = lock_path(settings)
+    lock.touch(0o600)
+
+    class Later(SystemClock):
+        def now(self) -> datetime:
+            return super().now() + timedelta(minutes=2)
+
+    os.seteuid(NOBODY)
+    try:
+        with pytest.raises(PermissionError), exclusive(settings, SystemClock()):
+            pass
+        with exclusive(settings, Later()):
+            assert lock.stat().st_uid == NOBODY
+    finally:
+        os.seteuid(0)
+    with exclusive(settings, SystemClock()):
+        # Held by root: it stays, however old it looks.
+        os.chown(lock, 0, 0)
+        os.seteuid(NOBODY)
+        try:
+            with pytest.raises(PermissionError), exclusive(settings, Later()):
+                pass
+        finally:
+            os.seteuid(0)
+        assert lock.exists()
 
 
 def test_a_planted_lock_is_not_followed(shared: Path, victim: Path) -> None:

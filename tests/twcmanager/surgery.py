@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tmsync.core.clock import SystemClock
-from tmsync.core.files import replace
-from tmsync.core.twcmanager import settings_file
+from tmsync.core.files import replace, swap
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
 EXPIRY = 1_800_000_000
-CALLS = ("open", "fsync", "link", "fchmod", "fchown", "rename", "replace", "unlink", "pwrite", "close")
+CALLS = ("open", "fsync", "ftruncate", "link", "fchmod", "fchown", "rename", "replace", "unlink", "pwrite", "close")
 
 
 def save_like_twcmanager(path: Path, **changes: Any) -> None:
@@ -42,10 +41,11 @@ def main() -> None:
             done += 1
             if done == step and moment == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = call(*arguments, **named)
-            if done == step and moment == "after":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return call(*arguments, **named)
+            finally:
+                if done == step and moment == "after":
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return run
 
@@ -63,7 +63,7 @@ def main() -> None:
             save_like_twcmanager(other, counter=2)
         real(one, other)
 
-    settings_file.exchange = guarded(exchange)  # type: ignore[assignment]
+    swap.exchange = guarded(exchange)  # type: ignore[assignment]
     for name in CALLS:
         setattr(os, name, guarded(getattr(os, name)))
     SettingsFile(path).write(TokenFields(token, "", EXPIRY), SystemClock())

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.twcmanager.surgery import EXPIRY, save_like_twcmanager
 from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, DeliveryError
-from tmsync.core.files import replace
+from tmsync.core.files import replace, swap
 from tmsync.core.twcmanager import settings_file
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
@@ -294,7 +294,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         def unsupported(*_: object) -> None:
             raise replace.ExchangeUnsupported
 
-        monkeypatch.setattr(settings_file, "exchange", unsupported)
+        monkeypatch.setattr(swap, "exchange", unsupported)
     return str(request.param)
 
 
@@ -324,6 +324,115 @@ def test_bind_mounted_single_file_is_written_in_place(path: Path, tmp_path: Path
     assert json.loads(path.with_name("settings.json.backup").read_text()) == {**OLD, "long": "x" * 9000}
 
 
+def mounted(outside: Path, path: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python script where `outside` is mounted as `path`."""
+    mount = f'mount --bind {outside} {path} && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", mount, "sh", sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+SAVING = """
+import json, subprocess, sys, time
+from pathlib import Path
+from tests.twcmanager.test_settings_file import OLD, FIELDS, NEW
+from tmsync.core.clock import SystemClock
+from tmsync.core.twcmanager.settings_content import TokenFields
+from tmsync.core.twcmanager.settings_file import SettingsFile
+path = Path(sys.argv[1])
+saver = (
+    "import json, sys, time\\nfor number in range(2, 102):\\n"
+    "  with open(sys.argv[1], 'w') as file: json.dump({**json.loads(sys.argv[2]), 'counter': number}, file)\\n"
+    "  time.sleep(0.005)\\n"
+    "  assert json.load(open(sys.argv[1]))['counter'] == number, number\\n"
+)
+process = subprocess.Popen([sys.executable, "-c", saver, str(path), json.dumps(OLD)])
+number = 0
+while process.poll() is None:
+    number += 1
+    SettingsFile(path).write(TokenFields(f"token-{number}", "", 1), SystemClock())
+SettingsFile(path).write(FIELDS, SystemClock())
+assert process.returncode == 0, "a save was lost, or the file was damaged"
+assert json.loads(path.read_bytes()) == {**OLD, **NEW, "counter": 101}
+print("writes:", number)
+"""
+
+
+@pytest.mark.root
+def test_no_save_into_a_bind_mounted_file_is_lost(path: Path, tmp_path: Path) -> None:
+    """TWCManager 1.3.2 truncates it and writes it anew, a hundred times, while tokens are written without a pause."""
+    outside = tmp_path / "outside.json"
+    outside.write_text(json.dumps(OLD))
+    done = mounted(outside, path, SAVING, str(path))
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[1]) > 20
+
+
+@pytest.mark.root
+def test_mount_of_a_file_that_another_one_has_replaced_is_told(path: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside" / "settings.json"
+    outside.parent.mkdir()
+    outside.write_text(json.dumps(OLD))
+    script = (
+        "import sys; from pathlib import Path; from tests.twcmanager.surgery import save_like_twcmanager;"
+        "from tests.twcmanager.test_settings_file import write;"
+        "from tmsync.core.errors import DeliveryError\n"
+        "for _ in range(int(sys.argv[3])): save_like_twcmanager(Path(sys.argv[1]), counter=2)\n"
+        "try: write(Path(sys.argv[2]))\n"
+        "except DeliveryError as error: print(error.cause, error)\n"
+    )
+    for saves in "12":
+        done = mounted(outside, path, script, str(outside), str(path), saves)
+        assert done.stdout.startswith("settings-unreadable "), done
+        assert "another file has taken its place" in done.stdout
+        assert json.loads(outside.read_text()) == {**OLD, "counter": 2}
+
+
+def test_python_without_ctypes_writes_too_and_leaves_nothing_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert write(path).changed
+    assert json.loads(path.read_text()) == {**OLD, **NEW}
+    assert sorted(snapshot(path.parent)) == ["settings.json", "settings.json.backup"]
+
+
+def test_file_that_another_program_keeps_open_without_saving(path: Path) -> None:
+    with path.open("r+"):
+        assert write(path).changed
+    assert json.loads(path.read_text()) == {**OLD, **NEW}
+    assert sorted(snapshot(path.parent)) == ["settings.json", "settings.json.backup"]
+
+
+def test_what_the_new_file_does_not_share_is_told(path: Path) -> None:
+    path.with_name("other-name").hardlink_to(path)
+    os.setxattr(path, "user.note", b"mine")
+    (warning,) = write(path).warnings
+    assert warning.cause is Cause.NOT_KEPT
+    assert "hard links: 1" in warning.message
+    assert os.getxattr(path, "user.note") == b"mine"
+
+
+@pytest.mark.root
+def test_root_is_told_of_an_immutable_file(path: Path) -> None:
+    if subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
+        pytest.skip("this file system knows no immutable files")
+    try:
+        error = refused(path, Cause.SETTINGS_UNWRITABLE)
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+    assert "was not changed" in str(error)
+    assert "immutable" in error.problem.hint
+    assert not any("sudo -u" in step.command for step in error.problem.fix)
+
+
+def test_broken_backup_is_not_recommended(path: Path) -> None:
+    path.write_text("{")
+    backup = path.with_name("settings.json.backup")
+    for content, advised in (("{", False), (json.dumps(OLD), True)):
+        backup.write_text(content)
+        assert ("copy settings.json.backup" in refused(path, Cause.SETTINGS_UNREADABLE).problem.hint) is advised
+
+
 # -- others write too
 
 
@@ -336,7 +445,7 @@ def test_save_between_look_and_swap_is_merged_not_lost(path: Path, monkeypatch: 
             save_like_twcmanager(other, counter=counter)
         real(one, other)
 
-    monkeypatch.setattr(settings_file, "exchange", raced)
+    monkeypatch.setattr(swap, "exchange", raced)
     write(path)
     assert json.loads(path.read_text()) == {**OLD, **NEW, "counter": 4}
     assert sorted(snapshot(path.parent)) == ["settings.json", "settings.json.backup"]
@@ -373,7 +482,7 @@ def test_save_that_has_opened_the_old_file_before_the_swap_is_merged_not_lost(
                 pass
         real(one, other)
 
-    monkeypatch.setattr(settings_file, "exchange", raced)
+    monkeypatch.setattr(swap, "exchange", raced)
     write(path)
     assert savers[0].wait(timeout=30) == 0
     assert json.loads(path.read_text()) == {**OLD, **NEW, "counter": 2}
@@ -404,7 +513,7 @@ def test_without_leases_a_late_write_into_the_old_file_is_seen(path: Path, monke
                 file.write(json.dumps({**OLD, "counter": counter}))
 
     monkeypatch.delattr(fcntl, "F_SETLEASE")
-    monkeypatch.setattr(settings_file, "exchange", raced)
+    monkeypatch.setattr(swap, "exchange", raced)
     write(path)
     assert json.loads(path.read_text()) == {**OLD, **NEW, "counter": 3}
 
@@ -437,8 +546,7 @@ def test_killed_anywhere_the_file_is_the_old_or_the_new_one_and_the_next_run_fin
             assert json.loads(path.read_text()) in (OLD, {**OLD, **NEW})
             write(path)
             assert json.loads(path.read_text()) == {**OLD, **NEW}
-            # An empty lock file that nobody holds may stay until the next change.
-            assert set(snapshot(folder)) <= {"settings.json", "settings.json.backup", "settings.json.lock"}
+            assert set(snapshot(folder)) <= {"settings.json", "settings.json.backup"}
         if not any(alive):
             break
     assert steps > 6
@@ -456,7 +564,7 @@ def test_killed_between_taking_a_newer_file_and_giving_it_back_loses_no_setting(
         saved = any('"counter": 2' in found.read_text() for found in folder.iterdir())
         write(path)
         assert json.loads(path.read_text()) == {**OLD, **NEW, "counter": 2 if saved else 1}
-        assert set(snapshot(folder)) <= {"settings.json", "settings.json.backup", "settings.json.lock"}
+        assert set(snapshot(folder)) <= {"settings.json", "settings.json.backup"}
         if not alive:
             break
     assert steps > 6

@@ -91,6 +91,7 @@ class Cause(StrEnum):
     HOLDS_REFRESH_TOKEN = "holds-refresh-token"
     NO_REFRESH_TOKEN = "no-refresh-token"
     NOT_ATOMIC = "not-atomic"
+    NOT_KEPT = "not-kept"
     TWCMANAGER_REFUSED = "twcmanager-refused"
     TWCMANAGER_UNREACHABLE = "twcmanager-unreachable"
     LOCKED = "locked"

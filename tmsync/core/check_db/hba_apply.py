@@ -17,12 +17,19 @@ from typing import Final, NamedTuple
 
 from tmsync.core.errors import Cause, TmsyncError
 from tmsync.core.files.paths import read_regular
-from tmsync.core.files.replace import attributes, only_writer, overwrite_in_place, sweep, sync_folder, write_beside
+from tmsync.core.files.replace import (
+    NO_HARD_LINKS,
+    not_kept,
+    only_writer,
+    overwrite_in_place,
+    sweep,
+    sync_folder,
+    write_beside,
+)
 from tmsync.core.fixes import problem
 from tmsync.core.hba import DiskReader, Insertion
 
 SERVER_NAMES: Final = ("postgres", "postmaster")
-NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 VARIANTS: Final = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "immutable"}
 
 
@@ -54,7 +61,7 @@ def write_insertion(path: Path, before: str, change: Insertion) -> Written:
             found = real.stat()
             backup = _keep(real, old, found, marker)
             temporary = write_beside(real, new, found, marker)
-            notes = _not_kept(real, temporary, found)
+            notes = not_kept(real, temporary, found)
             if not alone:
                 sweep(real, marker, temporary)
             if _read(real) != old:
@@ -126,16 +133,6 @@ def _keep(real: Path, old: bytes, found: os.stat_result, marker: str) -> Path:
         with suppress(OSError):
             copy.unlink()
     raise AssertionError("unreachable")
-
-
-def _not_kept(real: Path, temporary: Path, found: os.stat_result) -> tuple[str, ...]:
-    notes = []
-    if found.st_nlink > 1:
-        notes.append(f"other names of the file (hard links: {found.st_nlink - 1}) keep the former content")
-    lost = sorted(set(attributes(real)) - set(attributes(temporary)))
-    if lost:
-        notes.append(f"extended attributes that could not be kept: {', '.join(lost)}")
-    return tuple(notes)
 
 
 def _not_written(path: Path, error: OSError, old: bytes, new: bytes, backup: Path | None) -> HbaNotWritten:

@@ -2,8 +2,9 @@
 
 The released TWCManager 1.3.2 does not replace settings.json, it opens and truncates it. Such a writer may hold the file
 open while it is renamed, and would then go on writing into a file that has lost its name. On Linux a read lease is
-granted only while nobody has the file open for writing, and whoever then wants to waits until it is given back; that
-somebody waits can be seen. The kernel frees it with the process, and breaks it by itself after 45 s.
+granted only while nobody has the file open for writing, a write lease only while nobody else has it open at all.
+Whoever then opens it against the lease waits until it is given back; that somebody waits can be seen. The kernel frees
+a lease with its process, and breaks it by itself after 45 s.
 
 Source: fcntl(2), F_SETLEASE; TWCManager 1.3.2 TWCMaster.py (saveSettings).
 """
@@ -21,35 +22,57 @@ BUSY: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 
 
 class Lease:
-    """What is known of other writers while it lasts."""
+    """What is known of other programs while it lasts."""
 
-    def __init__(self, descriptor: int, *, granted: bool, busy: bool) -> None:
+    def __init__(self, descriptor: int, kind: int, *, granted: bool, busy: bool) -> None:
         self._descriptor = descriptor
+        self._kind = kind
         self.granted = granted
         """False where the system, the file system or the file's owner does not allow leases."""
         self.busy = busy
-        """Another program has the file open for writing."""
+        """Another program has the file open, against this kind of lease. Some network file systems always say so."""
 
     @property
     def wanted(self) -> bool:
-        """Whether another program waits to write."""
-        return self.granted and fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
+        """Whether another program waits to open the file."""
+        return self.granted and fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != self._kind
+
+    @property
+    def status(self) -> os.stat_result:
+        """Of the file itself, whatever its name is by now."""
+        return os.fstat(self._descriptor)
 
     def content(self) -> bytes:
         """What is in the file, whatever its name is by now."""
-        size = os.fstat(self._descriptor).st_size
-        return os.pread(self._descriptor, size + 1, 0)
+        return os.pread(self._descriptor, self.status.st_size + 1, 0)
+
+    def overwrite(self, data: bytes) -> None:
+        """Put `data` over the beginning of the file, durably. For a write lease.
+
+        Raises: OSError; what is in the file then is anybody's guess.
+        """
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._descriptor, data[written:], written)
+        os.fsync(self._descriptor)
+
+    def cut(self, size: int) -> None:
+        """End the file after `size` bytes. For a write lease."""
+        os.ftruncate(self._descriptor, size)
+        os.fsync(self._descriptor)
 
 
 @contextmanager
-def lease(path: Path) -> Iterator[Lease]:
-    """Hold a read lease on `path`, where that can be had. Within, this process must not open it for writing.
+def lease(path: Path, *, to_write: bool = False) -> Iterator[Lease]:
+    """Hold a lease on `path`, where that can be had.
 
-    Raises: OSError when the file cannot be read.
+    Within a read lease this process must not open it for writing, within a write lease it must not open it again.
+    Raises: OSError when the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode, kind = (os.O_RDWR, fcntl.F_WRLCK) if to_write else (os.O_RDONLY, fcntl.F_RDLCK)
+    descriptor = os.open(path, mode | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        taken = _take(descriptor)
+        taken = _take(descriptor, kind)
         try:
             yield taken
         finally:
@@ -60,13 +83,13 @@ def lease(path: Path) -> Iterator[Lease]:
         os.close(descriptor)
 
 
-def _take(descriptor: int) -> Lease:
+def _take(descriptor: int, kind: int) -> Lease:
     if not hasattr(fcntl, "F_SETLEASE"):
-        return Lease(descriptor, granted=False, busy=False)
+        return Lease(descriptor, kind, granted=False, busy=False)
     try:
         # Whoever wants the file makes the kernel send a signal; this one is ignored unless somebody asks for it.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, kind)
     except OSError as error:
-        return Lease(descriptor, granted=False, busy=error.errno in BUSY)
-    return Lease(descriptor, granted=True, busy=False)
+        return Lease(descriptor, kind, granted=False, busy=error.errno in BUSY)
+    return Lease(descriptor, kind, granted=True, busy=False)

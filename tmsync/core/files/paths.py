@@ -41,6 +41,52 @@ def is_hidden(path: Path) -> bool:
     return False
 
 
+LINKS: Final = 40
+"""As many as Linux follows."""
+
+
+def follow(path: Path) -> tuple[Path, str | None]:
+    """Where `path` leads by symbolic links that can be trusted, and in words why one of them is not followed.
+
+    In a folder of somebody else's a link may have been planted for a user who may do more, root above all. Trusted is
+    one of root's, of this user's, or of whoever owns the file it leads to.
+    """
+    current, ahead = Path("/"), list(reversed(Path(os.path.abspath(path)).parts[1:]))  # noqa: PTH100
+    followed = 0
+    while ahead:
+        part = ahead.pop()
+        if part == "..":
+            current = current.parent
+            continue
+        here = current / part
+        rest = here.joinpath(*reversed(ahead))
+        try:
+            found = here.lstat()
+            if not stat.S_ISLNK(found.st_mode):
+                current = here
+                continue
+            target = here.readlink()
+        except OSError:
+            return rest, None
+        followed += 1
+        if followed > LINKS:
+            return rest, "its symbolic links lead round in a circle"
+        if found.st_uid not in {0, os.geteuid(), _owner(here)}:
+            return rest, f"{here} is a symbolic link of another user's to a file that is not theirs"
+        if target.is_absolute():
+            current = Path("/")
+        ahead += reversed(target.parts[target.is_absolute() :])
+    return current, None
+
+
+def _owner(path: Path) -> int | None:
+    """Who owns what `path` leads to."""
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
+
+
 OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """What a shell calls `<(command)` and a redirected standard input: pipes of the user's own."""
 NOTHING: Final = Path(os.devnull)

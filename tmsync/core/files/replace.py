@@ -26,6 +26,7 @@ from typing import Final
 RENAME_EXCHANGE: Final = 2
 AT_FDCWD: Final = -100
 UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV})
+NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 COPIED_ATTRIBUTES: Final = ("system.posix_acl_access", "security.selinux")
 
 
@@ -38,11 +39,12 @@ def exchange(one: Path, other: Path) -> None:
 
     Raises: ExchangeUnsupported, OSError.
     """
-    import ctypes
-
     try:
+        import ctypes
+
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
+    except (ImportError, AttributeError, OSError):
+        # Some builds of Python come without ctypes.
         raise ExchangeUnsupported from None
     if renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
         return
@@ -66,7 +68,7 @@ def write_beside(path: Path, data: bytes, like: os.stat_result | None, marker: s
     try:
         with os.fdopen(descriptor, "wb") as file:
             if like is None:
-                _give_to_folder_owner(path.parent, descriptor)
+                give_to_owner_of(path.parent, descriptor)
             else:
                 _make_alike(path, descriptor, like)
             file.write(data)
@@ -128,7 +130,11 @@ def is_ours(path: Path, beside: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_uid in trusted
 
 
-def _give_to_folder_owner(folder: Path, descriptor: int) -> None:
+def give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """Let a new file belong to whoever owns its folder, where we may say so.
+
+    Raises: OSError.
+    """
     if os.geteuid() == 0:
         owner = folder.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
@@ -153,6 +159,17 @@ def attributes(path: Path) -> list[str]:
         return os.listxattr(path)
     except (OSError, AttributeError):
         return []
+
+
+def not_kept(path: Path, temporary: Path, found: os.stat_result) -> tuple[str, ...]:
+    """What `temporary`, once it takes the place of `path`, does not share with it, in words."""
+    notes = []
+    if found.st_nlink > 1:
+        notes.append(f"other names of the file (hard links: {found.st_nlink - 1}) keep the former content")
+    lost = sorted(set(attributes(path)) - set(attributes(temporary)))
+    if lost:
+        notes.append(f"extended attributes that could not be kept: {', '.join(lost)}")
+    return tuple(notes)
 
 
 def sync_folder(folder: Path, *, strict: bool = False) -> None:

@@ -18,6 +18,16 @@ FIXES: Final[Fixes] = {
     (Cause.SETTINGS_UNREADABLE, "permission"): (
         Step("Run tmsync as the user TWCManager runs as, or as root:", "sudo -u {owner} tmsync sync-tokens"),
     ),
+    (Cause.SETTINGS_UNREADABLE, "disk"): (
+        Step("The disk does not give it: see what the system says of it, and copy what can be read.",
+             "sudo dmesg --level err,warn | tail"),
+    ),
+    (Cause.SETTINGS_UNREADABLE, "link"): (
+        Step("Name the file itself with --twc-settings, or let the link belong to root or to the owner of the file."),
+    ),
+    (Cause.SETTINGS_UNREADABLE, "lost-mount"): (
+        Step("Mount the folder that holds settings.json instead of the file; until then start this container again."),
+    ),
     (Cause.SETTINGS_UNREADABLE, "content"): (Step(REPAIR),),
     (Cause.SETTINGS_UNREADABLE, "content-with-backup"): (
         Step("Repair the file, or, while TWCManager is stopped, copy {backup} over it. It was not touched."),
@@ -28,10 +38,26 @@ FIXES: Final[Fixes] = {
         Step("Run tmsync as the user TWCManager runs as, or as root:", "sudo -u {owner} tmsync sync-tokens"),
     ),
     (Cause.SETTINGS_UNWRITABLE, "no-folder"): (NAME_IT,),
-    (Cause.SETTINGS_UNWRITABLE, "full"): (Step("Free some space. {changed}"),),
-    (Cause.SETTINGS_UNWRITABLE, "read-only"): (Step("The file system is mounted read-only. {changed}"),),
+    (Cause.SETTINGS_UNWRITABLE, "full"): (Step("Free some space.", "df -h {path}"),),
+    (Cause.SETTINGS_UNWRITABLE, "read-only"): (
+        Step("The file system is mounted read-only: mount it for writing.", "findmnt -T {path}"),
+    ),
+    (Cause.SETTINGS_UNWRITABLE, "immutable"): (
+        Step("Not even root may write it: it, or its folder, is immutable. An i tells which:",
+             "lsattr -d {path} {folder}"),
+        Step("Then allow it:", "sudo chattr -i {path}"),
+    ),
+    (Cause.SETTINGS_UNWRITABLE, "unsynced"): (
+        Step("See what the system says of the disk; then run it again.", "sudo dmesg --level err,warn | tail"),
+    ),
+    (Cause.SETTINGS_UNWRITABLE, "damaged"): (
+        Step("See what is in the file; its previous content is in {backup}. Then run it again."),
+    ),
     (Cause.SETTINGS_UNWRITABLE, "busy"): (Step("Find the program that saves it, or deliver with --via http."),),
     Cause.SETTINGS_RESTORED: (Step("See whether TWCManager still has your settings."),),
+    Cause.NOT_KEPT: (
+        Step("Let whoever uses another name of the file use {path}, or make that name a symbolic link to it."),
+    ),
     Cause.NOT_ATOMIC: (Step("Mount the folder that holds settings.json instead of the file."),),
     Cause.TWCMANAGER_RUNNING: (
         RESTART,

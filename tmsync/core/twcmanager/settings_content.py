@@ -70,51 +70,77 @@ def read_raw(path: Path) -> tuple[bytes, os.stat_result | None]:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            found = os.fstat(descriptor)
+            kind = stat.S_IFMT(found.st_mode)
+            raw = file.read(MAX_BYTES + 1) if kind == stat.S_IFREG else b""
     except FileNotFoundError:
         return b"", None
+    except IsADirectoryError:
+        raise unreadable(path, "it is a folder") from None
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise _unreadable(path, "it is no regular file") from None
-        denied = isinstance(error, PermissionError)
-        raise _unreadable(path, error.strerror or "unknown error", "permission" if denied else "") from None
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise _unreadable(path, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        raw = file.read(MAX_BYTES + 1)
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise unreadable(path, "it is no regular file") from None
+        variants = {errno.EACCES: "permission", errno.EIO: "disk"}
+        raise unreadable(path, error.strerror or "unknown error", variants.get(error.errno or 0, "")) from None
+    if kind != stat.S_IFREG:
+        raise unreadable(path, "it is no regular file")
     if len(raw) > MAX_BYTES:
-        raise _unreadable(path, "it is larger than 64 MiB")
+        raise unreadable(path, "it is larger than 64 MiB")
     return raw, found
 
 
 def parse(path: Path, raw: bytes, backup: Path) -> dict[str, Any]:
-    """The settings in `raw`.
+    """The settings in `raw`. backup: told of where it could replace them.
 
     Raises: Unparsable (settings-unreadable).
     """
-    variant = "content-with-backup" if backup != path and backup.exists() else "content"
+    try:
+        return _parsed(raw)
+    except ValueError as error:
+        empty = not raw.strip()
+        variant = "content-with-backup" if backup != path and _is_good(backup) else "empty" if empty else "content"
+        message = f"{path} cannot be used: {error}"
+        raise Unparsable(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant, backup=backup.name)) from None
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """Raises: ValueError, with words."""
     if not raw.strip():
-        raise _unparsable(path, "it is empty", "empty" if variant == "content" else variant, backup)
+        raise ValueError("it is empty")
     try:
         data = json.loads(raw)
     except UnicodeDecodeError:
-        raise _unparsable(path, "it is not UTF-8 text", variant, backup) from None
+        raise ValueError("it is not UTF-8 text") from None
     except json.JSONDecodeError as error:
-        raise _unparsable(path, f"it is not JSON ({error.msg}, line {error.lineno})", variant, backup) from None
+        raise ValueError(f"it is not JSON ({error.msg}, line {error.lineno})") from None
     except (ValueError, RecursionError):
-        raise _unparsable(path, "it is JSON that no program can read", variant, backup) from None
+        raise ValueError("it is JSON that no program can read") from None
     if not isinstance(data, dict):
-        raise _unparsable(path, "it holds no JSON object", variant, backup)
+        raise ValueError("it holds no JSON object")  # noqa: TRY004 - the same for every kind of damage
     return data
 
 
-def _unparsable(path: Path, what: str, variant: str, backup: Path) -> Unparsable:
-    message = f"{path} cannot be used: {what}"
-    return Unparsable(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant, backup=backup.name))
+def _is_good(backup: Path) -> bool:
+    try:
+        return bool(_parsed(read_raw(backup)[0]))
+    except (DeliveryError, ValueError):
+        return False
 
 
-def _unreadable(path: Path, what: str, variant: str = "") -> DeliveryError:
+def end_of(raw: bytes) -> int | None:
+    """How long the JSON object at the beginning is; None where there is none, or no whole one."""
+    text = raw.decode("utf-8", "surrogateescape")
+    begin = len(text) - len(text.lstrip())
+    try:
+        data, end = json.JSONDecoder().raw_decode(text, begin)
+    except (ValueError, RecursionError):
+        return None
+    return len(text[:end].encode("utf-8", "surrogateescape")) if isinstance(data, dict) else None
+
+
+def unreadable(path: Path, what: str, variant: str = "") -> DeliveryError:
+    """The error for a settings file that cannot be used. what: why, in words."""
     message = f"{path} cannot be used: {what}"
     return DeliveryError(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant, owner=owner_of(path)))
 
