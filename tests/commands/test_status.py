@@ -19,7 +19,7 @@ from tests.support.standin import running
 from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.core.telemetry import liveness
 from tmsync.demo.server import free_port
-from tmsync.demo.teslamate import DatabaseSession, access_token
+from tmsync.demo.teslamate import access_token
 
 pytestmark = needs_mosquitto
 CARS = """
@@ -65,15 +65,11 @@ def problems(run: Run) -> list[tuple[str, str]]:
     return [(problem["severity"], problem["cause"]) for problem in run.json["problems"]]
 
 
-def teslamate_is_logged_in(teslamate: TeslaMate) -> DatabaseSession:
-    return DatabaseSession(host="127.0.0.1", port=teslamate.postgres.port, password=PASSWORD)
-
-
 def test_all_is_well(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder, cars: None) -> None:
     twc.write({"carApiBearerToken": teslamate.access, "carApiRefreshToken": ""})
     teslamate.sql("update public.car_settings set enabled = true; delete from public.cars where id > 1")
     mosquitto.publisher.car(**BLUE)
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
         table = status(teslamate=teslamate, mosquitto=mosquitto, twc=twc)
         nagios = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
@@ -218,7 +214,7 @@ def test_a_token_that_was_not_renewed_in_time_is_a_warning(teslamate: TeslaMate,
 def test_a_teslamate_without_data_of_any_car_is_a_problem_at_once(teslamate: TeslaMate, mosquitto: Broker) -> None:
     mosquitto.publisher.car(1, display_name="Blue", state="start")
     mosquitto.publisher.car(2, display_name="Red", state="unavailable")
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
         assert (run.code, ("warning", "blind") in problems(run)) == (0, True)
         teslamate.store(access_token(datetime.now(UTC) - timedelta(hours=1)))
@@ -282,7 +278,7 @@ def test_vehicles_in_all_their_troubles(teslamate: TeslaMate, mosquitto: Broker,
     stale = run.json["problems"][0]
     assert (stale["car_ids"], stale["part"]) == ([1, 4], "vehicles")
     assert stale["message"] == "Twin and Twin: TeslaMate's database sessions are gone"
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     verdicts = {vehicle["car_id"]: vehicle["verdict"] for vehicle in run.json["vehicles"]}
     assert verdicts == {1: "quiet", 2: "stale", 4: "unhealthy"}
@@ -309,7 +305,7 @@ def test_a_dead_teslamate_is_critical_whatever_the_state_was(
     assert nagios.out.startswith(
         "TMSYNC CRITICAL - 1 critical: online, suspended, asleep, offline, charging, driving and"
     )
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     assert (run.code, problems(run)) == (0, [])
     assert {vehicle["verdict"] for vehicle in run.json["vehicles"]} == {"quiet"}
@@ -346,7 +342,7 @@ def test_a_living_teslamate_that_lost_the_broker_is_told_as_that(
         " (3, 'online', now() at time zone 'utc' - interval '100 s', null)"
     )
     try:
-        with teslamate_is_logged_in(teslamate):
+        with teslamate.logged_in():
             run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
     finally:
         teslamate.sql("drop table public.states")
@@ -361,7 +357,7 @@ def test_a_living_teslamate_that_lost_the_broker_is_told_as_that(
 
 
 def test_a_broker_that_holds_nothing_of_a_living_teslamate(teslamate: TeslaMate, mosquitto: Broker, cars: None) -> None:
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
     assert (run.code, ("critical", "not-published") in problems(run)) == (1, True)
     told = run.json["problems"][0]
@@ -376,7 +372,7 @@ def test_a_broker_that_holds_nothing_of_a_living_teslamate(teslamate: TeslaMate,
 def test_cars_that_teslamate_logs_no_more_are_left_over(teslamate: TeslaMate, mosquitto: Broker, cars: None) -> None:
     for car_id, name in ((1, "Blue"), (2, "Red"), (7, "Old"), (3, "Green")):
         mosquitto.publisher.car(car_id, display_name=name, state="online")
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--json", teslamate=teslamate, mosquitto=mosquitto)
     told = {vehicle["name"]: vehicle["reason"] for vehicle in run.json["vehicles"]}
     assert told["Red"] == "left over: its logging is switched off in TeslaMate"
@@ -439,7 +435,7 @@ def test_nagios_in_one_line_with_performance_data(teslamate: TeslaMate, mosquitt
     twc.write({"carApiBearerToken": teslamate.access})
     mosquitto.publisher.car(**BLUE)
     mosquitto.publisher.car(2, display_name=NASTY, state="asleep", healthy="false")
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--format", "nagios", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     assert run.code == 1
     first, second = run.out.splitlines()
@@ -456,7 +452,7 @@ def test_nagios_in_one_line_with_performance_data(teslamate: TeslaMate, mosquitt
 def test_prometheus_text_for_the_textfile_collector(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder) -> None:
     twc.write({"carApiBearerToken": teslamate.access})
     mosquitto.publisher.car(**{**BLUE, "display_name": NASTY})
-    with teslamate_is_logged_in(teslamate):
+    with teslamate.logged_in():
         run = status("--format", "prometheus", teslamate=teslamate, mosquitto=mosquitto, twc=twc)
     assert run.code == 0
     samples = {}

@@ -14,10 +14,8 @@ import pytest
 from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto, watching
 from tests.support.certificates import Authority
 from tests.support.listeners import listener, silence, web_server
-from tests.support.surroundings import PASSWORD as DATABASE_PASSWORD
 from tests.support.surroundings import TeslaMate, tmsync
 from tmsync.demo.server import free_port
-from tmsync.demo.teslamate import DatabaseSession
 
 pytestmark = needs_mosquitto
 PASSWORD = "mqtt-SECRET-pass"
@@ -524,7 +522,7 @@ def test_with_db_death_is_told_where_silence_proves_nothing(mosquitto: Broker, t
     """Suspended: alive while TeslaMate's sessions are there; once they are gone, stale within two minutes."""
     mosquitto.publisher.car(1, display_name="Blue", state="suspended")
     environ = {**mosquitto.environ(), **teslamate.environ()}
-    session = DatabaseSession(host="127.0.0.1", port=teslamate.postgres.port, password=DATABASE_PASSWORD)
+    session = teslamate.logged_in()
     with watching(["--json", "--with-db"], environ) as watch:
         with session:
             once = tmsync("watch-mqtt", "--once", "--json", "--with-db", environ=environ).json

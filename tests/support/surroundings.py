@@ -24,7 +24,7 @@ from tests.support.bring import add_to_path
 from tmsync.cli import run
 from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, find_mosquitto
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
-from tmsync.demo.teslamate import TABLES, access_token, refresh_token, sealed, token_row, token_table
+from tmsync.demo.teslamate import TABLES, DatabaseSession, access_token, refresh_token, sealed, token_row, token_table
 
 PASSWORD = "pass-SECRET-word"
 KEY = "key-SECRET-0123456789"
@@ -175,6 +175,10 @@ class TeslaMate:
     def store_raw(self, access: str, refresh: str = "null", table: str = "private.tokens") -> None:
         """Put SQL expressions into the row."""
         self.sql(token_row(access, refresh, table))
+
+    def logged_in(self) -> DatabaseSession:
+        """A session of TeslaMate's own, as long as the `with` block runs."""
+        return DatabaseSession(host="127.0.0.1", port=self.postgres.port, password=PASSWORD)
 
     def hba(self, text: str) -> None:
         self.postgres.write_hba(text)
