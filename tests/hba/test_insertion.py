@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hba.memory import MemoryReader
-from tmsync.core.hba import Client, Outcome, Roles, entry_for, evaluate, insertion_for, parse_hba, quote_name
+from tmsync.core.hba import Client, Method, Roles, entry_for, evaluate, insertion_for, parse_hba, quote_name
 
 CLIENT = Client("teslamate", "teslamate", "192.168.1.50")
 LINE = "host teslamate teslamate 192.168.1.50/32 scram-sha-256"
@@ -52,7 +52,7 @@ def test_the_line_goes_ahead_of_what_shadows_it_or_to_the_end(text: str, number:
     assert change is not None
     assert (change.line, change.insert_before_line, change.new_text) == (LINE, number, new_text)
     assert change.result == evaluate(parse_hba(new_text), CLIENT)
-    assert change.result.outcome is Outcome.SCRAM
+    assert change.result.method is Method.SCRAM
 
 
 def test_a_rule_of_an_included_file_is_overtaken_in_the_main_file() -> None:
@@ -96,9 +96,9 @@ def test_names_are_quoted_so_that_they_mean_themselves_only(name: str, major: in
     client = Client(name, name, "10.0.0.1")
     hba = parse_hba(entry_for(client, server_major=major), server_major=major)
     assert hba.errors == ()
-    assert evaluate(hba, client).outcome is Outcome.SCRAM
+    assert evaluate(hba, client).method is Method.SCRAM
     others = [Client(other, other, "10.0.0.1") for other in ("x", "/r", "rrr", "g", "f", "")]
-    assert {evaluate(hba, other).outcome for other in others} == {Outcome.NO_ENTRY}
+    assert {evaluate(hba, other).method for other in others} == {None}
 
 
 def test_a_name_that_cannot_be_written_is_an_error() -> None:

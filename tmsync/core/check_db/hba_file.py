@@ -11,7 +11,7 @@ from tmsync.core.check_db.report import Check, CheckId, Status
 from tmsync.core.errors import Cause
 from tmsync.core.files.paths import read_regular
 from tmsync.core.fixes import problem
-from tmsync.core.hba import Client, DiskReader, Hba, MatchResult, Outcome, Roles, evaluate, parse_hba
+from tmsync.core.hba import Client, DiskReader, Hba, MatchResult, Method, Roles, evaluate, parse_hba
 from tmsync.core.hba.model import masked, shown
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ DEFAULT_MAJOR: Final = 17
 LINTED_RULES: Final = 1000
 """A file of more rules is not searched for unreachable ones: that takes longer than all the rest."""
 SHOWN_FINDINGS: Final = 5
-PASSWORD_OUTCOMES: Final = frozenset(
-    {Outcome.TRUST, Outcome.PASSWORD, Outcome.MD5, Outcome.SCRAM, Outcome.LDAP, Outcome.PAM, Outcome.RADIUS}
+PASSWORD_METHODS: Final = frozenset(
+    {Method.TRUST, Method.PASSWORD, Method.MD5, Method.SCRAM, Method.LDAP, Method.PAM, Method.RADIUS}
 )
 """What a client with a password gets through; trust does not even ask."""
 
@@ -83,9 +83,9 @@ def match_client(query: HbaQuery, hba: Hba) -> HbaFileResult:
         return HbaFileResult(_broken(hba, client, result, more))
     from tmsync.core.hba import describe, place
 
-    if result.outcome in PASSWORD_OUTCOMES and not result.doubts:
+    if result.method in PASSWORD_METHODS and not result.doubts:
         assert result.rule is not None  # noqa: S101 - only a rule lets anybody in
-        summary = f"{place(result.rule)} decides: {describe(client)} is let in by {result.outcome.value}"
+        summary = f"{place(result.rule)} decides: {describe(client)} is let in by {result.outcome}"
         findings = _findings(hba, query.roles)
         details = (shown(result.rule), *_shown(findings))
         more = {**more, "findings": findings}
@@ -115,7 +115,7 @@ def _document(hba: Hba, result: MatchResult) -> dict[str, Any]:
         errors.append({"line": error.line, "message": error.told})
         if error.included:
             errors[-1]["file"] = error.file
-    return {"match": match, "outcome": result.outcome.value, "errors": errors, "server_major": hba.server_major}
+    return {"match": match, "outcome": result.outcome, "errors": errors, "server_major": hba.server_major}
 
 
 def _broken(hba: Hba, client: Client, result: MatchResult, more: dict[str, Any]) -> Check:
@@ -134,14 +134,12 @@ def _shut(query: HbaQuery, hba: Hba, client: Client, result: MatchResult, more: 
 
     roles = query.roles
     reasons = explain(hba, client, result, near_misses(hba, client, roles, limit=SHOWN_FINDINGS))
-    cause = {Outcome.NO_ENTRY: Cause.NO_ENTRY, Outcome.REJECT: Cause.REJECTED}.get(
-        result.outcome, Cause.NO_PASSWORD_METHOD
-    )
+    cause = {None: Cause.NO_ENTRY, Method.REJECT: Cause.REJECTED}.get(result.method, Cause.NO_PASSWORD_METHOD)
     rule = result.rule
     what = {
         Cause.NO_ENTRY: f"no line matches {describe(client)}",
         Cause.REJECTED: f"{place(rule) if rule else ''} rejects {describe(client)}",
-    }.get(cause, f"{place(rule) if rule else ''} asks {describe(client)} for {result.outcome.value}, not a password")
+    }.get(cause, f"{place(rule) if rule else ''} asks {describe(client)} for {result.outcome}, not a password")
     try:
         change = insertion_for(hba, client, None, roles)
     except ValueError:

@@ -13,7 +13,7 @@ from tmsync.core.hba.explanation import NearMiss, describe, explain, near_misses
 from tmsync.core.hba.files import DiskReader, FileReader
 from tmsync.core.hba.insertion import Insertion, entry_for, insertion_for, quote_name
 from tmsync.core.hba.lint import LintFinding, LintKind, lint_rules
-from tmsync.core.hba.match import Client, MatchResult, Outcome, Part, Roles, evaluate
+from tmsync.core.hba.match import Client, MatchResult, Part, Roles, evaluate
 from tmsync.core.hba.model import ConnectionType, Family, HbaError, Method, Rule, Token
 from tmsync.core.hba.parse import Hba, parse_hba, read_hba
 from tmsync.core.hba.rules import NOT_IN_LINUX_BUILDS
@@ -21,7 +21,7 @@ from tmsync.core.hba.rules import NOT_IN_LINUX_BUILDS
 __all__ = [
     "NOT_IN_LINUX_BUILDS",
     "Client", "ConnectionType", "DiskReader", "Family", "FileReader", "Hba", "HbaError", "Insertion", "LintFinding",
-    "LintKind", "MatchResult", "Method", "NearMiss", "Outcome", "Part", "Roles", "Rule", "Token",
+    "LintKind", "MatchResult", "Method", "NearMiss", "Part", "Roles", "Rule", "Token",
     "describe", "entry_for", "evaluate", "explain", "insertion_for", "lint_rules", "near_misses",
     "parse_hba", "place", "quote_name", "read_hba",
 ]  # fmt: skip

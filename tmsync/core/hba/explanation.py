@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tmsync.core.hba.match import Client, Matcher, MatchResult, Outcome, Part, Roles
+from tmsync.core.hba.match import Client, Matcher, MatchResult, Part, Roles
 from tmsync.core.hba.model import ConnectionType, Family, Method, Rule, shown
 from tmsync.core.hba.parse import Hba
 
@@ -57,10 +57,10 @@ def explain(hba: Hba, client: Client, result: MatchResult, misses: list[NearMiss
     rule = result.rule
     if rule is None:
         sentences.append(f"no line matches {describe(client)}")
-    elif result.outcome is Outcome.REJECT:
+    elif result.method is Method.REJECT:
         sentences.append(f"{place(rule)} `{shown(rule)}` matches first and rejects {describe(client)}")
     else:
-        sentences.append(f"{place(rule)} `{shown(rule)}` matches first and demands {result.outcome.value}")
+        sentences.append(f"{place(rule)} `{shown(rule)}` matches first and demands {result.outcome}")
         sentences += _method_notes(rule)
     for doubt in result.doubts:
         sentences.append(

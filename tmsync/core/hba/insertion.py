@@ -90,7 +90,7 @@ def insertion_for(
     then = evaluate(changed, client, roles)
     rule = then.rule
     decides = rule is not None and not rule.included and rule.line == number and then.allowed
-    if changed.errors or not decides or (then.outcome is now.outcome and not now.doubts):
+    if changed.errors or not decides or (then.method is now.method and not now.doubts):
         return None
     return Insertion(line_text, number, new_text, then, ahead_of)
 

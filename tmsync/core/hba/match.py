@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tmsync.core.hba.addresses import client_ip
 from tmsync.core.hba.model import ConnectionType, Family, Method, Network, Rule, Token
@@ -61,27 +61,6 @@ class Roles(NamedTuple):
         return frozenset(reached)
 
 
-class Outcome(StrEnum):
-    """What the server demands: a method, `REJECT`, or `NO_ENTRY` when no line matches."""
-
-    TRUST = "trust"
-    REJECT = "reject"
-    NO_ENTRY = "no-entry"
-    MD5 = "md5"
-    PASSWORD = "password"
-    SCRAM = "scram-sha-256"
-    GSS = "gss"
-    SSPI = "sspi"
-    IDENT = "ident"
-    PEER = "peer"
-    PAM = "pam"
-    BSD = "bsd"
-    LDAP = "ldap"
-    RADIUS = "radius"
-    CERT = "cert"
-    OAUTH = "oauth"
-
-
 class Part(StrEnum):
     """A column of a rule that a client may fail on."""
 
@@ -91,21 +70,30 @@ class Part(StrEnum):
     ADDRESS = "address"
 
 
+NO_ENTRY: Final = "no-entry"
+"""The outcome where no line matches."""
+
+
 class MatchResult(NamedTuple):
-    """rule: the first that matches, None for NO_ENTRY.
+    """rule: the first that matches, and method: what the server then demands; None where no line matches.
 
     doubts: earlier rules that may match, which only the server can tell (host names, samehost, samenet, regular
     expressions beyond the simple ones); they were taken as not matching.
     """
 
-    outcome: Outcome
+    method: Method | None
     rule: Rule | None = None
     doubts: tuple[Rule, ...] = ()
 
     @property
+    def outcome(self) -> str:
+        """The method's word, or `NO_ENTRY`."""
+        return NO_ENTRY if self.method is None else self.method.value
+
+    @property
     def allowed(self) -> bool:
         """The server goes on to authentication instead of turning the client away."""
-        return self.outcome not in (Outcome.REJECT, Outcome.NO_ENTRY)
+        return self.method not in (Method.REJECT, None)
 
 
 def evaluate(hba: Hba, client: Client, roles: Roles | None = None) -> MatchResult:
@@ -115,8 +103,8 @@ def evaluate(hba: Hba, client: Client, roles: Roles | None = None) -> MatchResul
     """
     matcher = Matcher(client, roles or Roles(), hba.server_major)
     rule = next(filter(matcher.matches, hba.rules), None)
-    outcome = Outcome.NO_ENTRY if rule is None else matcher.demanded(rule.method)
-    return MatchResult(outcome, rule, tuple(matcher.doubts))
+    method = None if rule is None else matcher.demanded(rule.method)
+    return MatchResult(method, rule, tuple(matcher.doubts))
 
 
 class Matcher:
@@ -213,11 +201,11 @@ class Matcher:
             return (family is Family.SAMENET or own) if loopback else None
         return family is self._ip[0] and self._ip[1] & mask == number
 
-    def demanded(self, method: Method) -> Outcome:
+    def demanded(self, method: Method) -> Method:
         """A md5 line demands SCRAM of a role whose password is stored for SCRAM (or which does not exist)."""
         if method is Method.MD5:
-            return Outcome.MD5 if self._md5 else Outcome.SCRAM
-        return Outcome(method.value)
+            return Method.MD5 if self._md5 else Method.SCRAM
+        return method
 
 
 def _any(answers: Iterable[bool | None]) -> bool | None:
