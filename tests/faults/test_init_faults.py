@@ -4,20 +4,18 @@ strace lets the n-th call of a name fail or deliver SIGKILL. After each: the fil
 whole, and is private; exit code and words are true of it; nothing is left behind, by a killed run not after the next.
 """
 
-import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("strace") is None, reason="no strace"),
-]
+from tests.faults.tracing import NEEDS_STRACE, calls, faults, strace
+
+pytestmark = NEEDS_STRACE
 OLD = "[database]\nhost = '127.0.0.2'\npassword = 'old-SECRET'\n"
 # All is imported before the part that is tested; the markers show in the trace.
 SCRIPT = """
@@ -35,13 +33,12 @@ write.write_private = marked
 sys.exit(run(["init", "--non-interactive", "--force", "--db-host", "127.0.0.1", "--db-port", "1"]))
 """
 CHANGES = ("openat", "write", "fsync", "rename", "link", "linkat", "unlink", "fchmod", "chmod", "mkdir")
-ERRORS = {"error=EIO": (), "error=ENOSPC": CHANGES, "signal=SIGKILL": CHANGES}
+WHATS: dict[str, Sequence[str]] = {"error=EIO": (), "error=ENOSPC": CHANGES, "signal=SIGKILL": CHANGES}
 """What a call meets; the calls that may, none named: all."""
-CALL = re.compile(r"(?:\d+ +)?(\w+)\(")
 
 
-def run(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = ["strace", "-f", "--seccomp-bpf", "-qq", *options, sys.executable, "-c", SCRIPT]
+def run(home: Path, *injected: str, trace: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*strace(*injected, trace=trace), sys.executable, "-c", SCRIPT]
     environ = {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
                "TMSYNC_DATABASE_PASSWORD": "new-SECRET"}  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=False)
@@ -58,59 +55,38 @@ def fresh(home: Path, old: str | None) -> Path:
     return path
 
 
-def calls(home: Path, trace: Path, old: str | None, *more: str) -> list[tuple[str, int]]:
-    """The calls of the part that is tested that touch the folder, by name and number in the whole run."""
-    fresh(home, old)
-    run(home, "-y", "-s", "200", "-o", str(trace), *more)
-    counted: dict[str, int] = {}
-    found = []
-    within = False
-    for line in trace.read_text(errors="replace").splitlines():
-        if '"/begin"' in line or '"/end"' in line:
-            within = '"/begin"' in line
-        if match := CALL.match(line):
-            name = match[1]
-            counted[name] = counted.get(name, 0) + 1
-            if within and str(home) in line:
-                found.append((name, counted[name]))
-    return found
-
-
 @pytest.mark.parametrize(
     ("old", "links"), [(OLD, True), (OLD, False), (None, True)], ids=["over another", "over another, no links", "new"]
 )
 def test_every_fault_leaves_the_old_or_the_new_file_whole(tmp_path: Path, old: str | None, links: bool) -> None:
     home = tmp_path / "home"
     wrong: list[str] = []
-    tried = 0
-    always = [] if links else ["-e", "inject=link:error=EPERM"]
-    for call, number in calls(home, tmp_path / "trace", old, *always):
-        for what, only in ERRORS.items():
-            if (only and call not in only) or (call == "link" and not links):
-                continue
-            tried += 1
-            path = fresh(home, old)
-            injected = ["-e", f"trace=link,{call}", *always, "-e", f"inject={call}:{what}:when={number}"]
-            done = run(home, "-o", "/dev/null", *injected)
-            fault = f"{call} {number} {what}: "
-            content = path.read_text() if path.exists() else None
-            new = content is not None and content != OLD
-            if new and tomllib.loads(content or "")["database"]["password"] != "new-SECRET":
-                wrong.append(fault + "neither the old nor the new content")
-            if content is None and old is not None:
-                wrong.append(fault + "the file is gone")
-            if any(one.stat().st_mode & 0o077 for one in path.parent.glob("*") if one.is_file()):
-                wrong.append(fault + "others can read it")
-            if done.returncode not in (1, 2, -9, 137):
-                wrong.append(fault + f"exit code {done.returncode}: {done.stderr[-300:]}")
-            if done.returncode in (1, 2) and ("Written:" in done.stderr) is not new:
-                wrong.append(fault + f"told {done.stderr[-300:]!r}, and it is {'new' if new else 'old'}")
-            if "Traceback" in done.stderr or "SECRET" in done.stderr + done.stdout:
-                wrong.append(fault + done.stderr[-300:])
-            if what.startswith("signal"):
-                run(home, "-o", "/dev/null", "-e", "trace=none")
-            names = {one.name for one in path.parent.glob("*")}
-            if not names <= {"config.toml", "config.toml.backup"}:
-                wrong.append(fault + f"left {sorted(names)}")
+    always = () if links else ("link:error=EPERM",)
+    fresh(home, old)
+    run(home, *always, trace=tmp_path / "trace")
+    tried = list(faults(list(calls(tmp_path / "trace", home)), WHATS, always))
+    for fault in tried:
+        path = fresh(home, old)
+        done = run(home, *always, fault.rule)
+        at = f"{fault.rule}: "
+        content = path.read_text() if path.exists() else None
+        new = content is not None and content != OLD
+        if new and tomllib.loads(content or "")["database"]["password"] != "new-SECRET":
+            wrong.append(at + "neither the old nor the new content")
+        if content is None and old is not None:
+            wrong.append(at + "the file is gone")
+        if any(one.stat().st_mode & 0o077 for one in path.parent.glob("*") if one.is_file()):
+            wrong.append(at + "others can read it")
+        if done.returncode not in (1, 2, -9, 137):
+            wrong.append(at + f"exit code {done.returncode}: {done.stderr[-300:]}")
+        if done.returncode in (1, 2) and ("Written:" in done.stderr) is not new:
+            wrong.append(at + f"told {done.stderr[-300:]!r}, and it is {'new' if new else 'old'}")
+        if "Traceback" in done.stderr or "SECRET" in done.stderr + done.stdout:
+            wrong.append(at + done.stderr[-300:])
+        if fault.kills:
+            run(home)
+        names = {one.name for one in path.parent.glob("*")}
+        if not names <= {"config.toml", "config.toml.backup"}:
+            wrong.append(at + f"left {sorted(names)}")
     assert wrong == []
-    assert tried > 20
+    assert len(tried) > 20

@@ -9,17 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("strace") is None, reason="no strace"),
-]
+from tests.faults.tracing import FILE_CALLS, NEEDS_STRACE, Fault, calls, faults, strace
+
+pytestmark = NEEDS_STRACE
 OLD: dict[str, Any] = {
     "carApiBearerToken": "old-token",
     "carApiRefreshToken": "old-refresh",
@@ -29,7 +27,7 @@ OLD: dict[str, Any] = {
 }
 OURS = {"carApiBearerToken": "new-token", "carApiRefreshToken": "", "carApiTokenExpireTime": 1_800_000_000}
 NEW = {**OLD, **OURS}
-# All is imported before the part that is tested; the marker shows in the trace.
+# All is imported before the part that is tested; the mark shows in the trace.
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
@@ -42,7 +40,7 @@ import ctypes, fcntl, pwd
 catalogue()
 if "no-leases" in sys.argv: del fcntl.F_SETLEASE
 fields = TokenFields("new-token", "", 1_800_000_000)
-os.access("/marker", os.F_OK)
+os.access("/begin", os.F_OK)
 try:
     changed = SettingsFile(Path(sys.argv[1])).write(fields, SystemClock()).changed
 except DeliveryError as error:
@@ -54,14 +52,14 @@ CHANGES = (
     *("openat", "write", "pwrite64", "fsync", "rename", "renameat2", "link", "unlink", "fchmod", "fchown"),
     *("ftruncate", "flock", "fcntl", "getdents64"),
 )
-ERRORS = {"EIO": (), "ENOSPC": CHANGES, "EPERM": CHANGES, "EAGAIN": ("fcntl",)}
-"""The calls that may fail so; none named: all."""
-MARKER = '"/marker"'
-CALL = re.compile(r"(?:\d+ +)?(\w+)\(")
-TOUCHES = re.compile(
-    r"open|l?stat|f?stat|p?read|p?write|fsync|flock|fcntl|rename|link|unlink|fchmod|fchown|getdents|close|lseek|f?truncate"
-    r"|\w*xattr"
-)
+WHATS: dict[str, Sequence[str]] = {
+    "error=EIO": (),
+    "error=ENOSPC": CHANGES,
+    "error=EPERM": CHANGES,
+    "error=EAGAIN": ("fcntl",),
+    "signal=SIGKILL": (),
+}
+"""What a call meets; the calls that may, none named: all."""
 
 
 class Way(NamedTuple):
@@ -82,23 +80,6 @@ WAYS = {
     "new-file": Way(missing=True),
     "new-file-without-hard-links": Way(("link:error=EPERM",), missing=True),
 }
-
-
-class Fault(NamedTuple):
-    """What the `number`-th call of this name meets: an error, or SIGKILL."""
-
-    call: str
-    number: int
-    what: str
-
-    @property
-    def can_be(self) -> bool:
-        only = ERRORS.get(self.what.removeprefix("error="), ())
-        return not only or self.call in only
-
-    @property
-    def rule(self) -> str:
-        return f"{self.call}:{self.what}:when={self.number}"
 
 
 class Place:
@@ -131,33 +112,17 @@ class Place:
         return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60)
 
     def write(self, *injected: str, trace: Path | None = None) -> subprocess.CompletedProcess[str]:
-        options = ["-f", "--seccomp-bpf", "-qq", "-o", str(trace or "/dev/null"), "-y", "-s", "0"]
-        if trace is None:
-            options += ["-e", "trace=" + ",".join(sorted({rule.split(":")[0] for rule in injected}))]
-        for rule in injected:
-            options += ["-e", f"inject={rule}"]
         leases = () if self.way.leases else ("no-leases",)
-        return self.run("strace", *options, sys.executable, "-c", SCRIPT, str(self.path), *leases)
+        return self.run(*strace(*injected, trace=trace), sys.executable, "-c", SCRIPT, str(self.path), *leases)
 
     def again(self) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-c", SCRIPT, str(self.path))
 
-    def calls(self, trace: Path) -> Iterator[tuple[str, int]]:
-        """Name and number of every call behind the marker that touches the folder."""
+    def calls(self, trace: Path) -> list[tuple[str, int]]:
+        """Name and number of every call of the part that counts that touches the folder."""
         done = self.write(*self.way.always, trace=trace)
         assert done.returncode == 0, done
-        seen: dict[str, int] = {}
-        behind = False
-        for line in trace.read_text().splitlines():
-            found = CALL.match(line)
-            if found is None:
-                continue
-            name = found[1]
-            seen[name] = seen.get(name, 0) + 1
-            behind = behind or MARKER in line
-            touched = str(self.folder) in line or str(self.origin) in line
-            if behind and touched and TOUCHES.match(name.removeprefix("new")):
-                yield name, seen[name]
+        return list(calls(trace, self.folder, self.origin, only=FILE_CALLS))
 
 
 def check(place: Place, fault: Fault, done: subprocess.CompletedProcess[str]) -> None:
@@ -165,7 +130,7 @@ def check(place: Place, fault: Fault, done: subprocess.CompletedProcess[str]) ->
     untouched = None if place.way.missing else OLD
     expected = OURS if place.way.missing else NEW
     assert there in (untouched, expected), (fault, there)
-    if "SIGKILL" not in fault.what:
+    if not fault.kills:
         assert "Traceback" not in done.stderr, (fault, done.stderr)
         told = json.loads(done.stdout)
         if done.returncode == 0:
@@ -189,18 +154,13 @@ def check(place: Place, fault: Fault, done: subprocess.CompletedProcess[str]) ->
 @pytest.mark.parametrize("way", WAYS)
 def test_every_call_in_the_folder_may_fail_or_be_the_last(tmp_path: Path, way: str) -> None:
     place = Place(tmp_path, WAYS[way])
-    found = list(place.fresh().calls(tmp_path / "trace"))
+    found = place.fresh().calls(tmp_path / "trace")
     assert len(found) > 20
-    counts = {"errors": 0, "kills": 0}
-    for name, number in found:
-        if any(rule.startswith(f"{name}:") for rule in place.way.always):
-            continue
-        for what in (*(f"error={error}" for error in ERRORS), "signal=SIGKILL"):
-            fault = Fault(name, number, what)
-            if fault.can_be:
-                check(place, fault, place.fresh().write(*place.way.always, fault.rule))
-                counts["kills" if "SIGKILL" in what else "errors"] += 1
-    print(f"{way}: {counts} at {len(found)} calls")
+    tried = list(faults(found, WHATS, place.way.always))
+    for fault in tried:
+        check(place, fault, place.fresh().write(*place.way.always, fault.rule))
+    kills = sum(fault.kills for fault in tried)
+    print(f"{way}: {len(tried) - kills} errors and {kills} kills at {len(found)} calls")
 
 
 def test_file_system_that_answers_every_lease_with_try_again(tmp_path: Path) -> None:
