@@ -159,7 +159,8 @@ def test_what_runs_shows_no_secret_in_its_arguments_or_environment(
         finally:
             twcmanager.kill()
     hooked, hooks = spied_on([*given, "watch-mqtt", "--duration", "2", "--with-db", "--exec", str(script)], quick)
-    others = [spied_on([*given, *words], {})[0] for words in (["check-db"], ["status", "--wait", "1"], ["config"])]
+    with teslamate.logged_in():
+        others = [spied_on([*given, *words], {})[0] for words in (["check-db"], ["status", "--wait", "1"], ["config"])]
     # The restart command and the hook were there to be looked at.
     assert (started, hooks) >= (2, 2)
     for told in (restarted, hooked, *others):

@@ -260,7 +260,8 @@ def test_poor_surroundings_change_no_exit_code(
             command, env=surroundings, capture_output=True, cwd="/", stdin=subprocess.DEVNULL, timeout=60
         )
 
-    with ThreadPoolExecutor(4) as side_by_side:
+    # A dead TeslaMate would be a reason for another exit code.
+    with teslamate.logged_in(), ThreadPoolExecutor(4) as side_by_side:
         for arguments, done in zip(commands, side_by_side.map(run, commands), strict=True):
             told = (done.stdout + done.stderr).decode()
             assert done.returncode == 0, told
