@@ -11,7 +11,9 @@ PYTHON311 ?= $(shell for p in python3.11 python3 python; do \
 BIN := .venv/bin
 TWCMANAGER := .venv-twcmanager
 SECONDS ?= 60
-PARALLEL ?= -n auto --dist loadgroup
+# Twice as many as cores: most tests wait for servers. Stolen work, so that no worker is left with the long ones.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PARALLEL ?= -n $(WORKERS) --dist worksteal
 LOCK := tests/requirements-dev.lock
 
 .PHONY: demo test test-slow test-root test-all test-twcmanager test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check clean install
