@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.files.lease import lease
 from tmsync.core.files.paths import read_regular
 from tmsync.core.files.replace import (
     NO_HARD_LINKS,
     not_kept,
     only_writer,
-    overwrite_in_place,
     sweep,
     sync_folder,
     write_beside,
@@ -100,13 +100,8 @@ def _place(temporary: Path, real: Path, old: bytes, new: bytes) -> None:
         if error.errno != errno.EBUSY:
             raise
         # Mounted as a single file: it cannot be replaced, only written.
-        try:
-            overwrite_in_place(real, new, len(old))
-        except OSError:
-            with suppress(OSError):
-                overwrite_in_place(real, old, len(old))
-                os.truncate(real, len(old))
-            raise
+        with lease(real, to_write=True) as held:
+            held.put(new, old)
     sync_folder(real.parent, strict=True)
 
 

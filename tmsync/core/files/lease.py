@@ -56,6 +56,23 @@ class Lease:
             written += os.pwrite(self._descriptor, data[written:], written)
         os.fsync(self._descriptor)
 
+    def put(self, new: bytes, old: bytes) -> bytes:
+        """Write `new` over `old`, which the file holds; `old` again where that fails. What then stands there.
+
+        It is padded with blanks to the old length, so that no moment has a mixture of lengths. A power cut in the
+        middle can still leave a mixture of contents. For a write lease.
+        Raises: OSError.
+        """
+        padded = new.ljust(len(old), b" ")
+        try:
+            self.overwrite(padded)
+        except OSError:
+            with suppress(OSError):
+                self.overwrite(old)
+                self.cut(len(old))
+            raise
+        return padded
+
     def cut(self, size: int) -> None:
         """End the file after `size` bytes. For a write lease."""
         os.ftruncate(self._descriptor, size)

@@ -186,20 +186,3 @@ def sync_folder(folder: Path, *, strict: bool = False) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def overwrite_in_place(path: Path, data: bytes, old_size: int) -> None:
-    """Write over a file that cannot be renamed (a bind-mounted single file), as safely as that can be done.
-
-    The content is padded with blanks to the old length, so that no moment has a mixture of lengths; it goes out in one
-    write. A power cut in the middle of it can still leave a mixture: that is what the backup is for.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        padded = data.ljust(old_size, b" ")
-        written = 0
-        while written < len(padded):
-            written += os.pwrite(descriptor, padded[written:], written)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -244,22 +244,14 @@ class SharedFile:
     def _write_in_place(
         self, new: bytes, raw: bytes, found: os.stat_result, clock: Clock, *, by_content: bool
     ) -> Placed:
-        """The content is padded with blanks to the old length, so that no moment has a mixture of lengths."""
         journal = self.path.with_name(f"{self._marker}place-{found.st_ino}")
-        padded = new.ljust(len(raw), b" ")
         with lease(self.path, to_write=True) as held:
             self._compare(raw, found, held, by_content=by_content)
             journal.unlink(missing_ok=True)
             write_beside(self.path, raw, found, "", journal)
             sync_folder(self.path.parent)
             self._compare(raw, found, held, by_content=True)
-            try:
-                held.overwrite(padded)
-            except OSError:
-                with suppress(OSError):
-                    held.overwrite(raw)
-                    held.cut(len(raw))
-                raise
+            padded = held.put(new, raw)
             if not held.granted:
                 self._settle(held, padded, clock)
         journal.rename(self.backup)
