@@ -34,4 +34,4 @@ def config(
 
         output.result(render(found, console(sys.stdout)))
     for warning in found.warnings:
-        output.problem(warning, "warning")
+        output.warning(warning)

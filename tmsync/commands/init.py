@@ -114,7 +114,7 @@ def _present(path: Path) -> tuple[tuple[Setting, str, str], ...]:
     try:
         return present_values(path)
     except ConfigError as error:
-        output.problem(error.problem, "warning")
+        output.warning(error.problem)
         return ()
 
 

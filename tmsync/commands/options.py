@@ -16,11 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from tmsync import signals
-from tmsync.commands import output
 from tmsync.commands.invocation import COMMON, Invocation, Option
 from tmsync.core.config.schema import SETTINGS, TITLES, BadValue, Kind, Setting, from_text
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Problem
 from tmsync.core.secret import redacted
 
 
@@ -175,8 +173,3 @@ def number(kind: type[int] | type[float], low: float, high: float = math.inf) ->
         return value
 
     return parsed
-
-
-def warn(found: Problem) -> None:
-    """Tell a warning."""
-    output.problem(found, "warning")

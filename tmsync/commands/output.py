@@ -120,6 +120,11 @@ def problem(found: Problem, kind: str = "error") -> None:
         message(line.text)
 
 
+def warning(found: Problem) -> None:
+    """Tell a problem that keeps nothing from its work."""
+    problem(found, "warning")
+
+
 def for_reading(stream: TextIO, text: str, *, spare: int = 0) -> str:
     """`text`, on a terminal broken between words, each line of it by itself; elsewhere as it is.
 

@@ -59,6 +59,6 @@ def _show(report: Report, call: Call, clock: SystemClock) -> None:
             output.sentence(text)
     for warning in report.warnings:
         if call.verbose or not (warning.cause in STANDING or call.form is Format.JSON):
-            output.problem(warning, "warning")
+            output.warning(warning)
     if report.error is not None:
         output.problem(report.error.problem)

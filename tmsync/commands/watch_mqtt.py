@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tmsync.commands import output
-from tmsync.commands.options import Call, Format, number, takes, warn
+from tmsync.commands.options import Call, Format, number, takes
 from tmsync.core.errors import ExitCode
 
 DEFAULT_INTERVAL_S = 1.0
@@ -71,9 +71,9 @@ def watch_mqtt(
         with_db=with_db,
         command=_words(command),
     )
-    watcher = Watcher(settings, wanted, warn)
+    watcher = Watcher(settings, wanted, output.warning)
     for warning in watcher.warnings:
-        warn(warning)
+        output.warning(warning)
     try:
         code = watcher.run()
     except KeyboardInterrupt:

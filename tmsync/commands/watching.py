@@ -131,7 +131,7 @@ class _Screen:
 
         self._monitor = monitor
         self._console = console()
-        self._picture = WatchScreen(monitor.where)
+        self._picture = WatchScreen(monitor.target.place)
         self._rich = RichLive(
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )

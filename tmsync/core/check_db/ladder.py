@@ -68,12 +68,6 @@ class Configured(NamedTuple):
     target: DatabaseSettings
 
     @property
-    def place(self) -> str:
-        """Where the server is, in words."""
-        target = self.target
-        return target.host if is_socket_folder(target.host) else f"{target.host} port {target.port}"
-
-    @property
     def network(self) -> dict[str, Any]:
         """What the fixes of the network need."""
         return where(DATABASE, self.target.host, self.target.port)
@@ -156,7 +150,7 @@ def config(run: CheckRun, settings: Settings | ConfigError) -> tuple[Check, Conf
         here = Configured(settings, settings.database())
     except ConfigError as error:
         raise Failed(CheckId.CONFIG, error.problem) from None
-    summary = f"{here.target.user} at {here.place}, database {here.target.name}"
+    summary = f"{here.target.user} at {here.target.place}, database {here.target.name}"
     warnings = settings.warnings
     if not warnings:
         return Check(CheckId.CONFIG, Status.PASS, summary), here
@@ -199,7 +193,7 @@ def connect(run: CheckRun, here: Configured, addresses: list[Address]) -> tuple[
             Cause.TIMEOUT: f"does not answer within {target.connect_timeout:g} s",
             Cause.UNREACHABLE: "cannot be reached from here",
         }[cause]
-        raise Failed(CheckId.CONNECT, problem(cause, f"{here.place} {what}", details=details, **here.network))
+        raise Failed(CheckId.CONNECT, problem(cause, f"{here.target.place} {what}", details=details, **here.network))
     for _, spare in open_ones[1:]:
         spare.close()
     address, sock = open_ones[0]
@@ -223,17 +217,17 @@ def protocol(run: CheckRun, here: Configured, prober: Prober) -> tuple[Check, An
     values = here.network | sql_names(here.target.user, here.target.name)
     if failure is not None:
         what = {
-            Cause.NOT_POSTGRESQL: f"{here.place} is not PostgreSQL",
-            Cause.NO_ANSWER: f"{here.place} accepts the connection and sends nothing",
+            Cause.NOT_POSTGRESQL: f"{here.target.place} is not PostgreSQL",
+            Cause.NO_ANSWER: f"{here.target.place} accepts the connection and sends nothing",
             Cause.STARTING_UP: "PostgreSQL is starting up, shutting down or recovering",
             Cause.TOO_MANY_CONNECTIONS: "PostgreSQL has no connection left",
-        }.get(failure.cause, f"{here.place} ends the handshake")
+        }.get(failure.cause, f"{here.target.place} ends the handshake")
         raise Failed(CheckId.PROTOCOL, problem(failure.cause, what, details=(failure.words,), **values))
     answered = Answered(prober, probe)
     _, refusal = answered.refusal(here.target.sslmode) or (False, None)
     pooler = refusal is not None and is_poolers(refusal)
     if refusal is not None and (cause := start_cause(refusal)) in UNEXPLAINED:
-        who = f"a pooler or proxy at {here.place}" if pooler else f"PostgreSQL at {here.place}"
+        who = f"a pooler or proxy at {here.target.place}" if pooler else f"PostgreSQL at {here.target.place}"
         what = f"{who} refuses: {refusal.message}"
         variant = "pooler" if pooler and cause is not Cause.POOLER else ""
         raise Failed(CheckId.PROTOCOL, problem(cause, what, variant=variant, **values))

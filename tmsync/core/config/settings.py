@@ -9,6 +9,7 @@ from tmsync.core.config.schema import BY_NAME, SYSTEM_TWC_SETTINGS_PATH, Setting
 from tmsync.core.config.twc_json import TwcConfig
 from tmsync.core.errors import Cause, ConfigError, Problem
 from tmsync.core.fixes import problem
+from tmsync.core.net.dial import is_socket_folder
 from tmsync.core.secret import Secret
 
 
@@ -56,6 +57,11 @@ class DatabaseSettings(NamedTuple):
     ignored_passfile: Path | None = None
     """A password file that libpq refuses to use, as others can read it."""
 
+    @property
+    def place(self) -> str:
+        """Where the server is, in words."""
+        return self.host if is_socket_folder(self.host) else f"{self.host} port {self.port}"
+
 
 class TwcSettings(NamedTuple):
     """Where TWCManager keeps its settings and how it is told."""
@@ -91,6 +97,11 @@ class MqttSettings(NamedTuple):
     may_be_root: bool = False
     """Whether it comes from TWCManager's mqtt_prefix "teslamate" that the namespace is empty: so it is, unless cars are
     seen below teslamate/teslamate/."""
+
+    @property
+    def place(self) -> str:
+        """Where the broker is, in words."""
+        return f"{self.host} port {self.port}"
 
     @property
     def warnings(self) -> tuple[Problem, ...]:

@@ -69,37 +69,35 @@ def _tokens(settings: Settings, clock: Clock, environ: Mapping[str, str]) -> Dat
     from tmsync.core.check_db.tokens import read_tokens
 
     target = settings.database()
-    where = f"{target.host} port {target.port}"
     try:
         tokens = read_tokens(settings, clock=clock, environ=environ, with_refresh=False)
     except TmsyncError as error:
-        return Database(False, where, error.problem)
+        return Database(False, target.place, error.problem)
     except Exception as error:  # noqa: BLE001 - whatever a library raises, the other parts are told
-        return Database(False, where, unforeseen(error))
-    return Database(True, where, tokens=tokens)
+        return Database(False, target.place, unforeseen(error))
+    return Database(True, target.place, tokens=tokens)
 
 
 def _broker(settings: Settings, wait_s: float, clock: Clock) -> tuple[Broker, LivenessReport]:
     target = settings.mqtt()
-    where = f"{target.host} port {target.port}"
     try:
         return _listen(settings, wait_s, clock)
     except Exception as error:  # noqa: BLE001 - as above
-        return Broker(False, where, unforeseen(error), target.namespace), LivenessReport()
+        return Broker(False, target.place, unforeseen(error), target.namespace), LivenessReport()
 
 
 def _listen(settings: Settings, wait_s: float, clock: Clock) -> tuple[Broker, LivenessReport]:
     from tmsync.core.telemetry.monitor import SETTLE_MOST_S, TelemetryMonitor, rules_of
 
     probe = _probe(settings, clock)
-    with TelemetryMonitor(settings.mqtt(), rules_of(settings), clock, probe=probe) as monitor:
-        where = monitor.where
+    target = settings.mqtt()
+    with TelemetryMonitor(target, rules_of(settings), clock, probe=probe) as monitor:
         try:
             monitor.wait_connected()
         except TmsyncError as error:
             monitor.wait_reported()
-            return Broker(False, where, error.problem, monitor.fleet.namespace), monitor.report
+            return Broker(False, target.place, error.problem, monitor.fleet.namespace), monitor.report
         views = monitor.single_look(wait_s, min(wait_s, SETTLE_MOST_S))
         no_vehicles = None if views else monitor.explore()
         namespace, elsewhere = monitor.fleet.namespace, bool(monitor.other_namespaces)
-        return Broker(True, where, None, namespace, no_vehicles, elsewhere, tuple(views)), monitor.report
+        return Broker(True, target.place, None, namespace, no_vehicles, elsewhere, tuple(views)), monitor.report

@@ -145,7 +145,7 @@ class BrokerConnection:
         if self._hung_up and self._accepted and not self._granted and received == self._received:
             return diagnosis.of_refused_subscription(self.target, self._topics[0], closed=True)
         if self._accepted:
-            message = f"the broker at {self.target.host} port {self.target.port} closed the connection"
+            message = f"the broker at {self.target.place} closed the connection"
             return problem(Cause.CONNECTION_LOST, message, variant="broker")
         return diagnosis.of_silence(self.target)
 
@@ -217,7 +217,7 @@ class BrokerConnection:
             self._refusal = diagnosis.of_refusal(reason.value, str(reason), self.target)
             return
         self._accepted = True
-        log.info(f"connected to the broker at {self.target.host} port {self.target.port}")
+        log.info(f"connected to the broker at {self.target.place}")
         self._on_link(Link(connected=True))
         _, self._first_subscription = client.subscribe([(topic, QOS) for topic in self._topics])
 

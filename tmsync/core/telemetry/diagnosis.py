@@ -70,7 +70,7 @@ def of_exception(error: Exception, target: MqttSettings) -> Problem:
 
     from tmsync.core.net.tls import NAME_MISMATCH
 
-    place = f"{target.host} port {target.port}"
+    place = target.place
     values = values_of(BROKER, target.host, target.port)
     if isinstance(error, ReadableFileMissing):
         return problem(Cause.UNREADABLE_FILE, str(error), variant="pem")
@@ -94,7 +94,7 @@ def of_exception(error: Exception, target: MqttSettings) -> Problem:
 
 def of_refusal(reason: int, words: str, target: MqttSettings) -> Problem:
     """The problem behind a CONNACK that says no. reason: paho's code; words: what it is called."""
-    place = f"{target.host} port {target.port}"
+    place = target.place
     if reason in NOT_AUTHORISED:
         account = f"the user {target.username}" if target.username else "anonymous clients"
         return problem(Cause.NOT_AUTHORISED, f"the broker at {place} refuses {account}")
@@ -108,9 +108,7 @@ def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -
     """
     user = f"user {target.username}" if target.username else "anonymous clients"
     how = "closes the connection on the subscription" if closed else "refuses the subscription"
-    message = (
-        f"the broker at {target.host} port {target.port} {how} to {topic}: its access list must let {user} read it"
-    )
+    message = f"the broker at {target.place} {how} to {topic}: its access list must let {user} read it"
     return problem(
         Cause.NOT_AUTHORISED,
         message,
@@ -123,7 +121,7 @@ def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -
 def of_silence(target: MqttSettings) -> Problem:
     """The problem when a connection came about and ended without a CONNACK. Asks the port once more, by hand."""
     timeout = ASK_AGAIN_S
-    place = f"{target.host} port {target.port}"
+    place = target.place
     if target.tls:
         return _silence_within_tls(target, place, timeout)
     answer = _answer_to_connect(target, timeout)

@@ -16,6 +16,7 @@ from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
 from tmsync.core.telemetry.health import Rules, Thresholds
 from tmsync.core.telemetry.liveness import LivenessPoller, LivenessProbe, LivenessReport
 from tmsync.core.teslamate.topics import CARS, ROOT, namespace_of, parse_topic, prefix
+from tmsync.core.words import MOST_NAMED
 
 FIRST_LINK_S: Final = 4 * ANSWER_S
 """Name, connection, TLS and CONNACK have their own limits; this one is for what has none."""
@@ -26,7 +27,6 @@ EXPLORE_S: Final = 1.0
 MAX_NAMESPACES: Final = 8
 """As many are named; more than one or two are a limit against hostile input."""
 REPORT_S: Final = 15.0
-MOST_NAMED: Final = 20
 TICK_S: Final = 1.0
 LOOK_S: Final = 0.1
 REST_S: Final = 0.05
@@ -137,11 +137,6 @@ class TelemetryMonitor:
         at = self._connection.retry_at
         return None if at is None else max(at - self.clock.monotonic(), 0)
 
-    @property
-    def where(self) -> str:
-        """The broker, in words."""
-        return f"{self.target.host} port {self.target.port}"
-
     # -- called from the threads that listen
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:
@@ -169,7 +164,7 @@ class TelemetryMonitor:
         if self.connected and not link.connected:
             self.lost = link.problem
         self.connected = link.connected
-        self._links.append(BrokerChange(now.wall, link.connected, link.problem, self.where))
+        self._links.append(BrokerChange(now.wall, link.connected, link.problem, self.target.place))
         self._first_link.set()
         self._wake.set()
 
@@ -197,7 +192,7 @@ class TelemetryMonitor:
         Raises: BrokerError when it does not come about.
         """
         if not self._first_link.wait(FIRST_LINK_S):
-            message = f"no connection to {self.where} within {FIRST_LINK_S:g} s"
+            message = f"no connection to {self.target.place} within {FIRST_LINK_S:g} s"
             raise BrokerError(problem(Cause.TIMEOUT, message, variant="no-connection"))
         self._connection.answered.wait(ANSWER_S)
         found = next((change.problem for change in self._links if change.problem is not None), None)
@@ -249,12 +244,12 @@ class TelemetryMonitor:
             # Cars of our own namespace that appear only now came with the reconnect.
             return self.lost
         if not self._connection.subscribed:
-            message = f"the broker at {self.where} does not answer the subscription"
+            message = f"the broker at {self.target.place} does not answer the subscription"
             return problem(Cause.TIMEOUT, message, variant="subscription")
         missing = self._cars - self._there
         if missing and self._there:
             return not_among(missing, self._there)
-        return no_vehicles(self.target, self.where, self.other_namespaces)
+        return no_vehicles(self.target, self.target.place, self.other_namespaces)
 
     @property
     def other_namespaces(self) -> list[str]:
