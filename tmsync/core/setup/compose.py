@@ -63,7 +63,6 @@ class Service:
     """Name inside this container -> address."""
     meets_strangers: bool = False
     """Whether it shares a network with containers of other projects."""
-    builds: bool = False
 
     def value(self, variable: str) -> str:
         """A variable of its environment; empty where it has none."""
@@ -192,7 +191,6 @@ class _Services:
             links=links,
             hosts={host: text.text.strip("[]") for host, text in hosts.items() if isinstance(text, Text)},
             meets_strangers=bool(self.strangers & networks.keys() or node.get("external_links")),
-            builds="build" in node,
         )
 
     def _environment(self, name: str, node: dict[str, Any]) -> dict[str, Text]:

@@ -34,7 +34,7 @@ OVERRIDES: Final = (
 )  # fmt: skip
 """Any of them goes with any of BASES; the first that is there counts."""
 KEYS: Final = (
-    "image", "build", "container_name", "hostname", "environment", "env_file", "ports", "networks", "network_mode",
+    "image", "container_name", "hostname", "environment", "env_file", "ports", "networks", "network_mode",
     "links", "external_links", "extra_hosts", "profiles", "extends",
 )  # fmt: skip
 """What init looks at in a service. Elsewhere no variable is put in, and so none is missed."""
