@@ -172,3 +172,35 @@ def _ipv6() -> list[str]:
     except OSError:
         return []
     return ["::1"]
+
+
+ODD_NAMES = ["/:", "/#x", "/a\\b", '/"q"', "/a b", "/[x]{2}", "/é", "/ü.x+", "/\N{BLUE HEART}", "/a\tb", "/~!@%&=<>;`'"]
+ON_BYTES = ["/^.$", "/^..$", "/^é$", "/^é+$", "/^éé?$", "/é|x", "/^[^a]$", "/^\\w\\w$", "/^ü?é$", "/^(é)$", "/^.?.$"]
+"""The server matches bytes: it has no database, and so no encoding, when it reads the rules."""
+
+
+def test_name_behind_a_slash_gets_a_line_that_the_server_takes_for_it(hba_server: HbaServer) -> None:
+    for name in ODD_NAMES:
+        for client in (Client(name, "postgres", "127.0.0.1"), Client("postgres", name, "127.0.0.1")):
+            change = insertion_for(parse_hba("", server_major=hba_server.major), client)
+            assert change is not None, client
+            hba_server.write(change.new_text.encode(), {})
+            hba_server.reload()
+            answer = hba_server.probe(client.user, client.database, client.address, tls=False)
+            assert answer == change.result.outcome == "scram-sha-256", (client, change)
+
+
+def test_expressions_match_the_bytes_of_a_name(hba_server: HbaServer) -> None:
+    decided = 0
+    for pattern in ON_BYTES:
+        text = f'host all "{pattern}" 127.0.0.1/32 scram-sha-256\n'
+        hba_server.write(text.encode(), {})
+        hba_server.reload()
+        for name in ("é", "a", "ü", "éé", "üé"):
+            client = Client(name, "postgres", "127.0.0.1")
+            result = evaluate(parse_hba(text, server_major=hba_server.major), client)
+            answer = hba_server.probe(name, "postgres", "127.0.0.1", tls=False)
+            if not result.doubts:
+                assert result.outcome == answer, (pattern, name)
+                decided += 1
+    assert decided > len(ON_BYTES)

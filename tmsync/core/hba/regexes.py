@@ -12,11 +12,14 @@ from functools import lru_cache
 from itertools import pairwise
 
 _PIECE = re.compile(
-    r"(?P<atom>[\w @%&,:;<=>!~`'\"/-]|\.|\\[dws.+*?^$|()\[\]{}/-]|\[\^?[\w .@-]+\])"
+    r"(?P<atom>[\w #@%&,:;<=>!~`'\"/\x80-\xff-]|\.|\\[dws]|\\[^\w\x80-\xff]|\[\^?[\w .@-]+\])"
     r"|(?P<anchor>[\^$])|(?P<open>\((?!\?))|(?P<close>\))|(?P<bar>\|)|(?P<times>[*+?]|\{[0-9]{1,2}(?:,[0-9]{0,2})?\})",
     re.ASCII,
 )
-"""The pieces that both read alike. A bracket holds plain characters and ranges, no classes and no escapes."""
+"""The pieces that both read alike. A bracket holds plain characters and ranges, no classes and no escapes.
+
+A backslash before what is neither a letter nor a digit takes its meaning away.
+"""
 _MOST_REPEATS = 3
 _RANGE = re.compile(r"(.)-(.)")
 
@@ -27,10 +30,11 @@ class InvalidRegex(ValueError):
 
 @lru_cache(maxsize=1024)
 def compile_regex(pattern: str) -> re.Pattern[str] | None:
-    """Python's pattern for the text behind the slash; None where only the server can tell.
+    """Python's pattern for the text behind the slash; None where only the server can tell. It matches `as_bytes`.
 
     Raises: InvalidRegex for a simple pattern that is wrong.
     """
+    pattern = as_bytes(pattern)
     pieces = list(_PIECE.finditer(pattern))
     # Three asterisks at the beginning choose another kind of expression.
     if pattern.startswith("***") or "".join(piece[0] for piece in pieces) != pattern:
@@ -70,10 +74,15 @@ def _is_plain_bracket(text: str) -> bool:
     return inner.count("-") == len(ranges) and all(low <= high and low.isalnum() for low, high in ranges)
 
 
+def as_bytes(text: str) -> str:
+    """A character for each byte of UTF-8: when it reads the rules the server has no database, and so no encoding."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
 def matches_regex(pattern: str, name: str) -> bool | None:
     """Whether the pattern matches anywhere in `name`; None where only the server can tell."""
     try:
         compiled = compile_regex(pattern)
     except InvalidRegex:
         return False
-    return None if compiled is None else compiled.search(name) is not None
+    return None if compiled is None else compiled.search(as_bytes(name)) is not None
