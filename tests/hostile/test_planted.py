@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tmsync.core.check_db.hba_apply import write_insertion
+from tmsync.core.check_db.hba_apply import HbaNotWritten, write_insertion
 from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, DeliveryError
 from tmsync.core.files.lease import lease
 from tmsync.core.files.lock import exclusive, lock_path
 from tmsync.core.files.replace import write_beside
-from tmsync.core.hba import Insertion
+from tmsync.core.hba import Insertion, MatchResult
 from tmsync.core.twcmanager.settings_content import TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -234,3 +234,15 @@ def test_a_planted_backup_of_pg_hba_is_left_alone_and_not_written_through(shared
     assert backup.is_symlink()
     assert written.backup == shared / "pg_hba.conf.backup.1"
     assert (hba.read_text(), written.backup.read_text()) == ("local all all peer\n", "local all all trust\n")
+
+
+@as_root
+def test_root_writes_no_pg_hba_through_a_link_that_somebody_else_planted(shared: Path, victim: Path) -> None:
+    hba = shared / "pg_hba.conf"
+    hba.symlink_to(victim)
+    os.chown(hba, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(HbaNotWritten, match=r"was not changed: .* symbolic link of another user's") as caught:
+        write_insertion(hba, SECRET, Insertion("", 1, "local all all peer\n", MatchResult(None)))
+    assert "--pg-hba" in caught.value.problem.hint
+    assert untouched(victim)
+    assert [path.name for path in shared.iterdir()] == ["pg_hba.conf"]

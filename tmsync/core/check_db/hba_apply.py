@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from tmsync.core.errors import Cause, TmsyncError
 from tmsync.core.files.lease import lease
-from tmsync.core.files.paths import read_regular
+from tmsync.core.files.paths import follow, read_regular
 from tmsync.core.files.replace import (
     NO_HARD_LINKS,
     not_kept,
@@ -50,7 +50,10 @@ def write_insertion(path: Path, before: str, change: Insertion) -> Written:
     before: the text the change was made from.
     Raises: HbaNotWritten.
     """
-    real = Path(os.path.realpath(path))
+    real, not_followed = follow(path)
+    if not_followed is not None:
+        message = f"{path} was not changed: {not_followed}"
+        raise HbaNotWritten(problem(Cause.HBA_UNWRITABLE, message, variant="link"))
     marker = _marker(real)
     old, new = (text.encode("utf-8", "surrogateescape") for text in (before, change.new_text))
     temporary = backup = None
@@ -79,9 +82,9 @@ def write_insertion(path: Path, before: str, change: Insertion) -> Written:
 
 def sweep_leftovers(path: Path) -> None:
     """Remove what a killed run left beside the file."""
-    real = Path(os.path.realpath(path))
+    real, not_followed = follow(path)
     with only_writer(real.parent) as alone:
-        if alone:
+        if alone and not_followed is None:
             sweep(real, _marker(real))
 
 

@@ -92,6 +92,9 @@ FIXES: Final[Fixes] = {
     (Cause.HBA_UNWRITABLE, "immutable"): (
         Step("Not even root may write it: it is immutable, or its file system is read-only.", "lsattr {path}"),
     ),
+    (Cause.HBA_UNWRITABLE, "link"): (
+        Step("Name the file itself with --pg-hba, or let the link belong to root or to the owner of the file."),
+    ),
     (Cause.HBA_UNWRITABLE, "unsynced"): (
         Step("Check the disk, and that the file holds the line. Its former content is in {backup}."),
     ),
