@@ -182,7 +182,7 @@ class Interview:
         from tmsync.core.twcmanager.presence import Presence, look
 
         twc = self.settings.twcmanager()
-        sighting = look(twc.settings_file, twc.config.path if twc.config else None, twc.urls, timeout=2.0)
+        sighting = look(twc.settings_file, twc.config.path if twc.config else None, twc.urls, 2.0, given=twc.url_given)
         if not twc.url_given and (twc.config is not None or sighting.presence is Presence.RUNNING):
             asking.say(f"  TWCManager: {sighting.presence} ({sighting.reason})")
         if twc.config is not None and twc.config.sync_tokens:

@@ -68,3 +68,13 @@ def _told(output: bytes, secrets: Iterable[str]) -> str:
     if not text:
         return ""
     return f": {text}" if len(text) <= LAST_CHARS else f": ... {text[-LAST_CHARS:]}"
+
+
+def user_name(user: int) -> str | None:
+    """The account's name on this machine; None where it has none, as many a container's."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return None

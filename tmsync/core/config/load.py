@@ -32,6 +32,7 @@ from tmsync.core.config.twc_json import TwcConfig, read_twc_config
 from tmsync.core.errors import Cause, ConfigError, Problem
 from tmsync.core.files.paths import expanded, is_file, is_folder, is_hidden, is_there, read_regular
 from tmsync.core.fixes import problem
+from tmsync.core.process import user_name
 from tmsync.core.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -359,10 +360,5 @@ def _named_by(origin: str) -> str:
 
 
 def _user() -> str:
-    import pwd
-
     number = os.geteuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
+    return user_name(number) or str(number)

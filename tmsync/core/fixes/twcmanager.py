@@ -84,6 +84,16 @@ FIXES: Final[Fixes] = {
     Cause.TWCMANAGER_UNREACHABLE: (
         Step("Check twcmanager.url and whether TWCManager runs, or deliver with --via file while it is stopped."),
     ),
+    (Cause.TWCMANAGER_UNREACHABLE, "stranger"): (
+        Step(
+            "Unless that is TWCManager, see what listens there, and whose it is:",
+            "sudo ss -ltnp",
+        ),
+        Step(
+            "If it is TWCManager (as in Docker without its userland proxy), name its address, with its port:",
+            '[twcmanager]\nurl = "{url}"',
+        ),
+    ),
     Cause.OUT_OF_SYNC: (
         Step("Bring the token over now:", "tmsync sync-tokens"),
         Step("Then see why the timer does not:", "systemctl list-timers tmsync-sync"),

@@ -3,6 +3,7 @@
 import http.client
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,11 +27,19 @@ def why(error: Exception) -> str:
     return words or getattr(error, "strerror", None) or "the connection broke"
 
 
-def request(url: str, method: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes]:
+def request(
+    url: str,
+    method: str,
+    path: str,
+    timeout: float,
+    body: str | None = None,
+    *,
+    check: Callable[[socket.socket], None] | None = None,
+) -> tuple[int, bytes]:
     """The status and, up to a limit, the content that come back for `path` below `url`.
 
     timeout: seconds to connect, and as many again until the whole answer is there, however steadily it drips.
-    body: a form, urlencoded.
+    body: a form, urlencoded. check: called with the connection before anything is sent; it may raise an OSError.
     Raises: one of FAILURES; TimeoutError when the time is over.
     """
     parts = urlsplit(url)
@@ -39,6 +48,8 @@ def request(url: str, method: str, path: str, timeout: float, body: str | None =
     headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
     sock = socket.create_connection((connection.host, connection.port), timeout)
     try:
+        if check is not None:
+            check(sock)
         with cutting(sock.fileno(), timeout):
             if parts.scheme == "https":
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=connection.host)

@@ -14,6 +14,7 @@ from typing import Final
 
 from tmsync.core.errors import Step
 from tmsync.core.files.paths import is_folder
+from tmsync.core.process import user_name
 
 SYSTEM: Final = Path("/etc/tmsync/config.toml")
 EVERY: Final = "*/5 * * * *"
@@ -59,21 +60,12 @@ def schedule(place: Place) -> list[Step]:
 def survey(config: Path, owned: Path | None) -> Place:
     """This machine. owned: the folder of TWCManager's settings, None where it is not here."""
     program = shutil.which("tmsync") or f"{sys.executable} -m tmsync"
-    me = _name(os.geteuid())
-    runner = _name(owned.stat().st_uid) if owned is not None and is_folder(owned) else me
+    users = os.geteuid(), owned.stat().st_uid if owned is not None and is_folder(owned) else os.geteuid()
+    me, runner = (user_name(user) or str(user) for user in users)
     runner = me if runner == "root" else runner
     reachable = runner == me or _is_for_all(Path(program.partition(" ")[0]))
     has_cron = bool(shutil.which("crontab")) or is_folder(Path("/etc/cron.d")) or not shutil.which("systemctl")
     return Place(config, me, runner, program, reachable, has_cron)
-
-
-def _name(user: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
 
 
 def _is_for_all(program: Path) -> bool:

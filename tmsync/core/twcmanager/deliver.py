@@ -23,7 +23,7 @@ from tmsync.core.process import run_command
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.plan import Action, Plan, Situation, SyncOptions, Via, decide
-from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look, started_at
+from tmsync.core.twcmanager.presence import ANYBODY, Presence, Sighting, is_here, look, started_at, trusted_users
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -116,6 +116,7 @@ class _Delivering:
         self.clock = clock
         self.environ = environ
         self.file = SettingsFile(twc.settings_file)
+        self.users = ANYBODY if twc.url_given else trusted_users(self.file.real)
         self.far = twc.url_given and not twc.settings_given and not is_here(twc.url)
 
     def run(self) -> Delivery:
@@ -232,7 +233,7 @@ class _Delivering:
         from tmsync.core.twcmanager.http import reveal
 
         url = begun.target
-        revealed = reveal(url, STATUS_TIMEOUT_S)
+        revealed = reveal(url, STATUS_TIMEOUT_S, self.users)
         if revealed.syncs_itself:
             raise DeliveryError(syncs_itself(url))
         self._use_its_own_file(url, revealed.settings_file)
@@ -273,14 +274,14 @@ class _Delivering:
         before = self._seen()
         if before is not None:
             self._refuse_older(before)
-        push(url, form, HTTP_TIMEOUT_S)
+        push(url, form, HTTP_TIMEOUT_S, self.users)
         if before is None:
             return None
         proven = self._proof(before)
         if not proven and self._has_saved_since(before):
             # Its web control answers before its settings are loaded, and loading them undoes what was pushed.
             log.info("TWCManager saved another token, as it does when it is just starting; once more")
-            push(url, form, HTTP_TIMEOUT_S)
+            push(url, form, HTTP_TIMEOUT_S, self.users)
             proven = self._proof(before)
         return proven
 
@@ -343,14 +344,14 @@ class _Delivering:
 
     def _look(self) -> Sighting:
         config_file = self.twc.config.path if self.twc.config else None
-        seen = look(self.file.real, config_file, self.twc.urls, STATUS_TIMEOUT_S)
+        seen = look(self.file.real, config_file, self.twc.urls, STATUS_TIMEOUT_S, given=self.twc.url_given)
         log.info("TWCManager is %s: %s", seen.presence, seen.reason)
         return seen
 
     def _unreachable(self) -> DeliveryError:
         from tmsync.core.twcmanager.http import why_not
 
-        return why_not(self.twc.url, STATUS_TIMEOUT_S)
+        return why_not(self.twc.url, STATUS_TIMEOUT_S, self.users)
 
     def _refuse_older(self, snapshot: Snapshot) -> None:
         """Raises: Overtaken."""

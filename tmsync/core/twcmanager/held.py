@@ -57,7 +57,7 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
     """
     twc = settings.twcmanager()
     file = SettingsFile(twc.settings_file)
-    sighting = look(file.real, twc.config.path if twc.config else None, twc.urls, STATUS_TIMEOUT_S)
+    sighting = look(file.real, twc.config.path if twc.config else None, twc.urls, STATUS_TIMEOUT_S, given=twc.url_given)
     found = Held(
         sighting.presence,
         sighting.reason,

@@ -1,6 +1,7 @@
 """TWCManager's web control: is it there, what does it tell of itself, and the live push of a token.
 
-Talks to the configured host alone: nothing is redirected, no proxy is asked, so a token goes nowhere else.
+Talks to the configured host alone: nothing is redirected, no proxy is asked, so a token goes nowhere else. Where nobody
+configured it, whoever listens there on this machine must be a user whom the token is no secret to.
 
 Source: TWCManager lib/TWCManager/Control/HTTPControl.py (do_API_GET getStatus, getConfig; do_POST /settings/save
 applies and saves the posted keys and answers 302 whether it took them or not; 1.3.2 and master have no read-only mode
@@ -9,7 +10,8 @@ and no authentication), lib/TWCManager/TWCMaster.py (getStatus).
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -17,6 +19,8 @@ from urllib.parse import urlencode
 from tmsync.core.errors import Cause, DeliveryError
 from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
+from tmsync.core.net.listeners import Stranger, must_belong_to
+from tmsync.core.twcmanager.presence import ANYBODY, Users
 
 TAKEN: Final = frozenset({200, 302, 303})
 DENIED: Final = frozenset({401, 403, 405, 501})
@@ -40,27 +44,27 @@ class Revealed(NamedTuple):
     settings_file: Path | None = None
 
 
-def first_answering(urls: Iterable[str], timeout: float) -> str | None:
+def first_answering(urls: Iterable[str], timeout: float, users: Users = ANYBODY) -> str | None:
     """The first of these addresses where TWCManager, and not just any web server, answers. timeout: seconds each."""
-    return next((url for url in urls if answers_as_twcmanager(url, timeout)), None)
+    return next((url for url in urls if answers_as_twcmanager(url, timeout, users)), None)
 
 
-def answers_as_twcmanager(url: str, timeout: float) -> bool:
+def answers_as_twcmanager(url: str, timeout: float, users: Users = ANYBODY) -> bool:
     """Whether what answers at `url` tells what only TWCManager tells."""
     try:
-        status = _json(_get(url, "/api/getStatus", timeout))
+        status = _json(_get(url, "/api/getStatus", timeout, users))
         if isinstance(status, dict) and not STATUS_KEYS.isdisjoint(status):
             return True
-        config = _json(_get(url, "/api/getConfig", timeout))
+        config = _json(_get(url, "/api/getConfig", timeout, users))
     except FAILURES:
         return False
     return isinstance(config, dict) and any(isinstance(config.get(key), dict) for key in CONFIG_KEYS)
 
 
-def reveal(url: str, timeout: float) -> Revealed:
+def reveal(url: str, timeout: float, users: Users = ANYBODY) -> Revealed:
     """Ask TWCManager for what stands in the way of a push, and where it keeps its settings."""
     try:
-        text = _get(url, "/api/getConfig", timeout)
+        text = _get(url, "/api/getConfig", timeout, users)
     except FAILURES:
         return Revealed()
     config = _json(text)
@@ -75,15 +79,15 @@ def reveal(url: str, timeout: float) -> Revealed:
     )
 
 
-def push(url: str, form: Mapping[str, str], timeout: float) -> None:
+def push(url: str, form: Mapping[str, str], timeout: float, users: Users) -> None:
     """Post settings to a running TWCManager. That it answers well proves nothing: read its settings back.
 
     Raises: DeliveryError (twcmanager-unreachable, twcmanager-refused).
     """
     try:
-        status, _ = request(url, "POST", "/settings/save", timeout, urlencode(form))
+        status, _ = request(url, "POST", "/settings/save", timeout, urlencode(form), check=_check(users))
     except FAILURES as error:
-        raise unreachable(url, why(error)) from None
+        raise _failed(url, error) from None
     if status in DENIED:
         message = f"TWCManager's web control at {url} lets nobody change its settings (HTTP status {status})"
         raise DeliveryError(problem(Cause.TWCMANAGER_REFUSED, message, variant="read-only"))
@@ -92,19 +96,29 @@ def push(url: str, form: Mapping[str, str], timeout: float) -> None:
         raise DeliveryError(problem(Cause.TWCMANAGER_REFUSED, message))
 
 
-def unreachable(url: str, words: str) -> DeliveryError:
-    """The error for a web control that does not answer as it should."""
+def why_not(url: str, timeout: float, users: Users = ANYBODY) -> DeliveryError:
+    """Why `first_answering` found nothing at `url`."""
+    try:
+        status, _ = request(url, "GET", "/api/getStatus", timeout, check=_check(users))
+    except FAILURES as error:
+        return _failed(url, error)
+    return _unreachable(url, f"another web server does (HTTP status {status}), so no token was sent to it")
+
+
+def _failed(url: str, error: Exception) -> DeliveryError:
+    if isinstance(error, Stranger):
+        message = f"nothing was sent to {url}: {error.strerror}"
+        return DeliveryError(problem(Cause.TWCMANAGER_UNREACHABLE, message, variant="stranger", url=url))
+    return _unreachable(url, why(error))
+
+
+def _unreachable(url: str, words: str) -> DeliveryError:
     message = f"TWCManager's web control at {url} does not answer: {words}"
     return DeliveryError(problem(Cause.TWCMANAGER_UNREACHABLE, message))
 
 
-def why_not(url: str, timeout: float) -> DeliveryError:
-    """Why `first_answering` found nothing at `url`."""
-    try:
-        status, _ = request(url, "GET", "/api/getStatus", timeout)
-    except FAILURES as error:
-        return unreachable(url, why(error))
-    return unreachable(url, f"another web server does (HTTP status {status}), so no token was sent to it")
+def _check(users: Users) -> Callable[[socket.socket], None] | None:
+    return None if users is None else must_belong_to(users)
 
 
 def _syncs(section: object) -> bool | None:
@@ -125,6 +139,6 @@ def _json(text: bytes) -> object:
         return None
 
 
-def _get(url: str, path: str, timeout: float) -> bytes:
-    status, body = request(url, "GET", path, timeout)
+def _get(url: str, path: str, timeout: float, users: Users) -> bytes:
+    status, body = request(url, "GET", path, timeout, check=_check(users))
     return body if status == 200 else b""

@@ -7,10 +7,11 @@ lib/TWCManager/Control/HTTPControl.py (it listens on every IPv4 address).
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
@@ -22,6 +23,11 @@ PID_FILE: Final = "TWCManager.pid"
 PROC: Final = Path("/proc")
 TAKE_A_VALUE: Final = frozenset({"-W", "-X"})
 """Options of Python whose value stands in the next argument."""
+
+
+Users: TypeAlias = frozenset[int] | None
+"""Whose TWCManager is meant; None, ANYBODY: somebody named its address, and so knows who answers there."""
+ANYBODY: Final = None
 
 
 class Presence(StrEnum):
@@ -44,20 +50,34 @@ class Sighting(NamedTuple):
     """Whether TWCManager.pid names its living process: it is newer than 1.3.2."""
 
 
-def look(settings_file: Path, config_file: Path | None, urls: Sequence[str], timeout: float) -> Sighting:
-    """Look for the TWCManager that uses these files or answers at one of `urls`.
+def trusted_users(settings_file: Path) -> frozenset[int]:
+    """Whose TWCManager may get the token of `settings_file`: root's, this user's, and that of the file's owner, or of
+    its folder's where there is no file."""
+    users = {0, os.geteuid()}
+    for path in (settings_file, settings_file.parent):
+        with suppress(OSError):
+            users.add(path.lstat().st_uid)
+            break
+    return frozenset(users)
 
-    timeout: seconds for each address.
+
+def look(
+    settings_file: Path, config_file: Path | None, urls: Sequence[str], timeout: float, *, given: bool = False
+) -> Sighting:
+    """Look for the TWCManager that uses these files or answers at one of `urls`, and belongs to whom it should.
+
+    timeout: seconds for each address. given: whether somebody named it, and so knows who answers there.
     """
     from tmsync.core.twcmanager.http import first_answering
 
-    url = first_answering(urls, timeout)
+    users = trusted_users(settings_file)
+    url = first_answering(urls, timeout, ANYBODY if given else users)
     if not any(map(is_here, urls)):
         host = urlsplit(urls[0]).hostname
         if url is None:
             return Sighting(Presence.UNKNOWN, f"it is on another host, and no web control answers there ({host})")
         return Sighting(Presence.RUNNING, f"its web control answers at {url}", url)
-    process, named = _find(settings_file.parent / PID_FILE, config_file)
+    process, named = _find(settings_file.parent / PID_FILE, config_file, users)
     if url is not None:
         return Sighting(Presence.RUNNING, f"its web control answers at {url}", url, process, named)
     if process is not None:
@@ -110,14 +130,18 @@ def started_at(process: int, now: datetime) -> datetime | None:
         return None
 
 
-def _find(pid_file: Path, config_file: Path | None) -> tuple[int | None, bool]:
+def _find(pid_file: Path, config_file: Path | None, users: frozenset[int]) -> tuple[int | None, bool]:
     """The process, and whether the pid file names it."""
+
+    def is_twcmanager(process: Path) -> bool:
+        return _is_twcmanager(process) and _users_of(process) <= users
+
     pid = _pid_from_file(pid_file)
-    if pid is not None and _is_twcmanager(PROC / str(pid)):
+    if pid is not None and is_twcmanager(PROC / str(pid)):
         return pid, True
     if not PROC.is_dir():
         return None, False
-    processes = (entry for entry in PROC.iterdir() if entry.name.isdigit() and _is_twcmanager(entry))
+    processes = (entry for entry in PROC.iterdir() if entry.name.isdigit() and is_twcmanager(entry))
     return next((int(entry.name) for entry in processes if _is_meant(entry, config_file, pid_file.parent)), None), False
 
 
@@ -156,6 +180,18 @@ def _pid_from_file(path: Path) -> int | None:
 def _hides_processes() -> bool:
     """Whether /proc is mounted with hidepid: then not even the first process is to be seen."""
     return not (PROC / "1").is_dir()
+
+
+def _users_of(process: Path) -> set[int]:
+    """The user who started it, and those it acts for. Any program may call itself TWCManager, one of setuid root, too.
+
+    Source: proc_pid_status(5), Uid.
+    """
+    try:
+        lines = (process / "status").read_text("utf-8", "replace").splitlines()
+        return {int(user) for line in lines if line.startswith("Uid:") for user in line.split()[1:]}
+    except (OSError, ValueError):
+        return {-1}
 
 
 def _is_twcmanager(process: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, DeliveryError
 from tmsync.core.fixes import problem
+from tmsync.core.process import user_name
 
 BEARER: Final = "carApiBearerToken"
 REFRESH: Final = "carApiRefreshToken"
@@ -147,16 +148,12 @@ def unreadable(path: Path, what: str, variant: str = "") -> DeliveryError:
 
 def owner_of(path: Path) -> str:
     """Who owns the file, or else its folder: the user TWCManager runs as, by all appearances."""
-    import pwd
-
     for place in (path, path.parent):
         try:
             number = place.lstat().st_uid
-            return pwd.getpwuid(number).pw_name
-        except KeyError:
-            return f"#{number}"
         except OSError:
             continue
+        return user_name(number) or f"#{number}"
     return "twcmanager"
 
 
