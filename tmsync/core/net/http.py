@@ -55,8 +55,9 @@ def request(
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=connection.host)
             connection.sock = sock
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read(MAX_ANSWER_BYTES)
+            # An answer that is not read to its end holds the connection open until it is closed itself.
+            with connection.getresponse() as answer:
+                return answer.status, answer.read(MAX_ANSWER_BYTES)
     finally:
         sock.close()
         connection.close()
