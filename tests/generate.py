@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.completion_scripts import SCRIPTS
 from tests.support.surroundings import tmsync
 from tmsync.cli import COMMANDS
-from tmsync.core.config.schema import HEALTH_GROUPS, SETTINGS, VEHICLE_STATES, Kind, Setting
+from tmsync.core.config.kinds import Kind
+from tmsync.core.config.schema import HEALTH_GROUPS, SETTINGS, VEHICLE_STATES, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmsync.core.config import settings as settings_module
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import SETTINGS
-from tmsync.core.config.settings import DatabaseSettings, Layer, Settings
+from tmsync.core.config.settings import DatabaseSettings, Layer, PublishSettings, ServeSettings, Settings
 from tmsync.core.errors import Cause, ConfigError
 from tmsync.core.secret import Secret
 
@@ -75,6 +76,29 @@ def refused(cause: Cause, *parts: str, **arguments: Any) -> ConfigError:
         ("[twcmanager]\nurl = 'twc.local'\n", Cause.BAD_VALUE, ["http://"]),
         ("[twcmanager]\ndeliver = 'post'\n", Cause.BAD_VALUE, ["auto, file, http"]),
         ("[twcmanager]\nrestart_command = 'x'\n", Cause.WRONG_TYPE, ["list of arguments"]),
+        ("[twcmanager]\ntoken = 'none'\n", Cause.BAD_VALUE, ["tesla, local"]),
+        ("[twcmanager]\ntoken = 'local'\n", Cause.MISSING_SETTING, ["serve.listen"]),
+        ("[serve]\nlisten = '127.0.0.1'\n", Cause.BAD_VALUE, ["serve.listen", "a port"]),
+        ("[serve]\nlisten = '::1:8089'\n", Cause.BAD_VALUE, ["[::1]:8089"]),
+        ("[serve]\nlisten = 'host:8089'\n", Cause.BAD_VALUE, ["serve.listen"]),
+        ("[serve]\nlisten = '127.0.0.1:0'\n", Cause.BAD_VALUE, ["serve.listen"]),
+        ("[serve]\nlisten = '192.168.1.5:8089'\n", Cause.BAD_VALUE, ["other hosts", "serve.tls_cert"]),
+        ("[serve]\nlisten = '[::]:8089'\n", Cause.BAD_VALUE, ["other hosts", "serve.insecure = true"]),
+        ("[serve]\nlisten = '[::1]:8089'\ntls_cert = 'a'\n", Cause.MISSING_SETTING, ["serve.tls_key"]),
+        ("[serve]\nlisten = '[::1]:8089'\ntls_key = 'a'\n", Cause.MISSING_SETTING, ["serve.tls_cert"]),
+        ("[serve]\nupstream = 'http://192.168.1.5'\n", Cause.BAD_VALUE, ["serve.upstream", "https://"]),
+        ("[serve]\nupstream = 'https://u:p@tesla'\n", Cause.BAD_VALUE, ["no password"]),
+        ("[serve]\nupstream = 'https://[tesla'\n", Cause.BAD_VALUE, ["serve.upstream"]),
+        ("[serve]\nupstream = 'https://tesla?a=b'\n", Cause.BAD_VALUE, ["serve.upstream"]),
+        ("[serve]\nupstream = 'https://tesla:99999'\n", Cause.BAD_VALUE, ["serve.upstream"]),
+        ("[serve]\nlisten = '127.0.0.1:80'\nupstream = 'http://localhost/'\n", Cause.BAD_VALUE, ["is serve.listen"]),
+        ("[serve]\nallow = '/api/1/x'\n", Cause.WRONG_TYPE, ["a list of paths"]),
+        ("[serve]\nallow = ['/api/1/../x']\n", Cause.BAD_VALUE, ["serve.allow"]),
+        ("[serve]\nallow = ['/api/1/a%2fb']\n", Cause.BAD_VALUE, ["serve.allow"]),
+        ("[publish]\nprefix = 'teslamate'\n", Cause.BAD_VALUE, ["publish.prefix", "not below teslamate"]),
+        ("[publish]\nprefix = 'teslamate/tmsync'\n", Cause.BAD_VALUE, ["publish.prefix"]),
+        ("[publish]\nprefix = 'a/#'\n", Cause.BAD_VALUE, ["without + and #"]),
+        ("[publish]\nprefix = '/a'\n", Cause.BAD_VALUE, ["publish.prefix"]),
         ("[health.stale_after]\nonline = -1\n", Cause.BAD_VALUE, ["health.stale_after.online", "0 or more"]),
     ],
 )
@@ -101,6 +125,39 @@ def test_mistake_in_toml_is_named_with_file_key_and_what_is_allowed(
 )
 def test_mistake_in_the_environment_is_named(variable: str, value: str, cause: Cause) -> None:
     refused(cause, variable, environ={variable: value})
+
+
+def test_service_has_its_settings(tmp_path: Path) -> None:
+    assert load().serve() is None
+    assert load().publish() == PublishSettings(
+        enabled=False, prefix="tmsync", discovery_prefix="homeassistant", values=False
+    )
+    environ = {
+        "TMSYNC_SERVE_LISTEN": "[::]:8089",
+        "TMSYNC_SERVE_TLS_CERT": "/cert",
+        "TMSYNC_SERVE_TLS_KEY": "/key",
+        "TMSYNC_SERVE_UPSTREAM": "http://127.0.0.1:4443/",
+        "TMSYNC_SERVE_ALLOW": "/api/1/users/me /api/1/vehicles/{vehicle}/command/honk_horn",
+    }
+    found = load(environ).serve()
+    allowed = ("/api/1/users/me", "/api/1/vehicles/{vehicle}/command/honk_horn")
+    assert found == ServeSettings(
+        "::", 8089, "http://127.0.0.1:4443", None, None, allowed, "/cert", "/key", insecure=False
+    )
+    assert found.url == "https://[::]:8089"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"STATE_DIRECTORY": "/run/one:/run/two", "XDG_STATE_HOME": "/home/state"}, "/run/one"),
+        ({"XDG_STATE_HOME": "/home/state"}, "/home/state/tmsync"),
+        ({"XDG_STATE_HOME": "/home/state", "TMSYNC_SERVE_STATE_DIR": "/mine"}, "/mine"),
+    ],
+)
+def test_state_has_its_folder(environ: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "SYSTEM_STATE_DIR", "/nonexistent/tmsync")
+    assert load(environ).state_dir == Path(expected)
 
 
 def test_secret_with_a_mistake_is_not_shown() -> None:
@@ -243,7 +300,8 @@ def test_variables_of_others_are_left_alone() -> None:
 def test_misspelt_section_in_the_environment_is_told() -> None:
     with pytest.raises(ConfigError) as caught:
         load({"TMSYNC_DATABSE_HOST": "x"})
-    allowed = "TMSYNC_DATABASE_*, TMSYNC_TESLAMATE_*, TMSYNC_MQTT_*, TMSYNC_TWCMANAGER_*, TMSYNC_HEALTH_*"
+    sections = ("DATABASE", "TESLAMATE", "MQTT", "TWCMANAGER", "SERVE", "PUBLISH", "HEALTH")
+    allowed = ", ".join(f"TMSYNC_{section}_*" for section in sections)
     assert caught.value.problem.as_json() == {
         "cause": "unknown-key",
         "message": "the environment: unknown variable 'TMSYNC_DATABSE_HOST'",
@@ -282,6 +340,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
     good = {"database.port": "1", "mqtt.port": "2", "database.sslmode": "require", "twcmanager.deliver": "file"}
     good |= {"twcmanager.refresh_token": "share", "teslamate.url": "http://x:4000/", "twcmanager.url": "https://y"}
     good |= {"database.channel_binding": "require", "database.gssencmode": "disable"}
+    good |= {"twcmanager.token": "tesla", "serve.listen": "[::1]:1", "serve.upstream": "https://x"}
+    good |= {"serve.allow": "/api/1/x"}
     for setting in SETTINGS:
         if setting.name == "twcmanager.config_file":
             continue

@@ -4,8 +4,9 @@ import pytest
 
 from tests.support.surroundings import tmsync
 from tmsync.cli import COMMANDS
+from tmsync.core.config.kinds import Kind
 from tmsync.core.config.libpq import OTHER_TARGETS
-from tmsync.core.config.schema import SECTIONS, SETTINGS, TITLES, Kind, Setting
+from tmsync.core.config.schema import SECTIONS, SETTINGS, TITLES, Setting
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -17,7 +17,8 @@ import typer
 
 from tmsync import signals
 from tmsync.commands.invocation import COMMON, Invocation, Option
-from tmsync.core.config.schema import SETTINGS, TITLES, BadValue, Kind, Setting, from_text
+from tmsync.core.config.kinds import Kind
+from tmsync.core.config.schema import SETTINGS, TITLES, BadValue, Setting, from_text
 from tmsync.core.config.settings import Settings
 from tmsync.core.secret import redacted
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tmsync.core.config.kinds import Kind
 from tmsync.core.config.libpq import OTHER_TARGETS, password_from_file
 from tmsync.core.config.mistakes import IN_QUOTES, bad_value, empty, how_written, unknown, unknown_section, wrong_type
 from tmsync.core.config.schema import (
@@ -20,14 +21,13 @@ from tmsync.core.config.schema import (
     SYSTEM_TWC_CONFIG,
     TWC_SECTION,
     BadValue,
-    Kind,
     Setting,
     allowed,
     as_utf8,
     from_text,
     from_toml,
 )
-from tmsync.core.config.settings import Layer, Settings, Value, derived_defaults
+from tmsync.core.config.settings import Layer, Settings, Value, check_together, derived_defaults
 from tmsync.core.config.twc_json import TwcConfig, read_twc_config
 from tmsync.core.errors import Cause, ConfigError, Problem
 from tmsync.core.files.paths import expanded, is_file, is_folder, is_hidden, is_there, read_regular
@@ -79,12 +79,14 @@ class _Loader:
         for layer, values in later:
             for setting, value, origin in values:
                 self.put(setting, value, layer, origin)
-        self.values.update(derived_defaults(self.values, twc))
+        self.values.update(derived_defaults(self.values, twc, self.environ))
         ignored = self._password_file()
         for name, value in self.values.items():
             if value.layer is not Layer.DEFAULT:
                 log.info(f"{name} from {value.origin}")
-        return Settings(self.values, tuple(self.warnings), toml_path, twc, ignored)
+        settings = Settings(self.values, tuple(self.warnings), toml_path, twc, ignored)
+        check_together(settings)
+        return settings
 
     # -- libpq
 

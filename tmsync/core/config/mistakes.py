@@ -2,21 +2,19 @@
 
 from typing import Final
 
+from tmsync.core.config.kinds import LISTS, TYPED, Kind
 from tmsync.core.config.schema import (
     ENV_PREFIX,
     FILE_SUFFIX,
     SECTIONS,
     SETTINGS,
     VEHICLE_STATES,
-    Kind,
     Setting,
 )
 from tmsync.core.errors import Cause, ConfigError
 from tmsync.core.fixes import problem
 from tmsync.core.secret import redacted
 
-TYPED: Final = frozenset({Kind.PORT, Kind.TIMEOUT, Kind.SECONDS, Kind.FLAG})
-"""What stands in TOML without quotes."""
 IN_QUOTES: Final = ", in quotes"
 HUGE: Final = 10**18
 """Integers beyond are not spelt out: Python refuses to, from 4300 digits on."""
@@ -68,7 +66,7 @@ def how_written(setting: Setting, value: object) -> str:
     """How TOML wants the value written, where quotes are what is wrong."""
     if setting.kind in TYPED:
         return ", without quotes" if isinstance(value, str) else ""
-    return "" if setting.kind is Kind.ARGUMENTS else IN_QUOTES
+    return "" if setting.kind in LISTS else IN_QUOTES
 
 
 def bad_value(setting: Setting, where: str, value: object, what: str) -> ConfigError:

@@ -3,14 +3,12 @@
 One row per setting; the loader walks the table, so a default or a name stands here and nowhere else.
 """
 
-import re
-import shlex
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.config.kinds import CHECKS, LISTS, READERS, TYPED, Kind
 from tmsync.core.files.paths import expanded
-from tmsync.core.secret import Secret, holds_secret
+from tmsync.core.secret import Secret
 
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 PREFERENCES: Final = ("disable", "prefer", "require")
@@ -30,25 +28,6 @@ FILE_SUFFIX: Final = "_file"
 
 class BadValue(ValueError):
     """A value of the right type that is not allowed; the message says what is."""
-
-
-class Kind(Enum):
-    """What a setting holds."""
-
-    TEXT = "text"
-    NAME = "a name, and nothing else (no address, no password)"
-    ACCOUNT = "a name, or nothing where none is wanted (no address, no password)"
-    NAMESPACE = "TeslaMate's MQTT_NAMESPACE, a name without / + #, or nothing"
-    SECRET = "text that is never shown"
-    HOST = "a host name, an address or a socket's folder (without http:// and without a port, which is database.port)"
-    BROKER = "a host name or an address (without mqtt:// and without a port, which is mqtt.port)"
-    PORT = "a whole number from 1 to 65535"
-    TIMEOUT = "seconds, above 0 and at most 3600"
-    SECONDS = "seconds, 0 or more"
-    FLAG = "true or false"
-    FILE = "a file name"
-    URL = "an address that begins with http:// or https:// and holds no password, such as http://192.168.1.5:8080"
-    ARGUMENTS = 'a list of arguments, such as ["sudo", "systemctl", "restart", "twcmanager"]'
 
 
 class Setting(NamedTuple):
@@ -104,6 +83,8 @@ TITLES: Final[Mapping[str, str]] = {
     "teslamate": "TeslaMate",
     "mqtt": "MQTT broker",
     "twcmanager": "TWCManager",
+    "serve": "The service",
+    "publish": "What the service publishes by MQTT",
     "health": "When telemetry is late or stale",
 }
 """Section -> what it is about, the head of its flags in the help."""
@@ -187,6 +168,32 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             no_flag=STANDING, choices=("withhold", "share")),
     Setting("twcmanager", "restart_command", Kind.ARGUMENTS, "Command that restarts TWCManager, run without a shell",
             no_flag=STANDING),
+    Setting("twcmanager", "token", Kind.TEXT, "Which token it gets: TeslaMate's, or one of tmsync serve's own", "tesla",
+            no_flag=STANDING, choices=("tesla", "local")),
+    Setting("serve", "listen", Kind.LISTEN, "Where Tesla's API is served to TWCManager, such as 127.0.0.1:8089",
+            no_flag=STANDING),
+    Setting("serve", "upstream", Kind.UPSTREAM, "Where requests go that TeslaMate cannot answer",
+            otherwise="the Tesla host that fits the token", no_flag=STANDING),
+    Setting("serve", "upstream_ca_file", Kind.FILE, "Certificates of the authorities that are trusted there",
+            otherwise="the system's", no_flag=STANDING),
+    Setting("serve", "upstream_token", Kind.SECRET, "TeslaMate's TOKEN, where it has one (MyTeslaMate, Teslemetry)",
+            otherwise="the token in TeslaMate's database", no_flag=SECRET),
+    Setting("serve", "allow", Kind.PATHS, "Further paths to forward; {vehicle} is a VIN or an id, {digits} a number",
+            (), otherwise="none", no_flag=STANDING),
+    Setting("serve", "tls_cert", Kind.FILE, "Certificate to serve https with", no_flag=STANDING),
+    Setting("serve", "tls_key", Kind.FILE, "Its private key", no_flag=STANDING),
+    Setting("serve", "insecure", Kind.FLAG, "Serve other hosts without TLS", False, no_flag=STANDING),
+    Setting("serve", "deliver_tokens", Kind.FLAG, "Deliver TeslaMate's token to TWCManager whenever it changes", True,
+            no_flag=STANDING),
+    Setting("serve", "state_dir", Kind.FILE, "Folder for what outlives a restart",
+            otherwise="$STATE_DIRECTORY, else /var/lib/tmsync if it can be written, else $XDG_STATE_HOME/tmsync",
+            no_flag=STANDING),
+    Setting("publish", "enabled", Kind.FLAG, "Publish verdicts and problems by MQTT", False, no_flag=STANDING),
+    Setting("publish", "prefix", Kind.TOPIC, "First level of its topics", "tmsync", no_flag=STANDING),
+    Setting("publish", "discovery_prefix", Kind.TOPIC, "Home Assistant's discovery prefix", "homeassistant",
+            no_flag=STANDING),
+    Setting("publish", "values", Kind.FLAG, "Publish every trusted value again with each heartbeat", False,
+            no_flag=STANDING),
     *_health(),
 )  # fmt: skip
 BY_NAME: Final[Mapping[str, Setting]] = {setting.name: setting for setting in SETTINGS}
@@ -211,9 +218,9 @@ def from_toml(setting: Setting, value: object) -> Any:
             raise TypeError
         case Kind.FLAG if not isinstance(value, bool):
             raise TypeError
-        case Kind.ARGUMENTS if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        case kind if kind in LISTS and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
             raise TypeError
-        case Kind.PORT | Kind.TIMEOUT | Kind.SECONDS | Kind.FLAG | Kind.ARGUMENTS:
+        case kind if kind in TYPED or kind in LISTS:
             return _checked(setting, value)
         case _ if not isinstance(value, str):
             raise TypeError
@@ -227,11 +234,11 @@ def from_text(setting: Setting, text: str) -> Any:
     Raises: BadValue when it cannot be read or is not allowed.
     """
     try:
-        return _checked(setting, _READERS.get(setting.kind, str)(as_utf8(setting, text)))
+        return _checked(setting, READERS.get(setting.kind, str)(as_utf8(setting, text)))
     except BadValue:
         raise
     except ValueError:
-        words = "a command, quoted as in a shell" if setting.kind is Kind.ARGUMENTS else allowed(setting)
+        words = "a command, quoted as in a shell" if setting.kind in LISTS else allowed(setting)
         raise BadValue(words) from None
 
 
@@ -253,7 +260,7 @@ def as_utf8(setting: Setting, text: str) -> str:
 def _checked(setting: Setting, value: Any) -> Any:
     if setting.choices and value not in setting.choices:
         raise BadValue(allowed(setting))
-    check = _CHECKS.get(setting.kind)
+    check = CHECKS.get(setting.kind)
     if check is not None and not check(value):
         raise BadValue(allowed(setting))
     if isinstance(value, str) and "\0" in value:
@@ -261,89 +268,11 @@ def _checked(setting: Setting, value: Any) -> Any:
     match setting.kind:
         case Kind.SECRET:
             return Secret(value)
-        case Kind.ARGUMENTS:
+        case Kind.ARGUMENTS | Kind.PATHS:
             return tuple(value)
         case Kind.FILE:
             return str(expanded(value))
-        case Kind.URL:
+        case Kind.URL | Kind.UPSTREAM:
             return value.rstrip("/")
         case _:
             return value
-
-
-def _flag(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return known[text.strip().lower()]
-    except KeyError:
-        raise ValueError from None
-
-
-def _arguments(text: str) -> list[str]:
-    return shlex.split(text)
-
-
-def _is_host(value: str) -> bool:
-    if not value or any(char.isspace() or char == "," for char in value):
-        return False
-    return not holds_secret(value) and (value.startswith(("/", "@")) or not _NO_HOST.search(value))
-
-
-def _is_broker(value: str) -> bool:
-    return _is_host(value) and not value.startswith(("/", "@"))
-
-
-# What is pasted instead of a host: an address for a browser, `[::1]`, `host:5432`, `user:password@host`.
-_NO_HOST: Final = re.compile(r"[/\[\]@]|^[^:]*:[0-9]*$")
-
-
-def _is_name(value: str) -> bool:
-    return bool(value) and not holds_secret(value)
-
-
-def _is_account(value: str) -> bool:
-    return not holds_secret(value)
-
-
-def _is_namespace(value: str) -> bool:
-    return not any(char in "/+#" or not char.isprintable() for char in value)
-
-
-def _is_url(value: str) -> bool:
-    scheme, separator, rest = value.partition("://")
-    # A user and a password in it would be used by nobody, and be shown wherever the address is.
-    holds_login = "@" in rest
-    whole = bool(separator and rest.strip("/")) and not any(map(str.isspace, value))
-    return scheme in ("http", "https") and whole and not holds_login
-
-
-MAX_SECONDS: Final = 10**9
-"""Thirty years; sums of times and much larger integers are more than a number can hold."""
-
-
-def _is_finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")  # noqa: PLR0124 - NaN is the one value unlike itself
-
-
-_READERS: Final[Mapping[Kind, Callable[[str], Any]]] = {
-    Kind.PORT: int,
-    Kind.TIMEOUT: float,
-    Kind.SECONDS: float,
-    Kind.FLAG: _flag,
-    Kind.ARGUMENTS: _arguments,
-}
-_CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
-    Kind.TEXT: bool,
-    Kind.NAME: _is_name,
-    Kind.ACCOUNT: _is_account,
-    Kind.SECRET: bool,
-    Kind.FILE: bool,
-    Kind.HOST: _is_host,
-    Kind.BROKER: _is_broker,
-    Kind.NAMESPACE: _is_namespace,
-    Kind.PORT: lambda value: 1 <= value <= 65535,
-    Kind.TIMEOUT: lambda value: _is_finite(value) and 0 < value <= 3600,
-    Kind.SECONDS: lambda value: _is_finite(value) and 0 <= value <= MAX_SECONDS,
-    Kind.URL: _is_url,
-    Kind.ARGUMENTS: bool,
-}

@@ -1,16 +1,23 @@
 """The merged settings: each value with its origin, and typed views of them for those who use them."""
 
+import os
 from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
+from urllib.parse import urlsplit
 
+from tmsync.core.config.kinds import is_loopback, split_listen
 from tmsync.core.config.schema import BY_NAME, SYSTEM_TWC_SETTINGS_PATH, Setting
 from tmsync.core.config.twc_json import TwcConfig
 from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.files.paths import expanded
 from tmsync.core.fixes import problem
 from tmsync.core.net.dial import is_socket_folder
 from tmsync.core.secret import Secret
+
+SYSTEM_STATE_DIR: Final = "/var/lib/tmsync"
+ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
 
 
 class Layer(IntEnum):
@@ -78,6 +85,8 @@ class TwcSettings(NamedTuple):
     share_refresh_token: bool
     restart_command: tuple[str, ...]
     config: TwcConfig | None
+    local_token: bool = False
+    """Whether it gets a token of tmsync serve's own rather than TeslaMate's."""
 
 
 class MqttSettings(NamedTuple):
@@ -114,6 +123,41 @@ class MqttSettings(NamedTuple):
                 "mqtt.insecure is on: the broker's certificate is not verified, anyone could pose as it",
             ),
         )
+
+
+class ServeSettings(NamedTuple):
+    """How Tesla's API is served to TWCManager. Files are PEM."""
+
+    host: str
+    port: int
+    upstream: str | None
+    """None: the Tesla host that fits the token."""
+    upstream_ca_file: str | None
+    upstream_token: Secret | None
+    """None: TeslaMate's."""
+    allow: tuple[str, ...]
+    tls_cert: str | None
+    tls_key: str | None
+    insecure: bool
+
+    @property
+    def url(self) -> str:
+        """What TWCManager's `teslaProxy` must be."""
+        return f"http{'s' if self.tls_cert else ''}://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """Host and port as one word."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class PublishSettings(NamedTuple):
+    """What is published by MQTT, and where."""
+
+    enabled: bool
+    prefix: str
+    discovery_prefix: str
+    values: bool
 
 
 class Settings(NamedTuple):
@@ -175,7 +219,25 @@ class Settings(NamedTuple):
             share_refresh_token=self.get("twcmanager.refresh_token") == "share",
             restart_command=self.get("twcmanager.restart_command") or (),
             config=self.twc_config,
+            local_token=self.get("twcmanager.token") == "local",
         )
+
+    def serve(self) -> ServeSettings | None:
+        """None without serve.listen: TWCManager asks Tesla itself."""
+        if self.get("serve.listen") is None:
+            return None
+        host, port = split_listen(self.get("serve.listen"))
+        names = [name for name in ServeSettings._fields if name not in ("host", "port")]
+        return ServeSettings(host, port, *(self.get(f"serve.{name}") for name in names))
+
+    def publish(self) -> PublishSettings:
+        """What is published by MQTT."""
+        return PublishSettings(*(self.get(f"publish.{name}") for name in PublishSettings._fields))
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder for what outlives a restart."""
+        return Path(self.get("serve.state_dir"))
 
 
 def missing(setting: Setting, config_path: Path | None) -> ConfigError:
@@ -193,7 +255,38 @@ def missing(setting: Setting, config_path: Path | None) -> ConfigError:
     )
 
 
-def derived_defaults(values: Mapping[str, Value], twc: TwcConfig | None) -> dict[str, Value]:
+def check_together(settings: Settings) -> None:
+    """What single values cannot show.
+
+    Raises: ConfigError.
+    """
+    serve, listen = settings.serve(), BY_NAME["serve.listen"]
+    if serve is None:
+        if settings.get("twcmanager.token") == "local":
+            raise missing(listen, settings.config_path)
+        return
+    for one, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if settings.get(f"serve.{one}") and not settings.get(f"serve.{other}"):
+            raise missing(BY_NAME[f"serve.{other}"], settings.config_path)
+    origin = settings.values["serve.listen"].origin
+    if not (is_loopback(serve.host) or serve.tls_cert or serve.insecure):
+        message = f"{origin}: serve.listen {serve.address} can be reached by other hosts, and has no TLS"
+        raise ConfigError(problem(Cause.BAD_VALUE, message, variant="open-listen"))
+    if serve.upstream and _same_place(serve, serve.upstream):
+        message = f"{settings.values['serve.upstream'].origin}: serve.upstream is serve.listen, {serve.address}"
+        raise ConfigError(problem(Cause.BAD_VALUE, message, variant="loop"))
+
+
+def _same_place(serve: ServeSettings, url: str) -> bool:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
+    here = is_loopback(serve.host) or serve.host in ANY_ADDRESS
+    return port == serve.port and (host == serve.host or (here and is_loopback(host)))
+
+
+def derived_defaults(
+    values: Mapping[str, Value], twc: TwcConfig | None, environ: Mapping[str, str]
+) -> dict[str, Value]:
     """Defaults that hang on other settings: the broker's port on TLS, TWCManager's files and address."""
     tls = values["mqtt.tls"].value
     found = {"mqtt.port": Value(8883 if tls else 1883, Layer.DEFAULT, "default, with TLS" if tls else "default")}
@@ -207,6 +300,17 @@ def derived_defaults(values: Mapping[str, Value], twc: TwcConfig | None) -> dict
         listen = twc.get("control.HTTP.listenPort")
         if isinstance(listen, int) and 1 <= listen <= 65535:
             port, url_layer, url_origin = listen, Layer.TWCMANAGER, f"{twc.path} (control.HTTP.listenPort)"
+    found["serve.state_dir"] = _state_dir(environ)
     found["twcmanager.settings_file"] = Value(str(Path(folder) / "settings.json"), layer, origin)
     found["twcmanager.url"] = Value(f"http://127.0.0.1:{port}", url_layer, url_origin)
     return {name: value for name, value in found.items() if values[name].value is None}
+
+
+def _state_dir(environ: Mapping[str, str]) -> Value:
+    # systemd's StateDirectory= may name several, separated by colons.
+    if given := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Value(given, Layer.DEFAULT, "STATE_DIRECTORY")
+    if os.access(SYSTEM_STATE_DIR, os.W_OK):
+        return Value(SYSTEM_STATE_DIR, Layer.DEFAULT, "default")
+    base = environ.get("XDG_STATE_HOME") or expanded("~/.local/state")
+    return Value(str(Path(base) / "tmsync"), Layer.DEFAULT, "default")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.config.schema import SETTINGS, Kind, Setting
+from tmsync.core.config.kinds import Kind
+from tmsync.core.config.schema import SETTINGS, Setting
 from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.errors import Problem
 from tmsync.core.secret import MASK, Secret

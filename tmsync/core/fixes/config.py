@@ -32,6 +32,14 @@ FIXES: Final[Fixes] = {
     (Cause.BAD_VALUE, "twice"): (Step("Keep one of them: the value or the file."),),
     (Cause.BAD_VALUE, "no-secret"): (Step("Put the secret into it, and nothing else."),),
     (Cause.BAD_VALUE, "overridden"): (Step("Correct it there, although tmsync does not use it."),),
+    (Cause.BAD_VALUE, "open-listen"): (
+        Step("Listen on 127.0.0.1, where TWCManager runs on this host."),
+        Step("Else set serve.tls_cert and serve.tls_key, and let TWCManager's teslaProxyCert name the certificate."),
+        Step("Or say that the network is to be trusted with it: serve.insecure = true"),
+    ),
+    (Cause.BAD_VALUE, "loop"): (
+        Step("Leave serve.upstream out; it is for another server that speaks Tesla's API, such as a proxy that signs."),
+    ),
     Cause.LOOSE_PERMISSIONS: (Step("Let nobody else read it:", "chmod o-rwx {path}"),),
     (Cause.LOOSE_PERMISSIONS, "ignored"): (Step("Let nobody else read it:", "chmod 0600 {path}"),),
     Cause.UNREADABLE_FILE: (Step("Name a file that the user who runs tmsync can read."),),

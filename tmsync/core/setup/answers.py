@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from tmsync.core.config.schema import Kind, Setting
+from tmsync.core.config.kinds import Kind
+from tmsync.core.config.schema import Setting
 from tmsync.core.setup.variables import BadLine, read_variables
 
 TWC_PORT: Final = 8080
