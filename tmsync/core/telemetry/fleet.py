@@ -250,6 +250,12 @@ class Fleet:
         with self._lock:
             return [self._view(tracked, now) for _, tracked in sorted(self._tracked.items())]
 
+    def view(self, car_id: int, now: Instant) -> VehicleView | None:
+        """One vehicle as it is now; None where nothing was heard of it."""
+        with self._lock:
+            tracked = self._tracked.get(car_id)
+            return None if tracked is None else self._view(tracked, now)
+
     def verdicts(self) -> dict[int, Verdict]:
         """Car id -> the verdict when it was last judged."""
         with self._lock:

@@ -1,0 +1,1 @@
+"""`tmsync serve`: Tesla's API for TWCManager, answered from TeslaMate while it is trusted, else forwarded to Tesla."""
