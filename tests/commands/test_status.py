@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token
 
 pytestmark = needs_mosquitto
+LOOSE = "loose-permissions"
 CARS = """
 delete from public.cars; delete from public.car_settings;
 insert into public.car_settings (id, enabled) values (1, true), (2, false), (3, true);
@@ -485,3 +487,36 @@ def test_no_secret_is_told(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFold
         run = tmsync("-v", "status", "--wait", "1", "--format", form, environ=environ)
         told: Any = run.out + run.err
         assert not [secret for secret in secrets if secret in told]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Below /tmp itself: pytest's own folders are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="tmsync-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("token", "modes", "told"),
+    [
+        ("a", (0o755, 0o644), True),
+        ("a", (0o750, 0o644), False),
+        ("a", (0o755, 0o640), False),
+        ("", (0o755, 0o644), False),
+    ],
+)
+def test_a_token_that_every_user_can_read_is_a_warning_of_status_and_sync_tokens(
+    teslamate: TeslaMate, open_folder: Path, token: str, modes: tuple[int, int], told: bool
+) -> None:
+    twc = TwcFolder(open_folder, 1)
+    twc.write({"carApiBearerToken": token and teslamate.access, "carApiRefreshToken": ""}, mode=modes[1])
+    open_folder.chmod(modes[0])
+    found = [one for one in status("--json", teslamate=teslamate, twc=twc).json["problems"] if one["cause"] == LOOSE]
+    assert [(one["severity"], one["fix"][-1]) for one in found] == (
+        [("warning", f"sudo chmod 750 {open_folder}")] if told else []
+    )
+    if token:
+        run = teslamate.sync(twc, "--via", "file")
+        assert [warning["cause"] for warning in run.json["warnings"]] == ([LOOSE] if told else [])

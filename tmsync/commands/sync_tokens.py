@@ -14,7 +14,7 @@ from tmsync.core.sync import Report, sync
 from tmsync.core.twcmanager.deliver import Result
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 
-# Told once by check-db; a cron job that repeats them every five minutes would only be switched off.
+# Told by check-db and status; a cron job that repeats them every five minutes would only be switched off.
 STANDING: frozenset[Cause] = frozenset({Cause.LOOSE_PERMISSIONS, Cause.CUT_BY_COMMENT, Cause.OWNER_API})
 
 

@@ -41,6 +41,15 @@ def is_hidden(path: Path) -> bool:
     return False
 
 
+def is_readable_by_all(path: Path) -> bool:
+    """Whether every user of this machine can read the file: by its own mode, and by those of the folders above it."""
+    try:
+        through = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+        return through and bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
 LINKS: Final = 40
 """As many as Linux follows."""
 

@@ -41,6 +41,9 @@ FIXES: Final[Fixes] = {
         Step("Leave serve.upstream out; it is for another server that speaks Tesla's API, such as a proxy that signs."),
     ),
     Cause.LOOSE_PERMISSIONS: (Step("Let nobody else read it:", "chmod o-rwx {path}"),),
+    (Cause.LOOSE_PERMISSIONS, "settings"): (
+        Step("Keep others out of its folder (TWCManager makes the file anew at each save):", "sudo chmod 750 {folder}"),
+    ),
     (Cause.LOOSE_PERMISSIONS, "ignored"): (Step("Let nobody else read it:", "chmod 0600 {path}"),),
     Cause.UNREADABLE_FILE: (Step("Name a file that the user who runs tmsync can read."),),
     (Cause.UNREADABLE_FILE, "absent"): (

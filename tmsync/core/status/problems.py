@@ -66,6 +66,8 @@ def _twcmanager(status: Status) -> Iterator[RatedProblem]:
         yield _warning(Part.TWCMANAGER, twc.problem)
     if twc.holds_refresh_token:
         yield _warning(Part.TWCMANAGER, holds_refresh_token())
+    if twc.exposed is not None:
+        yield _warning(Part.TWCMANAGER, twc.exposed)
     if twc.readable and status.in_sync is not True:
         yield from _held(status)
 

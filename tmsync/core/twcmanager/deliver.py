@@ -24,7 +24,7 @@ from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.plan import Action, Plan, Situation, SyncOptions, Via, decide
 from tmsync.core.twcmanager.presence import ANYBODY, Presence, Sighting, is_here, look, started_at, trusted_users
-from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
+from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields, exposed
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,9 @@ class _Delivering:
             seen = self._look()
             situation = replace(situation, seen=seen, has_read=_has_read(seen, held, self.clock.now()))
             plan = decide(situation, self.order.fields, self.options)
-        return self._carry_out(plan, situation, unreadable)
+        delivery = self._carry_out(plan, situation, unreadable)
+        loose = None if self.far else exposed(self.file.real)
+        return delivery if loose is None else replace(delivery, warnings=(*delivery.warnings, loose))
 
     def _carry_out(self, plan: Plan, situation: Situation, unreadable: DeliveryError | None) -> Delivery:
         seen, held = situation.seen, situation.held

@@ -12,7 +12,7 @@ from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look
-from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, parse, read_raw
+from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, exposed, parse, read_raw
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
 STATUS_TIMEOUT_S: Final = 2.0
@@ -42,6 +42,8 @@ class Held(NamedTuple):
     """Whether it is known to be newer than 1.3.2, which talks to the Fleet API alone, and asks Tesla directly."""
     problem: Problem | None = None
     """Why its settings cannot be read."""
+    exposed: Problem | None = None
+    """That every user of this machine can read the token."""
 
     @property
     def readable(self) -> bool:
@@ -81,6 +83,7 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
         expires_at=claims.expires_at if claims else None,
         since=_since(file, snapshot) if token else None,
         holds_refresh_token=bool(snapshot.held(REFRESH)),
+        exposed=exposed(file.real) if token else None,
     )
 
 

@@ -10,7 +10,8 @@ import stat
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.files.paths import is_readable_by_all
 from tmsync.core.fixes import problem
 from tmsync.core.process import user_name
 
@@ -144,6 +145,17 @@ def unreadable(path: Path, what: str, variant: str = "") -> DeliveryError:
     """The error for a settings file that cannot be used. what: why, in words."""
     message = f"{path} cannot be used: {what}"
     return DeliveryError(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant, owner=owner_of(path)))
+
+
+def exposed(path: Path) -> Problem | None:
+    """The problem of a settings file with a token in it that every user of this machine can read. path: the real one.
+
+    Its folder is what keeps them out: TWCManager makes the file anew at each save, with a mode of its own.
+    """
+    if not is_readable_by_all(path):
+        return None
+    message = f"every user of this machine can read {path}, and the token in it commands the car"
+    return problem(Cause.LOOSE_PERMISSIONS, message, variant="settings", folder=path.parent)
 
 
 def owner_of(path: Path) -> str:
