@@ -36,6 +36,7 @@ complete -c tmsync -n __tmsync_at -l show-completion -d 'Show completion for the
 complete -c tmsync -n __tmsync_at -l help -s h -d 'Show this message and exit'
 complete -c tmsync -n '__tmsync_at init' -l from-twcmanager -r -F -d 'Take over TWCManager\'s config.json (default /etc/twcmanager/config.json, if it exists)'
 complete -c tmsync -n '__tmsync_at init' -l from-compose -r -F -d 'Take over TeslaMate\'s docker-compose.yml, and the .env beside it'
+complete -c tmsync -n '__tmsync_at init' -l compose-service -x -d 'Which service of it is TeslaMate, where several are'
 complete -c tmsync -n '__tmsync_at init' -l output -r -F -d 'Write here (default ~/.config/tmsync/config.toml)'
 complete -c tmsync -n '__tmsync_at init' -l force -d 'Replace an existing file; keep it as a backup'
 complete -c tmsync -n '__tmsync_at init' -l non-interactive -d 'Ask nothing: flags, files and TMSYNC_... variables say it all (secrets, too)'

@@ -255,7 +255,13 @@ def test_two_teslamates_are_a_question(home: Path, tmp_path: Path) -> None:
     run = init(home, "--non-interactive", "--from-compose", str(tmp_path), "--db-host", "127.0.0.1")
     assert run.code == 2
     assert "2 services are TeslaMate: mine, hers" in run.err
+    assert "--compose-service mine" in run.err
     assert not home.exists()
+    chosen = "--compose-service", "hers"
+    init(
+        home, "--non-interactive", "--from-compose", str(tmp_path), *chosen, "--db-host", "127.0.0.1", "--db-port", "1"
+    )
+    assert written(home)["database"]["user"] == "hers"
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "ctrl-d", "sigterm", "hidden ctrl-c"])

@@ -120,6 +120,50 @@ PROJECTS: Final[tuple[dict[str, str], ...]] = (
 )  # fmt: skip
 
 
+TAGGED: Final = BARE + "    environment: {A: '1', B: '2'}\n    ports: ['1:1']\n"
+B_VALUES: Final = "  b: {image: z, environment: {A: '8', Z: '1'}}\n"
+B_PORT: Final = "  b: {image: z, ports: ['2:2']}\n"
+TAGS: Final[tuple[tuple[str, str], ...]] = (
+    ("", "x-e: &e {P: '7', A: '9'}\nservices: {a: {environment: !override {<<: *e, C: '3'}}}"),
+    ("", "x-e: &e !override {P: '7'}\nservices: {a: {environment: *e}}"),
+    ("", "x-e: &e !override {P: '7'}\nservices: {a: {environment: {<<: *e, C: '3'}}}"),
+    ("", "x-e: &e {A: !reset null}\nservices: {a: {environment: {<<: *e, C: '3'}}}"),
+    ("", "x-e: &e {A: !reset null}\nservices: {a: {environment: *e}}"),
+    ("", "x-s: &s {environment: !override {P: '7'}}\nservices: {a: {<<: *s}}"),
+    ("", "x-s: &s {environment: !reset null}\nservices: {a: {<<: *s}}"),
+    ("", "x-s: &s {ports: !reset []}\nservices: {a: {<<: *s, image: y}}"),
+    ("", "x-s: &s {ports: !override ['5:5']}\nservices: {a: {<<: *s, image: y}}"),
+    ("", "x-e: &e {P: '7', A: '9'}\nservices: {a: {environment: {<<: !override *e}}}"),
+    ("", "x-e: &e {P: '7', A: '9'}\nservices: {a: {environment: {<<: *e, P: !reset null}}}"),
+    ("", "x-e: &e {P: '7', A: '9'}\nservices: {a: {environment: {<<: *e, A: !reset null}}}"),
+    ("", "x-e: &e {P: '7', A: '9'}\nservices: {a: {environment: {<<: [*e], A: !override '5'}}}"),
+    ("", "services: {a: !override {<<: {image: y}, environment: [Q=1]}}"),
+    ("", "x-e: &e !reset null\nservices: {a: {environment: *e}}"),
+    ("", "services: {a: {environment: {A: &r !reset null, B: *r}}}"),
+    ("", "services: {a: {environment: &o !override {A: '5'}}, b: {image: z, environment: *o}}"),
+    (B_VALUES, "services: {a: {environment: &o !override {A: '5'}}, b: {environment: *o}}"),
+    (B_VALUES, "services: {a: {environment: &o !override {A: '5'}}, b: {environment: {<<: *o}}}"),
+    (B_VALUES, "services: {a: {environment: &o {A: !reset null}}, b: {environment: {<<: *o, Y: '1'}}}"),
+    (B_VALUES, "services: {a: {environment: &o {A: !reset null}}, b: {environment: *o}}"),
+    (B_PORT, "services: {a: &o {ports: !override ['5:5']}, b: *o}"),
+    (B_PORT, "services: {a: &o {ports: !reset []}, b: {<<: *o, image: w}}"),
+    ("", "x-e: &e !reset {P: '7'}\nservices: {a: {environment: {<<: *e, C: '3'}}}"),
+    ("", "x-e: &e !reset {P: '7'}\nx-f: &f !override {F: '7'}\nservices: {a: {environment: {<<: [*e, *f], C: '3'}}}"),
+    ("", "x-s: &s {environment: {K: '1'}}\nservices: {a: {<<: *s, environment: !reset null}}"),
+    ("", "services: {a: {ports: ['3:3', !reset '1:1']}}"),
+)  # fmt: skip
+"""What TAGGED holds besides, and what overrides it: `!reset` and `!override` with aliases and merges."""
+TAGS_ALONE: Final = (
+    "x-e: &e {P: '7', A: !reset null}\nservices: {a: {image: x, environment: {<<: *e, C: '3'}}}",
+    "x-e: &e !override {P: '7'}\nservices: {a: {image: x, environment: {<<: *e, C: '3'}}}",
+    "x-e: &e !reset {P: '7'}\nservices: {a: {image: x, environment: {<<: *e, C: '3'}}}",
+    "x-e: &e !reset {P: '7'}\nservices: {a: {image: x, environment: *e}}",
+    "services: {a: &a {image: x, environment: !reset {P: '7'}}, b: {<<: *a, image: y}}",
+    "services: {a: &a {image: x, environment: !override {P: '7'}}, b: {<<: *a, environment: {Q: '1'}}}",
+    "services: {a: &a {image: x, environment: {P: '7', Q: !reset '1'}}, b: {<<: *a, image: y}, c: {<<: *a, environment: {P: '1'}}}",
+)  # fmt: skip
+
+
 def forms() -> Iterator[dict[str, str]]:
     """Projects: file name -> text."""
     yield from ({NAME: SHOWS_TWO, ".env": text} for text in ENV_FORMS)
@@ -139,6 +183,8 @@ def forms() -> Iterator[dict[str, str]]:
     yield from ({NAME: f"{BARE}    environment:\n      P: {text}\n"} for text in SCALARS)
     yield from ({NAME: f"{BARE}    ports: [{text}]\n"} for text in PORTS)
     yield from PROJECTS
+    yield from ({NAME: TAGGED + more, "compose.override.yaml": text} for more, text in TAGS)
+    yield from ({NAME: text} for text in TAGS_ALONE)
 
 
 def write(project: dict[str, str], folder: Path) -> None:

@@ -67,8 +67,16 @@ def test_two_teslamates_are_an_error_that_names_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         taken(tmp_path, text)
     assert str(caught.value).endswith("2 services are TeslaMate: mine, hers")
-    assert caught.value.problem.fix[0].command == "docker compose config mine > one.yml"
+    assert "--compose-service mine" in caught.value.problem.hint
     assert settings(taken(tmp_path, text, service="hers"))["database.password"] == "hers"
+
+
+def test_service_that_was_named_is_taken_whatever_it_looks_like(tmp_path: Path) -> None:
+    text = f"services: {{g: {GRAFANA}, odd: {{image: x, environment: {{DATABASE_USER: mine}}}}}}"
+    assert settings(taken(tmp_path, text, service="odd"))["database.user"] == "mine"
+    with pytest.raises(ConfigError) as caught:
+        taken(tmp_path, text, service="teslamate")
+    assert str(caught.value).endswith("has no service teslamate; it has: g, odd")
 
 
 # -- names
@@ -159,7 +167,7 @@ services:
     line = next(note.words for note in found.notes if note.words.startswith("Variables"))
     assert line == (
         f"Variables without a value: U, TM_PASS, ENCRYPTION_KEY, DB_PORT: {tmp_path / '.env'} is not there."
-        " What they stand for is asked for."
+        " tmsync needs what they stand for."
     )
     there = taken(tmp_path, text, "U=u\nTM_PASS=p\nDB_PORT=5433\n")
     line = next(note.words for note in there.notes if note.words.startswith("Variables"))

@@ -43,6 +43,10 @@ def init(
             "--from-compose", metavar="FILE", help="Take over TeslaMate's docker-compose.yml, and the .env beside it."
         ),
     ] = None,
+    compose_service: Annotated[
+        str,
+        typer.Option("--compose-service", metavar="NAME", help="Which service of it is TeslaMate, where several are."),
+    ] = "",
     output_file: Annotated[
         str | None,
         typer.Option("--output", metavar="FILE", help="Write here (default ~/.config/tmsync/config.toml)."),
@@ -79,7 +83,7 @@ def init(
     flags = _flags(call, from_twcmanager)
     compose = expanded(from_compose) if from_compose else None
     if non_interactive:
-        taken = read_taken(compose, os.environ) if compose else Taken()
+        taken = read_taken(compose, os.environ, compose_service) if compose else Taken()
         interview = Interview(Sources(os.environ, flags, taken), SystemClock())
         if not call.quiet:
             interview.tell_taken()
@@ -87,8 +91,8 @@ def init(
         raise typer.Exit(code)
     try:
         asking.say(INTRODUCTION.format(path=printable(str(path))))
-        taken = read_taken(compose, os.environ, which) if compose else Taken()
-        interview = Interview(Sources(os.environ, flags, taken, _present(path)), SystemClock())
+        taken = read_taken(compose, os.environ, compose_service, which) if compose else Taken()
+        interview = Interview(Sources(os.environ, flags, taken, _present(path), compose_service), SystemClock())
         if compose is None:
             interview.compose()
         interview.twcmanagers_file()

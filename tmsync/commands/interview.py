@@ -51,13 +51,15 @@ AFTER_FAILURE: Final = (("", "tries again"), ("c", "changes an answer"), ("k", "
 class Sources:
     """Where values come from besides answers.
 
-    flags: setting -> value. present: what the configuration that is there says, which others override.
+    flags: setting -> value. present: what the configuration that is there says, which others override. service: which
+    service of a docker-compose.yml is TeslaMate, empty where nobody said.
     """
 
     environ: Mapping[str, str]
     flags: Mapping[str, object]
     taken: Taken
     present: tuple[tuple[Setting, str, str], ...] = ()
+    service: str = ""
 
 
 class Interview:
@@ -95,7 +97,7 @@ class Interview:
             if text in ("", NONE):
                 return
             try:
-                taken = read_taken(Path(text).expanduser(), self.sources.environ, choose=which)
+                taken = read_taken(Path(text).expanduser(), self.sources.environ, self.sources.service, which)
                 self.sources = replace(self.sources, taken=taken)
                 self.merge()
             except ConfigError as error:
@@ -350,14 +352,19 @@ class Interview:
         return True
 
 
-def read_taken(path: Path, environ: Mapping[str, str], choose: Callable[[list[str]], str] | None = None) -> Taken:
-    """What TeslaMate's docker-compose.yml says. choose: asks which of several services that are TeslaMate is meant.
+def read_taken(
+    path: Path, environ: Mapping[str, str], service: str, choose: Callable[[list[str]], str] | None = None
+) -> Taken:
+    """What TeslaMate's docker-compose.yml says.
 
+    service: which one is TeslaMate, empty where nobody said. choose: asks which of several is meant.
     Raises: ConfigError.
     """
     compose: ComposeFile = read_compose(path, environ)
-    several = [service.name for service in teslamates(compose)]
-    taken = take_over(compose, choose(several) if choose and len(several) > 1 else "")
+    several = [one.name for one in teslamates(compose)]
+    if choose and not service and len(several) > 1:
+        service = choose(several)
+    taken = take_over(compose, service)
     told = tuple(Step(f"{warning.message}. {warning.hint}", _command(warning.fix)) for warning in compose.warnings)
     return replace(taken, notes=taken.notes + told)
 

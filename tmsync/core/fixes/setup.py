@@ -12,21 +12,19 @@ FIXES: Final[Fixes] = {
     (Cause.BAD_SYNTAX, "compose-yaml"): (
         Step("Fix the file. Docker Compose itself says more:", "docker compose config"),
     ),
-    (Cause.BAD_SYNTAX, "compose-value"): (Step("What stands there is asked for instead."),),
+    (Cause.BAD_SYNTAX, "compose-value"): (Step("Correct it there, or give that value to tmsync yourself."),),
     (Cause.BAD_SYNTAX, "compose-include"): (
         Step("Let Docker Compose put everything into one file, and name that:", "docker compose config > all.yml"),
     ),
     (Cause.BAD_SYNTAX, "env-line"): (Step("Fix that line; Docker Compose cannot read the file either."),),
-    (Cause.BAD_SYNTAX, "env-file"): (Step("Put it into {folder}; what stands in it is asked for instead."),),
+    (Cause.BAD_SYNTAX, "env-file"): (Step("Put it into {folder}, or give tmsync yourself what stands in it."),),
     (Cause.BAD_SYNTAX, "compose-no-teslamate"): (
-        Step("Name the docker-compose.yml that starts TeslaMate, or leave it out and answer the questions."),
+        Step("Name the docker-compose.yml that starts TeslaMate, or say which service it is with --compose-service."),
+        Step("Or leave the file out, and answer the questions."),
     ),
+    (Cause.BAD_SYNTAX, "compose-service"): (Step("Name one that is there with --compose-service."),),
     (Cause.BAD_SYNTAX, "compose-two"): (
-        Step(
-            "Put one of them, with what it needs, into a file of its own, and name that:",
-            "docker compose config {service} > one.yml",
-        ),
-        Step("Or run tmsync init in a terminal: it asks which one is meant."),
+        Step("Say which one is meant, such as --compose-service {service}. In a terminal tmsync init asks."),
     ),
     (Cause.BAD_VALUE, "exists"): (
         Step("--force replaces it (the old one stays as a backup); --output FILE writes elsewhere."),

@@ -1,11 +1,12 @@
 """YAML as docker compose reads it, made into dicts, lists and texts, within bounds and without running anything.
 
 A plain scalar that is a number is shown as compose hands it on: `0123` is 83, `1.50` is 1.5. Merges (`<<`) are put in
-here, since PyYAML 6.0.4 lets the last of several win, and compose the first. `!reset` and `!override` are kept; other
-tags are passed over.
+here, since PyYAML 6.0.4 lets the last of several win, and compose the first. `!reset` and `!override` are kept, and a
+merge brings them to where it stands; other tags are passed over.
 
-Source: YAML 1.2; Compose specification, "Fragments", "Merge" (!reset, !override); runs of Docker Compose 2.40.3, whose
-numbers are those of go-yaml (Go's strconv.ParseInt with base 0, FormatFloat with 'g').
+Source: YAML 1.2; Compose specification, "Fragments", "Merge" (!reset, !override); compose-go loader/reset.go
+(resolveReset); runs of Docker Compose 2.40.3, whose numbers are those of go-yaml (Go's strconv.ParseInt with base 0,
+FormatFloat with 'g').
 """
 
 import math
@@ -103,27 +104,41 @@ class _Maker:
         if node.tag == "!reset":
             return Reset()
         if isinstance(node, yaml.MappingNode):
-            made: Any = self._mapping(node, depth)
+            made = self._mapping(node, depth)
         elif isinstance(node, yaml.SequenceNode):
-            made = [self.value(item, depth + 1) for item in node.value]
+            made = [one for item in node.value if not isinstance(one := self.value(item, depth + 1), Reset)]
         else:
             made = _scalar(node.tag, node.value)
-        return Override(made) if node.tag == "!override" else made
+        return Override(made) if node.tag == "!override" and not isinstance(made, Override) else made
 
-    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> Any:
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
+        replaces = False
+        kept = []
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
             if key.tag == PLAIN and key.value == "<<":
-                for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                listed = isinstance(value, yaml.SequenceNode)
+                for one in value.value if listed else [value]:
                     found = self.value(one, depth + 1)
+                    replaces = replaces or (isinstance(found, Override | Reset) and not listed)
+                    found = found.value if isinstance(found, Override) else found
                     # The first that has a key gives its value.
                     merged = (found if isinstance(found, dict) else {}) | merged
+                kept.append((key, value))
             else:
                 own[key.value] = self.value(value, depth + 1)
-        return merged | own
+                if not isinstance(own[key.value], Reset):
+                    kept.append((key, value))
+        # A !reset counts where it stands, and no more where an alias brings it a second time.
+        node.value = kept
+        for key in own.keys() & merged.keys():
+            if isinstance(own[key], Reset):
+                own[key] = Override(merged[key])
+        made = merged | own
+        return Override(made) if replaces else made
 
 
 def _scalar(tag: str, text: str) -> str | None:

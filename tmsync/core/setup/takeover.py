@@ -53,6 +53,11 @@ class Link(NamedTuple):
     port_variable: str
     port: int
 
+    @property
+    def flag(self) -> str:
+        """The flag that names it to tmsync."""
+        return BY_NAME[f"{self.section}.host"].flag
+
 
 DATABASE: Final = Link("database", "database", "DATABASE_HOST", "DATABASE_PORT", 5432)
 BROKER: Final = Link("mqtt", "MQTT broker", "MQTT_HOST", "MQTT_PORT", 1883)
@@ -86,11 +91,15 @@ def _looks_like_teslamate(service: Service) -> bool:
 
 
 def take_over(compose: ComposeFile, name: str = "") -> Taken:
-    """What TeslaMate's service says. name: of the service, where several are TeslaMate.
+    """What TeslaMate's service says. name: of the service, where several are TeslaMate, or it is not recognised.
 
-    Raises: ConfigError when no service is TeslaMate, or several are and none is named.
+    Raises: ConfigError when no service is TeslaMate, several are and none is named, or there is none of that name.
     """
-    found = [one for one in teslamates(compose) if name in ("", one.name)]
+    found = [one for one in compose.services if one.name == name] if name else teslamates(compose)
+    if not found and name:
+        names = ", ".join(one.name for one in compose.services)
+        message = f"{compose.path} has no service {name}; it has: {names or 'none that starts'}"
+        raise ConfigError(problem(Cause.BAD_SYNTAX, message, variant="compose-service"))
     if not found:
         message = f"{compose.path}: no service has the image teslamate/teslamate, or ENCRYPTION_KEY with MQTT_HOST"
         raise ConfigError(problem(Cause.BAD_SYNTAX, message, variant="compose-no-teslamate"))
@@ -116,7 +125,7 @@ class _Takeover:
             if text := self._value(variable):
                 self._put(name, text, variable)
         if not self._value("ENCRYPTION_KEY"):
-            self.notes.append(Step("ENCRYPTION_KEY is not in it: it is asked for."))
+            self.notes.append(Step("ENCRYPTION_KEY is not in it; tmsync needs it to read the tokens."))
         self._link(DATABASE)
         if self._is_on("DISABLE_MQTT"):
             self.notes.append(Step("TeslaMate runs with DISABLE_MQTT: it publishes no telemetry."))
@@ -149,14 +158,14 @@ class _Takeover:
         if service is not None:
             self._container(link, host, service, port)
         elif _is_own(host):
-            say = f"TeslaMate reaches its {link.what} at {host}, its own machine:"
-            self.notes.append(Step(f"{say} that machine's name or address is wanted."))
+            say = f"TeslaMate reaches its {link.what} at {host}, its own machine; tmsync needs that machine's name or"
+            self.notes.append(Step(f"{say} address ({link.flag})."))
             self._put_port(link, port)
         elif host and self.teslamate.meets_strangers and _is_label(host):
             say = (
                 f'"{host}" is no service of this file, and TeslaMate shares a network with other projects: what'
-                f" containers call the {link.what} there means nothing outside Docker. The name or address of its"
-                " machine is asked for, and the port that its own docker-compose.yml publishes."
+                f" containers call the {link.what} there means nothing outside Docker. tmsync needs the name or address"
+                f" of its machine ({link.flag}), and the port that its own docker-compose.yml publishes."
             )
             self.notes.append(Step(say))
         elif host:
@@ -174,8 +183,8 @@ class _Takeover:
         self.used.append(service)
         outside = service.port(port)
         name = (
-            f'"{host}" is what containers call the {link.what}. That name means nothing outside Docker: the name or'
-            " address of TeslaMate's machine is asked for."
+            f'"{host}" is what containers call the {link.what}. That name means nothing outside Docker; tmsync'
+            f" needs the name or address of TeslaMate's machine ({link.flag})."
         )
         self.notes.append(Step(name))
         if outside is None:
@@ -268,7 +277,7 @@ class _Takeover:
         why = f": {absent} is not there" if absent else f": {self.compose.path.parent / '.env'} does not set them"
         if unset:
             self.notes.append(
-                Step(f"Variables without a value: {', '.join(unset)}{why}. What they stand for is asked for.")
+                Step(f"Variables without a value: {', '.join(unset)}{why}. tmsync needs what they stand for.")
             )
         if defaults:
             say = f"The file's own defaults are taken for {', '.join(defaults)}{why}. Change those that differ."
