@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.listeners import listener, says, silence
-from tmsync.core.net.http import FAILURES, MAX_ANSWER_BYTES, request
+from tmsync.core.net.http import FAILURES, MAX_ANSWER_BYTES, request, why
 
 TIMEOUT_S = 0.6
 STEP_S = 0.1
@@ -76,3 +76,16 @@ def test_failure_that_is_no_timeout_keeps_its_kind() -> None:
     with listener(says(b"SSH-2.0-OpenSSH_9.2p1\r\n")) as port, pytest.raises(FAILURES) as found:
         request(f"http://127.0.0.1:{port}", "GET", "/", 5)
     assert type(found.value).__name__ == "BadStatusLine"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [CHUNKED + b"-5\r\nabc", CHUNKED + b"zz\r\nabc", b"HTTP/1.1 2\r\n\r\n", b"\x80\xff\r\n\r\n"],
+)
+def test_a_broken_answer_is_never_blamed_on_the_address(answer: bytes) -> None:
+    with listener(says(answer)) as port, pytest.raises(FAILURES) as found:
+        request(f"http://127.0.0.1:{port}", "GET", "/", 5)
+    assert why(found.value) == "what answers there is no web server"

@@ -74,22 +74,21 @@ def _is_namespace(value: str) -> bool:
 
 
 def _is_url(value: str) -> bool:
-    scheme, separator, rest = value.partition("://")
     # A user and a password in it would be used by nobody, and be shown wherever the address is.
-    holds_login = "@" in rest
-    whole = bool(separator and rest.strip("/")) and not any(map(str.isspace, value))
-    return scheme in ("http", "https") and whole and not holds_login
+    if "@" in value or any(map(str.isspace, value)):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_upstream(value: str) -> bool:
     if not _is_url(value) or any(char in "?#" for char in value):
         return False
-    try:
-        parts = urlsplit(value)
-        host = parts.hostname or ""
-        return parts.port != 0 and bool(host) and (parts.scheme == "https" or is_loopback(host))
-    except ValueError:
-        return False
+    parts = urlsplit(value)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def _is_listen(value: str) -> bool:

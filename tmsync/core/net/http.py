@@ -57,7 +57,15 @@ def request(
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
             # An answer that is not read to its end holds the connection open until it is closed itself.
             with connection.getresponse() as answer:
-                return answer.status, answer.read(MAX_ANSWER_BYTES)
+                return answer.status, _read(answer)
     finally:
         sock.close()
         connection.close()
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    try:
+        return answer.read(MAX_ANSWER_BYTES)
+    except ValueError as error:
+        # http.client lets through what a chunk of negative size raises.
+        raise http.client.HTTPException from error
