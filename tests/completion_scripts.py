@@ -1,67 +1,11 @@
 """Makes the completion scripts from the program's own options: all words are in them, so that TAB starts nothing."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
-import typer
-
-from tmsync.cli import COMMANDS, app
-from tmsync.core.config.schema import SETTINGS
+from tests.reference.commands import Command, Option, commands
+from tmsync.cli import COMMANDS
 
 HEAD = "# Completion of tmsync for {shell}, made from its options by `make completions`."
-FILE_METAVAR = "FILE"
-
-
-class Option(NamedTuple):
-    """An option: all its names, what it is for, and what may follow. choices: None where it takes no value."""
-
-    names: tuple[str, ...]
-    help: str
-    takes_value: bool
-    choices: tuple[str, ...] = ()
-    is_file: bool = False
-    metavar: str = ""
-
-
-class Command(NamedTuple):
-    """A command; the first of all, without a name, is tmsync itself."""
-
-    name: str
-    help: str
-    options: tuple[Option, ...]
-
-
-def commands() -> list[Command]:
-    """tmsync itself, and all its commands."""
-    group: Any = typer.main.get_command(app)
-    return [_command("", group), *(_command(name, group.commands[name]) for name in COMMANDS)]
-
-
-def _command(name: str, command: Any) -> Command:
-    with command.make_context(name or "tmsync", [], resilient_parsing=True) as context:
-        options = tuple(_options(command.get_params(context)))
-    return Command(name, _paragraph(command.help), options)
-
-
-def _options(parameters: Any) -> Iterator[Option]:
-    for parameter in parameters:
-        told, metavar = _paragraph(parameter.help), parameter.metavar or ""
-        names = tuple(sorted(parameter.opts, key=len, reverse=True))
-        yield Option(names, told, not parameter.is_flag, _choices(names[0], metavar), metavar == FILE_METAVAR, metavar)
-        if parameter.secondary_opts:
-            yield Option(tuple(parameter.secondary_opts), f"Not {names[0]}", takes_value=False)
-
-
-def _choices(name: str, metavar: str) -> tuple[str, ...]:
-    """The values that an option may have: those of its setting, or as its help lists them."""
-    setting = next((setting for setting in SETTINGS if setting.flag == name), None)
-    return setting.choices if setting else tuple(metavar.split("|")) if "|" in metavar else ()
-
-
-def _paragraph(text: str | None) -> str:
-    return " ".join((text or "").split("\n\n")[0].split()).rstrip(".")
-
-
 # -- bash
 
 _BASH = """\

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-README: Final = ROOT / "README.md"
+PAGE: Final = ROOT / "docs" / "reference" / "licences.md"
 LOCK: Final = ROOT / "tests" / "requirements-dev.lock"
 HEAD: Final = "# Made by `make lock` (Linux, Python 3.11): what tmsync was last developed and tested with.\n"
 PINNED: Final = re.compile(r"([A-Za-z0-9._-]+)==(\S+)")
@@ -58,7 +58,7 @@ def licence(name: str) -> str:
 
 
 def licences() -> str:
-    """The table in README.md."""
+    """The table in docs/reference/licences.md."""
     rows = [f"| {name} | {licence(name)} |" for name in run_time()]
     return "\n".join(["| package | licence |", "|---|---|", *rows]) + "\n"
 
@@ -73,9 +73,9 @@ def lock() -> int:
     freeze = [sys.executable, "-m", "pip", "--disable-pip-version-check", "freeze", "--exclude-editable"]
     told = subprocess.run(freeze, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     LOCK.write_text(HEAD + "".join(f"{name}=={version}\n" for name, version in sorted(pins(told).items())), "utf-8")
-    text = README.read_text("utf-8")
-    README.write_text(TABLE.sub(lambda found: found[1] + licences() + found[2], text), "utf-8")
-    print(f"written: {LOCK.relative_to(ROOT)}, and the licences in README.md")
+    text = PAGE.read_text("utf-8")
+    PAGE.write_text(TABLE.sub(lambda found: found[1] + licences() + found[2], text), "utf-8")
+    print(f"written: {LOCK.relative_to(ROOT)}, and {PAGE.relative_to(ROOT)}")
     return 0
 
 

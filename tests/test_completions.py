@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.completion_scripts import commands
 from tests.generate import ROOT
+from tests.reference.commands import commands
 from tests.support import bring
 from tests.support.conversation import Conversation
 

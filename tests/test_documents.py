@@ -1,49 +1,161 @@
-"""What the documents say is true."""
+"""What the documents say is true: README.md, docs/ and the manual pages."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import version
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from packaging.version import Version
+import yaml
 
-from tests.generate import README, ROOT, completions, documented, readme, settings_table
-from tests.supply import LOCK, pins
+from tests.generate import everything
+from tests.reference.commands import commands
+from tests.reference.manual import manuals
+from tests.reference.pages import ROOT, pages
 from tests.support.surroundings import tmsync
 from tmsync import __version__
 from tmsync.cli import COMMANDS
-from tmsync.core.config.schema import SETTINGS
+from tmsync.core.config.schema import BY_NAME, ENV_PREFIX, FILE_SUFFIX, SETTINGS
+
+README = ROOT / "README.md"
+PAGES = [path for path in pages() if path.name != "CHANGELOG.md"]
+"""Every document about tmsync as it is now."""
+BLOCK = re.compile(r"(?ms)^( *)```(\w*)\n(.*?)^\1```$")
 
 
-def test_completions_are_up_to_date() -> None:
-    for path, text in completions().items():
-        assert path.read_text("utf-8") == text, f"{path.name} is out of date: make completions"
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-def lays_out_as_the_developers() -> bool:
-    """Whether Typer and Rich, which lay out the help texts, are at least as new as those developed with."""
-    locked = pins(LOCK.read_text("utf-8"))
-    return all(Version(version(name)) >= Version(locked[name]) for name in ("typer", "rich"))
+def blocks(text: str, *kinds: str) -> list[str]:
+    """The code of every block of these kinds, without its indentation."""
+    found = [(match[1], match[3]) for match in BLOCK.finditer(text) if match[2] in kinds]
+    return [re.sub(rf"(?m)^{indent}", "", block) for indent, block in found]
 
 
-@pytest.mark.skipif(not lays_out_as_the_developers(), reason="an older Typer or Rich lays help texts out differently")
-def test_help_texts_in_the_readme_are_up_to_date() -> None:
-    assert documented() == {"", *COMMANDS}
-    assert README.read_text("utf-8") == readme(), "README.md is out of date: make completions"
+def prose(text: str) -> str:
+    return BLOCK.sub("", text)
 
 
-def test_every_setting_is_in_the_readme_as_the_table_has_it() -> None:
-    text = README.read_text("utf-8")
-    assert settings_table() in text, "README.md is out of date: make completions"
-    for setting in SETTINGS:
-        if setting.section != "health":
-            assert re.search(rf"\| `{re.escape(setting.name)}`", text), setting.name
-    assert "`health.late_after.<state>`" in text
+def calls(text: str) -> Iterator[list[str]]:
+    """Every call of tmsync in a block to paste, or in code within a sentence, as words after its name."""
+    pasted = "\n".join(blocks(text, "console", "sh", "text", "ini", "yaml", ""))
+    lines = re.sub(r"\\\n\s*", "", pasted).splitlines()
+    lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ") or re.search(r"ExecStart=|\* \*", line)]
+    lines += re.findall(r"`([^`\n]+)`", prose(text))
+    for line in lines:
+        for found in re.finditer(r"(?:^|/bin/|(?<!-[ut])[ =;(])tmsync ", f" {line}"):
+            yield [word.rstrip(".,:") for word in words_of(f" {line}"[found.end() :])]
+
+
+def words_of(text: str) -> list[str]:
+    """The words of one command of a shell."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    try:
+        return list(takewhile(lambda word: not set(word) & set(";|&()<>"), lexer))
+    except ValueError:
+        return text.split()
+
+
+def test_what_repeats_the_code_is_up_to_date() -> None:
+    stale = [named(path) for path, text in everything().items() if path.read_text("utf-8") != text]
+    assert stale == [], "out of date: make completions"
+    assert {path for path in (ROOT / "man").rglob("*") if path.is_file()} == set(manuals())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)]*)\)", prose(path.read_text("utf-8"))):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        led_to = (path.parent / name) if name else path
+        assert led_to.exists(), target
+        if anchor:
+            assert anchor in anchors(led_to.read_text("utf-8")), target
+
+
+def anchors(text: str) -> set[str]:
+    heads = re.findall(r"(?m)^#+ (.*)$", prose(text))
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_commands_and_their_options_exist(path: Path) -> None:
+    known = {one.name: {name for option in one.options for name in option.names} for one in commands()}
+    for words in calls(path.read_text("utf-8")):
+        name = next((word for word in words if word in COMMANDS), "")
+        before = words[: words.index(name)] if name else words
+        behind = words[len(before) + 1 :]
+        assert name or before[:1] in ([], ["COMMAND"]) or before[0].startswith("-"), f"tmsync {' '.join(words)}"
+        for part, option in [("", word) for word in before] + [(name, word) for word in behind]:
+            if option.startswith("-") and option not in ("-", "--", "-c"):
+                assert option.partition("=")[0] in known[part], f"tmsync {' '.join(words)}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_settings_and_variables_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    sections = {setting.section for setting in SETTINGS}
+    for section, key in re.findall(r"`(\w+)\.([a-z_.<>]+)(?: = [^`]*)?`", text):
+        # The fields of documents are named likewise.
+        if section in sections and path.name != "json.md":
+            name = f"{section}.{key.replace('<state>', 'online')}"
+            assert name in BY_NAME or name.removesuffix(FILE_SUFFIX) in BY_NAME, name
+    variables = {setting.env for setting in SETTINGS}
+    for variable in re.findall(rf"\b{ENV_PREFIX}[A-Z_]+[A-Z]\b", text):
+        known = variable in variables or variable.removesuffix(FILE_SUFFIX.upper()) in variables
+        assert known or variable == f"{ENV_PREFIX}CONFIG", variable
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_examples_of_configuration_load(path: Path, tmp_path: Path) -> None:
+    for example in blocks(path.read_text("utf-8"), "toml"):
+        tomllib.loads(example)
+        config = tmp_path / "config.toml"
+        config.write_text(example)
+        run = tmsync("--config", str(config), "config", "--json")
+        assert run.code == 0, (example, run.out)
+    for example in blocks(path.read_text("utf-8"), "yaml"):
+        assert yaml.safe_load(example)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze at hand")
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_systemd_units_are_whole(path: Path, tmp_path: Path) -> None:
+    units = [block for block in blocks(path.read_text("utf-8"), "ini") if "/etc/systemd/system/" in block]
+    for text in units:
+        # The program and the user of the example need not exist here.
+        here = re.sub(r"/\S+/bin/tmsync", "/bin/true", text).replace("User=twcmanager", "User=root")
+        (tmp_path / text.splitlines()[0].rpartition("/")[2]).write_text(here)
+    if units:
+        command = ["systemd-analyze", "verify", *sorted(map(str, tmp_path.iterdir()))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        told = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "tmsync" in line]
+        assert told == [], done.stderr
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_files_of_the_project_that_are_named_exist(path: Path) -> None:
+    for name in re.findall(
+        r"`((?:tmsync|tests|core|render|commands|docs|completions|man|packaging)/[\w./-]+)`", path.read_text("utf-8")
+    ):
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "tmsync")), name
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="no groff at hand")
+@pytest.mark.parametrize("path", sorted((ROOT / "man").glob("*/*")), ids=named)
+def test_manual_page_is_set_without_a_warning(path: Path) -> None:
+    done = subprocess.run(["groff", "-man", "-ww", "-Tutf8", "-P-cbou", path], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "NAME\n" in done.stdout
 
 
 def test_every_commands_flags_reach_its_settings() -> None:
@@ -51,18 +163,6 @@ def test_every_commands_flags_reach_its_settings() -> None:
     for setting in SETTINGS:
         if setting.flag and setting.section in ("database", "twcmanager"):
             assert setting.flag in told
-
-
-def test_toml_example_in_the_readme_loads(tmp_path_factory: pytest.TempPathFactory) -> None:
-    examples = re.findall(r"(?s)```toml\n(.*?)```", README.read_text("utf-8"))
-    assert examples
-    for example in examples:
-        tomllib.loads(example)
-        path = tmp_path_factory.mktemp("toml") / "config.toml"
-        path.write_text(example)
-        run = tmsync("--config", str(path), "sync-tokens", "--json", "--timeout", "0.2")
-        assert run.code in (1, 2)
-        assert run.json["error"]["cause"] not in ("unknown-key", "wrong-type", "bad-value", "bad-syntax")
 
 
 def test_changelog_has_this_version() -> None:
@@ -76,20 +176,6 @@ def test_completion_answers(words: str, expected: str) -> None:
     assert expected in done.stdout.split()
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze at hand")
-def test_systemd_units_in_the_readme_are_whole(tmp_path: Path) -> None:
-    units = dict(re.findall(r"(?s)<!-- unit: (\S+) -->\n```ini\n(.*?)```", README.read_text("utf-8")))
-    assert sorted(units) == ["tmsync.service", "tmsync.timer"]
-    for name, text in units.items():
-        # The program and the user of the example need not exist here.
-        here = text.replace("/usr/local/bin/tmsync", "/bin/true").replace("User=twcmanager", "User=root")
-        (tmp_path / name).write_text(here)
-    command = ["systemd-analyze", "verify", *sorted(map(str, tmp_path.iterdir()))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    told = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "tmsync" in line]
-    assert told == [], done.stderr
-
-
 def test_picture_in_the_readme_is_there_and_asks_nobody_for_anything() -> None:
     (name,) = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", README.read_text("utf-8"))
     root = ET.fromstring((ROOT / name).read_text("utf-8"))
@@ -97,9 +183,3 @@ def test_picture_in_the_readme_is_there_and_asks_nobody_for_anything() -> None:
     text = (ROOT / name).read_text("utf-8")
     assert not re.findall(r"(?:href|url\()[=\"']*https?:", text)
     assert "scram-sha-256" in text
-
-
-def test_links_within_the_readme_lead_somewhere() -> None:
-    text = README.read_text("utf-8")
-    heads = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"(?m)^#+ (.*)$", text)}
-    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= heads

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.supply import FAMILIES, LOCK, README, TABLE, licence, normal, pins, report, run_time
+from tests.supply import FAMILIES, LOCK, PAGE, TABLE, licence, normal, pins, report, run_time
 from tests.versions import lower_bounds
 
 
@@ -25,22 +25,22 @@ def test_lock_pins_every_line() -> None:
     assert len(pins("\n".join(lines))) == len(lines)
 
 
-def test_every_package_that_comes_with_tmsync_has_its_licence_in_the_readme() -> None:
-    table = TABLE.search(README.read_text("utf-8"))
+def test_every_package_that_comes_with_tmsync_has_its_licence_told() -> None:
+    table = TABLE.search(PAGE.read_text("utf-8"))
     assert table is not None
     told = dict(re.findall(r"(?m)^\| ([a-z0-9-]+) \| (.+) \|$", table[0].partition("|---|")[2]))
     # Another version of one may need fewer; what it needs must be told.
-    assert set(run_time()) <= set(told), "README.md is out of date: make lock"
+    assert set(run_time()) <= set(told), "licences.md is out of date: make lock"
     for name, words in told.items():
         assert any(family in words for family in FAMILIES), f"{name}: {words} wants a decision"
 
 
-def test_licences_in_the_readme_are_those_of_the_locked_versions() -> None:
-    table = TABLE.search(README.read_text("utf-8"))
+def test_licences_told_are_those_of_the_locked_versions() -> None:
+    table = TABLE.search(PAGE.read_text("utf-8"))
     assert table is not None
     for name, version in pins(LOCK.read_text("utf-8")).items():
         if name in run_time() and importlib.metadata.version(name) == version:
-            assert f"| {name} | {licence(name)} |" in table[0], "README.md is out of date: make lock"
+            assert f"| {name} | {licence(name)} |" in table[0], "licences.md is out of date: make lock"
 
 
 @pytest.mark.parametrize(

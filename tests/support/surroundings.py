@@ -20,6 +20,7 @@ from typing import Any, TextIO, cast
 
 from typer import rich_utils
 
+from tests.reference import fields
 from tests.support.bring import add_to_path
 from tmsync.cli import run
 from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, find_mosquitto
@@ -42,6 +43,9 @@ class Run:
 
     @property
     def json(self) -> Any:
+        """The document, which holds what its reference page says, and nothing else."""
+        found, what, makers = fields.printed(self.out)
+        assert fields.mistakes(found, makers, what) == []
         return json.loads(self.out)
 
     def check(self, check_id: str) -> dict[str, Any]:

@@ -46,7 +46,22 @@ class Report:
         return ExitCode.GOOD if self.delivery is None or self.delivery.lasting else ExitCode.PROBLEM
 
     def as_json(self, now: datetime) -> dict[str, Any]:
-        """The document's fields, without command and version."""
+        """The document's fields, without command and version.
+
+        Fields:
+            ok (boolean): whether the exit code is 0
+            result (SyncResult): what the run came to
+            token (Token or null): TeslaMate's access token; null where it cannot be read
+            refresh_token (text): `withheld` or `shared`, by `twcmanager.refresh_token`
+            delivery (object or null): null before there is anything to deliver
+            delivery.via (text): the way that was taken, `file` or `http`
+            delivery.target (text): the settings file, or the address of the web control
+            delivery.verified (boolean or null): whether TWCManager was seen to hold the token; null: nothing proves it
+            delivery.twcmanager (Presence): whether TWCManager runs
+            delivery.backup (text or null): the settings file as it was before
+            warnings (list of Error): what did not keep the run from doing its work
+            error (Error or null): what did
+        """
         delivery = self.delivery
         return {
             "ok": self.exit_code is ExitCode.GOOD,

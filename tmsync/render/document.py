@@ -11,6 +11,11 @@ STREAMING: Final = frozenset({"watch-mqtt"})
 
 
 def document(command: str, fields: Mapping[str, Any]) -> str:
-    """One document, headed by command and version, ending in a newline."""
+    """One document, ending in a newline.
+
+    Fields:
+        command (text): the command that printed it; empty where the command line names none
+        version (text): tmsync's
+    """
     indent = None if command in STREAMING else 2
     return json.dumps({"command": command, "version": __version__, **fields}, indent=indent, ensure_ascii=True) + "\n"

@@ -104,6 +104,30 @@ def first_allowed(query: HbaQuery, hba: Hba) -> tuple[Client, MatchResult]:
 
 
 def _document(hba: Hba, result: MatchResult) -> dict[str, Any]:
+    """What the check hba-file has besides a check's fields.
+
+    Fields:
+        match (object or null, optional): the line that decides
+        match.line (integer): its number in its file, from 1; of a continued line the first
+        match.text (text): the line
+        match.method (text): its authentication method
+        match.file (text, optional): the included file it stands in
+        outcome (text or null, optional): the method, `reject`, or `no-entry`; null where the file cannot be read
+        errors (list of object, optional): what the server would not accept
+        errors[].line (integer): the line's number; 0 for the whole file
+        errors[].message (text): the server's own words for it
+        errors[].file (text, optional): the included file it stands in
+        server_major (integer, optional): the PostgreSQL version whose rules were applied
+        findings (list of object, optional): lines that are wider, weaker or deader than meant
+        findings[].line (integer): the line's number
+        findings[].kind (LintKind): what is wrong with it
+        findings[].message (text): the same in words
+        insert_before_line (integer, optional): where `hba_line` belongs, where it must be added
+        diff (text, optional): that change as a unified diff
+        applied (boolean, optional): whether --apply has written it
+        backup (text, optional): the file as it was before --apply
+        reloaded (boolean, optional): whether the server has read the new file
+    """
     rule = result.rule
     match = None
     if rule is not None:

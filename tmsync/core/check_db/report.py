@@ -99,7 +99,19 @@ class Check:
         return self.problem.fix if self.problem else self.then
 
     def as_json(self) -> dict[str, Any]:
-        """The check as check-db prints it; in `fix` words and lines to paste stand one after the other."""
+        """The check as check-db prints it.
+
+        Fields:
+            id (CheckId): the check
+            status (CheckStatus): how it ended; `skip` after an earlier one failed
+            cause (Cause or null): what is wrong
+            summary (text): the result in one line
+            detail (text): what more is known, lines joined by line breaks
+            fix (list of text): the steps, as in an error
+            hba_line (text or null): the line that makes the check pass, ahead of what shadows it in pg_hba.conf
+            elapsed_s (number, s): how long the check took
+            hba_file (text, optional): pg-hba: where the server keeps its pg_hba.conf, where the role may see that
+        """
         return {
             "id": self.id.value,
             "status": self.status.value,
@@ -159,7 +171,25 @@ class Diagnosis:
         self.checks = [check if one.id is check.id else one for one in self.checks]
 
     def as_json(self) -> dict[str, Any]:
-        """The document's fields, without command and version."""
+        """The document's fields, without command and version.
+
+        Fields:
+            ok (boolean): whether TeslaMate's tokens can be read; warnings do not count
+            target (object or null): what is to be reached; null with --offline or an unreadable configuration
+            target.host (text or null): `database.host`
+            target.port (integer): `database.port`
+            target.name (text): `database.name`
+            target.user (text): `database.user`
+            target.sslmode (text): `database.sslmode`
+            source_address (text or null): this host's own address on the connection
+            server (object): the PostgreSQL server
+            server.version (text or null): its version
+            server.tls (text or null): the TLS version of the session, null without TLS
+            teslamate (object): TeslaMate's tables
+            teslamate.schema_level (integer or null): the newest of TeslaMate's migrations, YYYYMMDDhhmmss
+            teslamate.tokens_table (text or null): schema and name of the table that holds the tokens
+            checks (list of Check): every check, in order
+        """
         return {
             "ok": self.ok,
             "target": self.target,

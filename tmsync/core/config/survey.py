@@ -48,7 +48,16 @@ class Row(NamedTuple):
     origin: str
 
     def as_json(self) -> dict[str, Any]:
-        """The document's entry."""
+        """The document's entry.
+
+        Fields:
+            name (text): section and key
+            value (any): the value, a mask for a secret, null where it is not set
+            set (boolean): whether there is a value
+            secret (boolean): whether the value is never shown
+            layer (Layer): the layer it came from
+            origin (text): the file and key, the variable or the flag
+        """
         return {
             "name": self.setting.name,
             "value": list(self.value) if isinstance(self.value, tuple) else self.value,
@@ -78,7 +87,20 @@ class Survey(NamedTuple):
     warnings: tuple[Problem, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The document's fields, without command and version."""
+        """The document's fields, without command and version.
+
+        Fields:
+            ok (boolean): whether the configuration can be read
+            config_file (text or null): the TOML file in use
+            twcmanager_config_file (text or null): TWCManager's config.json in use
+            settings (list of Setting): every setting that is no default; with --all every one
+            commands (object): command -> whether it can run
+            commands.* (object): one command
+            commands.*.ready (boolean): whether it can run
+            commands.*.missing (list of text): settings it is usually given, and lacks
+            warnings (list of Error): what is suspicious, such as a file with secrets that others can read
+            error (Error or null): why the configuration cannot be read
+        """
         return {
             "ok": True,
             "config_file": str(self.config_path) if self.config_path else None,

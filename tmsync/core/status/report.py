@@ -45,7 +45,13 @@ class RatedProblem:
     car_ids: tuple[int, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """One of the document's `problems`."""
+        """One of the document's `problems`.
+
+        Fields:
+            severity (Severity): critical makes the exit code 1
+            part (Part): the part of the link it is about
+            car_ids (list of integer): the vehicles that share it
+        """
         about = {"part": self.part.value, "car_ids": list(self.car_ids)}
         return {"severity": self.severity.value, **self.problem.as_json(), **about}
 
@@ -88,7 +94,14 @@ class Summary:
     text: str
 
     def as_json(self) -> dict[str, Any]:
-        """The document's `summary`."""
+        """The document's `summary`.
+
+        Fields:
+            critical (integer): critical problems
+            warning (integer): warnings
+            waiting (integer): vehicles of which nothing can be said yet
+            text (text): what it comes to, in one line
+        """
         return {"critical": self.critical, "warning": self.warning, "waiting": self.waiting, "text": self.text}
 
 
@@ -150,7 +163,13 @@ class Status:
         return Summary(counts[Severity.CRITICAL], counts[Severity.WARNING], len(self.undecided), text)
 
     def vehicle_json(self, view: VehicleView) -> dict[str, Any]:
-        """A vehicle, with what the database knows of it."""
+        """A vehicle, with what the database knows of it.
+
+        Fields:
+            vin (text or null, optional): its VIN; this and the next two where the database is at hand
+            last_record_at (time or null, optional): its newest record of states, positions, charges and updates
+            enabled (boolean or null, optional): whether TeslaMate logs it
+        """
         record = self.database.cars.get(view.car_id)
         known: dict[str, Any] = {}
         if record is not None:
@@ -159,7 +178,48 @@ class Status:
         return view.as_json() | known
 
     def as_json(self) -> dict[str, Any]:
-        """The document's fields, without command and version."""
+        """The document's fields, without command and version.
+
+        Fields:
+            ok (boolean): whether nothing critical was found
+            at (time): when it looked
+            config_file (text or null): the TOML file in use
+            database (object): TeslaMate's database
+            database.ok (boolean or null): whether its tokens can be read; null where none is configured
+            database.where (text or null): host and port in words
+            database.cause (Cause or null): what is wrong
+            database.message (text or null): the same in words
+            database.cars (integer): cars it knows
+            database.sessions (boolean or null): whether TeslaMate is logged in; null where that cannot be seen
+            tokens (object): TeslaMate's token, and TWCManager's; the first six as in sync-tokens, null while unknown
+            tokens.fingerprint (text or null): TeslaMate's access token
+            tokens.expires_at (time or null): when it expires
+            tokens.expires_in_s (integer or null, s): until then; negative afterwards
+            tokens.audience (list of text, optional): the services it is for
+            tokens.region (text or null, optional): Tesla's region
+            tokens.api (Api, optional): which of Tesla's APIs it is for
+            tokens.in_sync (boolean or null): whether TWCManager holds that token; null where that cannot be told
+            tokens.held_by_twcmanager (text or null): fingerprint of the token it holds
+            tokens.held_since (time or null): it was there at this time, and came then or before
+            tokens.held_expires_at (time or null): when that one expires
+            twcmanager (object): TWCManager
+            twcmanager.state (Presence): whether it runs
+            twcmanager.reason (text): what that rests on
+            twcmanager.url (text or null): where its web control answers
+            twcmanager.settings_file (text): its settings.json
+            twcmanager.sync_enabled (boolean or null): whether its own token sync is on, which refuses ours
+            twcmanager.holds_refresh_token (boolean or null): whether it could refresh the token by itself
+            broker (object): the MQTT broker
+            broker.ok (boolean or null): whether it can be used; null where none is configured
+            broker.where (text or null): host and port in words
+            broker.cause (Cause or null): what is wrong
+            broker.message (text or null): the same in words
+            broker.namespace (text): the namespace that was looked at
+            vehicles (list of Vehicle): every vehicle seen
+            facade (null): reserved
+            summary (Summary): what it comes to
+            problems (list of RatedProblem): worst first, one for all vehicles that share it
+        """
         database, twc, broker = self.database, self.twcmanager, self.broker
         tokens = None if database.tokens is None else database.tokens.as_json(self.at)
         return {

@@ -64,7 +64,28 @@ class VehicleView(NamedTuple):
         return self.name == f"car {self.car_id}"
 
     def as_json(self) -> dict[str, Any]:
-        """The vehicle event's fields, without `event`."""
+        """The vehicle event's fields, without `event`.
+
+        Fields:
+            at (time): the moment all this is true of
+            car_id (integer): TeslaMate's id, as in its topics
+            namespace (text): TeslaMate's MQTT_NAMESPACE; empty without one
+            name (text): its display name, else "car ID"
+            state (text or null): TeslaMate's word for what the car does
+            since (time or null): since when it does that, by TeslaMate
+            healthy (boolean or null): TeslaMate's health flag
+            verdict (Verdict): what is to be thought of its telemetry
+            source (Source): whom to ask
+            reason (text): what the verdict rests on
+            last_heartbeat_at (time or null): when TeslaMate last looked at it
+            silence_s (number, s): since the last heartbeat, or since its state changed
+            late_after_s (number, s): silence that makes it late; 0: none does
+            stale_after_s (number, s): silence that makes it stale; 0: none does
+            retained_only (boolean): whether nothing live has come yet
+            unparsable (integer): values that were not of their topic's type, and not taken
+            telemetry (object): topic -> value, of every known topic that was seen
+            telemetry.* (any): typed as the list of topics says; null once the topic is deleted
+        """
         return {
             "at": iso(self.at),
             "car_id": self.car_id,
@@ -98,7 +119,17 @@ class SourceChange(NamedTuple):
     message: str
 
     def as_json(self) -> dict[str, Any]:
-        """The source event's fields, without `event`."""
+        """The source event's fields, without `event`.
+
+        Fields:
+            at (time): when
+            car_id (integer): TeslaMate's id
+            name (text): its display name, else "car ID"
+            from (Source): whom to ask until now
+            to (Source): whom to ask from now on
+            verdict (Verdict): why
+            message (text): the same in TWCManager's words
+        """
         return {
             "at": iso(self.at),
             "car_id": self.car_id,

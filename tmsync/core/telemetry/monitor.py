@@ -49,7 +49,14 @@ class BrokerChange(NamedTuple):
         return f"connected to the broker at {self.target}"
 
     def as_json(self) -> dict[str, Any]:
-        """The broker event's fields, without `event`."""
+        """The broker event's fields, without `event`.
+
+        Fields:
+            at (time): when
+            state (text): `connected` or `disconnected`
+            cause (Cause or null): why the connection ended
+            message (text): the same in words
+        """
         return {
             "at": iso(self.at),
             "state": "connected" if self.connected else "disconnected",

@@ -87,7 +87,16 @@ class Tokens(NamedTuple):
         return fingerprint(self.access.reveal())
 
     def as_json(self, now: datetime) -> dict[str, Any]:
-        """The document's `token`."""
+        """The document's `token`.
+
+        Fields:
+            fingerprint (text): `sha256:` and the first 12 hex digits of the access token's SHA-256
+            expires_at (time or null): by the token's own claims; null where it has none
+            expires_in_s (integer or null, s): until then; negative afterwards
+            audience (list of text): the services it is for
+            region (text or null): Tesla's region: NA, EU or CN
+            api (Api): which of Tesla's APIs it is for
+        """
         known = self.claims.expires_at
         return {
             "fingerprint": self.fingerprint,
