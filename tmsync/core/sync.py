@@ -3,22 +3,22 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any
 
 from tmsync.core.check_db.tokens import read_tokens
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, DeliveryError, ExitCode, Problem, TmsyncError
 from tmsync.core.teslamate.assessment import Tokens
+from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
 from tmsync.core.twcmanager.deliver import Delivery, Order, Overtaken, Result, deliver, syncs_itself
+from tmsync.core.twcmanager.deliver_local import deliver_local
+from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers
 from tmsync.core.twcmanager.plan import SyncOptions
 from tmsync.core.twcmanager.settings_content import TokenFields
 
 log = logging.getLogger(__name__)
-
-FAR_AWAY: Final = 4_102_444_800
-"""2100-01-01: an expiry that keeps TWCManager from refreshing a token whose refresh token is shared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Report:
 
     tokens: Tokens | None = None
     shared: bool = False
+    local: bool = False
+    """Whether the token is tmsync's own, for tmsync serve."""
     delivery: Delivery | None = None
     warnings: tuple[Problem, ...] = ()
     error: TmsyncError | None = None
@@ -82,9 +84,16 @@ class Report:
         }
 
 
-def sync(settings: Settings, options: SyncOptions, *, clock: Clock, environ: Mapping[str, str]) -> Report:
-    """One run, start to end. Never raises for what it is there to tell."""
+def sync(
+    settings: Settings, options: SyncOptions, *, clock: Clock, environ: Mapping[str, str], renew: bool = False
+) -> Report:
+    """One run, start to end. Never raises for what it is there to tell.
+
+    renew: where TWCManager gets a token of tmsync's own, give it another one.
+    """
     twc = settings.twcmanager()
+    if twc.local_token:
+        return _deliver_local(settings, options, clock, environ, renew=renew)
     report = Report(shared=twc.share_refresh_token, warnings=settings.warnings)
     if twc.config is not None and twc.config.sync_tokens:
         return replace(report, error=DeliveryError(syncs_itself(str(twc.config.path))))
@@ -93,6 +102,28 @@ def sync(settings: Settings, options: SyncOptions, *, clock: Clock, environ: Map
     except Overtaken:
         log.info("TWCManager holds a newer token than the one just read; reading TeslaMate's again")
         return _deliver(settings, options, report, clock, environ, replace_newer=True)
+
+
+def _deliver_local(
+    settings: Settings, options: SyncOptions, clock: Clock, environ: Mapping[str, str], *, renew: bool
+) -> Report:
+    twc, serve = settings.twcmanager(), settings.serve()
+    report = Report(local=True, warnings=settings.warnings)
+    if serve is None:
+        # load_settings refuses twcmanager.token = "local" without serve.listen.
+        return report
+    bearers = LocalBearers(settings.state_dir)
+    try:
+        delivery, bearer = deliver_local(twc, serve, bearers, options, clock=clock, environ=environ, renew=renew)
+    except TmsyncError as error:
+        return replace(report, error=error)
+    tokens = None
+    if bearer is not None:
+        claims = read_claims(bearer.reveal()) or NO_CLAIMS
+        far = datetime.fromtimestamp(FAR_AWAY, UTC)
+        tokens = Tokens(bearer, None, claims, claims.expires_at or far, plain_text=False, stored_at=clock.now())
+    warnings = (*report.warnings, *delivery.warnings)
+    return replace(report, tokens=tokens, delivery=delivery, warnings=warnings, error=delivery.error)
 
 
 def _deliver(

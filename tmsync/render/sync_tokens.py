@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from tmsync.core.sync import Report
-from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.deliver import Delivery, Result
 from tmsync.core.twcmanager.plan import Via
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.core.words import in_words
@@ -12,6 +12,8 @@ from tmsync.core.words import in_words
 def line(report: Report, now: datetime) -> str:
     """What happened, in one line; empty when the error says it all."""
     tokens, delivery = report.tokens, report.delivery
+    if report.local and delivery is not None and report.error is None:
+        return _local(delivery)
     if tokens is None or delivery is None or report.error is not None:
         return ""
     token = f"token {tokens.fingerprint}"
@@ -31,3 +33,16 @@ def line(report: Report, now: datetime) -> str:
         Result.DRY_RUN: f"dry run: {token} would go to {target}{left}; {held}",
         Result.OUT_OF_SYNC: f"out of sync: {differs}",
     }[report.result]
+
+
+def _local(delivery: Delivery) -> str:
+    """Of a token of tmsync's own, which does not expire."""
+    target = delivery.target if delivery.via is Via.FILE else f"TWCManager at {delivery.target}"
+    held = f"TWCManager holds {delivery.held}" if delivery.held else "TWCManager holds no token"
+    return {
+        Result.WRITTEN: f"local token written to {target}",
+        Result.PUSHED: f"local token pushed to {target}",
+        Result.UNCHANGED: f"unchanged: {target} holds a local token",
+        Result.DRY_RUN: f"dry run: a local token would go to {target}; {held}",
+        Result.OUT_OF_SYNC: f"out of sync: {held}, which is none of tmsync serve's",
+    }[delivery.result]

@@ -44,6 +44,10 @@ FIXES: Final[Fixes] = {
     (Cause.LOOSE_PERMISSIONS, "settings"): (
         Step("Keep others out of its folder (TWCManager makes the file anew at each save):", "sudo chmod 750 {folder}"),
     ),
+    Cause.STATE_UNUSABLE: (
+        Step("Let it belong to the user who runs tmsync, and to nobody else:", "ls -ld {path}"),
+        Step("Or name another folder as serve.state_dir."),
+    ),
     (Cause.LOOSE_PERMISSIONS, "ignored"): (Step("Let nobody else read it:", "chmod 0600 {path}"),),
     Cause.UNREADABLE_FILE: (Step("Name a file that the user who runs tmsync can read."),),
     (Cause.UNREADABLE_FILE, "absent"): (

@@ -73,6 +73,31 @@ FIXES: Final[Fixes] = {
              "sudo systemctl stop twcmanager\nsudo -u twcmanager tmsync sync-tokens --via file\n"
              "sudo systemctl start twcmanager"),
     ),
+    (Cause.HOLDS_REFRESH_TOKEN, "local"): (
+        Step("Clear it, which a push cannot, while no car charges:",
+             "sudo systemctl stop twcmanager\n"
+             "sudo -u twcmanager env TMSYNC_TWCMANAGER_TOKEN=tesla tmsync sync-tokens --via file\n"
+             "sudo systemctl start twcmanager"),
+    ),
+    Cause.FACADE_NOT_CONFIGURED: (
+        Step("Within \"config\" of TWCManager's config.json, put:", "{line}"),
+        Step("And below it, so that it trusts the certificate:", "{certificate}"),
+        RESTART,
+    ),
+    (Cause.FACADE_NOT_CONFIGURED, "slash"): (
+        Step("Take the slash at its end away in TWCManager's config.json."),
+        RESTART,
+    ),
+    (Cause.FACADE_NOT_CONFIGURED, "unseen"): (
+        Step("Set twcmanager.url to TWCManager's web control, or twcmanager.config_file to its config.json."),
+    ),
+    Cause.OWN_TELEMETRY: (
+        Step("Set {where}.syncTelemetry to false in TWCManager's config.json: tmsync serve answers in its place."),
+        RESTART,
+    ),
+    Cause.POWERWALL: (
+        Step('Keep twcmanager.token = "tesla", or use a newer TWCManager, which asks by way of teslaProxy.'),
+    ),
     Cause.TWCMANAGER_REFUSED: (Step("Check that twcmanager.url is TWCManager's."),),
     (Cause.TWCMANAGER_REFUSED, "read-only"): (
         Step("A proxy in front of it seems to allow reading only: name TWCManager's own address with --twc-url, or"

@@ -23,7 +23,16 @@ from tmsync.core.process import run_command
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.plan import Action, Plan, Situation, SyncOptions, Via, decide
-from tmsync.core.twcmanager.presence import ANYBODY, Presence, Sighting, is_here, look, started_at, trusted_users
+from tmsync.core.twcmanager.presence import (
+    ANYBODY,
+    Presence,
+    Sighting,
+    is_far,
+    is_here,
+    look,
+    started_at,
+    trusted_users,
+)
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields, exposed
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -117,7 +126,7 @@ class _Delivering:
         self.environ = environ
         self.file = SettingsFile(twc.settings_file)
         self.users = ANYBODY if twc.url_given else trusted_users(self.file.real)
-        self.far = twc.url_given and not twc.settings_given and not is_here(twc.url)
+        self.far = is_far(twc)
 
     def run(self) -> Delivery:
         """Look, decide, carry out."""

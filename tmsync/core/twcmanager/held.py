@@ -11,7 +11,7 @@ from tmsync.core.config.settings import Settings, TwcSettings
 from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
-from tmsync.core.twcmanager.presence import Presence, Sighting, is_here, look
+from tmsync.core.twcmanager.presence import Presence, Sighting, is_far, look
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, exposed, parse, read_raw
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -68,7 +68,7 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
         sync_enabled=_syncs_itself(twc, sighting),
         needs_fleet_token=sighting.writes_pid_file and not (twc.config and twc.config.get("config.teslaProxy")),
     )
-    if twc.url_given and not twc.settings_given and not is_here(twc.url):
+    if is_far(twc):
         return found
     try:
         snapshot = file.read(clock)

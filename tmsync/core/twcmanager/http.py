@@ -20,6 +20,7 @@ from tmsync.core.errors import Cause, DeliveryError
 from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
 from tmsync.core.net.listeners import Stranger, must_belong_to
+from tmsync.core.twcmanager.facade import TwcFacts, facts_of
 from tmsync.core.twcmanager.presence import ANYBODY, Users
 
 TAKEN: Final = frozenset({200, 302, 303})
@@ -34,6 +35,8 @@ STATUS_KEYS: Final = frozenset({
 CONFIG_KEYS: Final = ("config", "control", "vehicle")
 _TESLAMATE: Final = re.compile(r'"TeslaMate"\s*:\s*(\{[^{}]*\})')
 
+_PROXY: Final = re.compile(r'"teslaProxy"\s*:\s*"([^"]*)"')
+
 
 class Revealed(NamedTuple):
     """What a TWCManager tells of its configuration, as far as it matters here. The rest, which holds every password,
@@ -42,6 +45,7 @@ class Revealed(NamedTuple):
     syncs_itself: bool | None = None
     """Whether vehicle.TeslaMate.syncTokens is on; None when it does not tell."""
     settings_file: Path | None = None
+    facts: TwcFacts = TwcFacts()
 
 
 def first_answering(urls: Iterable[str], timeout: float, users: Users = ANYBODY) -> str | None:
@@ -71,11 +75,14 @@ def reveal(url: str, timeout: float, users: Users = ANYBODY) -> Revealed:
     if not isinstance(config, dict):
         # TWCManager cuts passwords out of the text, and more than those where one stands last in its section.
         found = _TESLAMATE.search(text.decode("utf-8", "replace"))
-        return Revealed(_syncs(_json(found[1].encode()) if found else None))
+        proxy = _PROXY.search(text.decode("utf-8", "replace"))
+        return Revealed(_syncs(_json(found[1].encode()) if found else None), None, TwcFacts(proxy and proxy[1]))
     folder = _section(config, "config").get("settingsPath")
     known = isinstance(folder, str) and folder.startswith("/")
     return Revealed(
-        _syncs(_section(config, "vehicle").get("TeslaMate", {})), Path(str(folder)) / "settings.json" if known else None
+        _syncs(_section(config, "vehicle").get("TeslaMate", {})),
+        Path(str(folder)) / "settings.json" if known else None,
+        facts_of(config),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
+from tmsync.core.config.settings import TwcSettings
 from tmsync.core.config.twc_json import read_twc_config
 from tmsync.core.errors import ConfigError
 from tmsync.core.files.paths import is_folder, read_regular
@@ -91,6 +92,11 @@ def look(
     if _hides_processes() and settings_file.parent.stat().st_uid != os.geteuid():
         return Sighting(Presence.UNKNOWN, "this system shows nobody other users' processes")
     return Sighting(Presence.STOPPED, "no such process, and no web control answers")
+
+
+def is_far(twc: TwcSettings) -> bool:
+    """Whether it runs on another host, so that no settings file here is its own."""
+    return twc.url_given and not twc.settings_given and not is_here(twc.url)
 
 
 def is_here(url: str) -> bool:
