@@ -58,4 +58,10 @@ FIXES: Final[Fixes] = {
             '{{allow, {emqx_who}, subscribe, ["teslamate/#"]}}.',
         ),
     ),
+    (Cause.NOT_AUTHORISED, "publishing"): (
+        Step("Let it write there. In Mosquitto's acl_file, then restart Mosquitto:", "{user_line}topic write {topics}"),
+        Step("In EMQX's acl.conf, above the rule that denies the rest:",
+             '{{allow, {emqx_who}, publish, ["{topics}"]}}.'),
+        Step("Or publish nothing, under [publish] in tmsync's configuration file:", "enabled = false"),
+    ),
 }  # fmt: skip

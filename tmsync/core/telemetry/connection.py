@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import select
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -52,40 +53,35 @@ class Link(NamedTuple):
     problem: Problem | None = None
 
 
-class BrokerConnection:
-    """Subscribes to `topics` and hands every message to `on_message(topic, payload, retained)`, in a thread of its own.
+class Connection:
+    """A connection to the broker in a thread of its own: opened, watched, reopened for ever.
 
+    What goes through it is up to a subclass.
     on_link: told of every change of the connection, from that thread.
     """
 
-    def __init__(
-        self,
-        target: MqttSettings,
-        topics: Sequence[str],
-        on_message: OnMessage,
-        on_link: Callable[[Link], None],
-        clock: Clock,
-    ) -> None:
+    keepalive_s: int = KEEPALIVE_S
+    name = "mqtt"
+
+    def __init__(self, target: MqttSettings, on_link: Callable[[Link], None], clock: Clock) -> None:
         self.target = target
-        self._topics = list(topics)
-        self._on_message = on_message
         self._on_link = on_link
         self._clock = clock
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._received = 0
         self._accepted = False
-        self.subscribed = False
-        """Whether the broker has acknowledged the newest subscription."""
         self.answered = threading.Event()
-        """Set once the broker has granted the first subscription, or a connection has ended."""
+        """Set once the broker has granted what the connection is for, or a connection has ended."""
         self.retry_at: float | None = None
         """Seconds of running time at which the broker is tried again; None while it is being tried, or connected."""
         self._granted = False
+        """Whether the broker lets this connection do what it is for."""
         self._hung_up = False
-        self._first_subscription: int | None = None
         self._refusal: Problem | None = None
         self._client: Client | None = None
+        self._bell: socket.socket | None = None
+        """What ends the wait for the broker early, once it can be read."""
 
     def start(self) -> None:
         """Connect, in the background."""
@@ -97,13 +93,22 @@ class BrokerConnection:
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe to more, now and after every reconnect."""
-        self._topics += topics
-        client = self._client
-        if client is not None and self._accepted:
-            self.subscribed = False
-            client.subscribe([(topic, QOS) for topic in topics])
+    # -- what a subclass adds, called in the thread
+
+    def _make_client(self) -> "Client":
+        """A client of paho's, with its callbacks."""
+        return self._new_client(f"tmsync-{os.urandom(8).hex()}")
+
+    def _begin(self, client: "Client") -> None:
+        """The broker has accepted the connection."""
+
+    def _turn(self) -> float:
+        """Do what is to be done now; how many seconds to wait for the broker at most until the next turn."""
+        return WAIT_S
+
+    def _refused_after_all(self) -> Problem | None:
+        """The problem of a connection that was accepted, and closed instead of granted what it is for."""
+        return None
 
     # -- the thread
 
@@ -125,13 +130,12 @@ class BrokerConnection:
 
     def _connect_and_listen(self) -> Problem:
         """One connection, from its beginning to its end; why it ended."""
-        self._accepted, self.subscribed, self._refusal = False, False, None
-        self._granted, self._hung_up, self._first_subscription = False, False, None
+        self._accepted, self._refusal, self._granted, self._hung_up = False, None, False, False
         received = self._received
         try:
             self._client = client = self._make_client()
             diagnosis.resolve_name(self.target, ANSWER_S)
-            client.connect(self.target.host, self.target.port, KEEPALIVE_S)
+            client.connect(self.target.host, self.target.port, self.keepalive_s)
         except Exception as error:  # noqa: BLE001 - paho and OpenSSL raise whatever they like here
             return diagnosis.of_exception(error, self.target)
         try:
@@ -142,8 +146,11 @@ class BrokerConnection:
             self._close(client)
         if self._refusal is not None:
             return self._refusal
+        refused = None
         if self._hung_up and self._accepted and not self._granted and received == self._received:
-            return diagnosis.of_refused_subscription(self.target, self._topics[0], closed=True)
+            refused = self._refused_after_all()
+        if refused is not None:
+            return refused
         if self._accepted:
             message = f"the broker at {self.target.place} closed the connection"
             return problem(Cause.CONNECTION_LOST, message, variant="broker")
@@ -156,10 +163,13 @@ class BrokerConnection:
             return
         poller = select.poll()
         poller.register(sock, select.POLLIN)
+        if self._bell is not None:
+            poller.register(self._bell, select.POLLIN)
         held = _Buffer.put_into(client)
         while not self._stopping.is_set() and client.socket() is sock:
+            wait_s = self._turn() if self._accepted else WAIT_S
             poller.modify(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-            ready = held or _pending(sock) or poller.poll(WAIT_S * 1000)
+            ready = held or _pending(sock) or poller.poll(wait_s * 1000)
             if ready and not self._read(client):
                 return
             if client.want_write() and client.loop_write() != 0:
@@ -186,17 +196,17 @@ class BrokerConnection:
             client.loop_write()
         self._client = None
 
-    def _make_client(self) -> "Client":
-        from paho.mqtt.client import Client, MQTTv311
+    def _new_client(self, client_id: str, *, version_5: bool = False) -> "Client":
+        from paho.mqtt.client import Client, MQTTv5, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
 
         target = self.target
         client = Client(
             CallbackAPIVersion.VERSION2,
             # Two clients of one name would throw each other out for ever.
-            client_id=f"tmsync-{os.urandom(8).hex()}",
-            clean_session=True,
-            protocol=MQTTv311,
+            client_id=client_id,
+            clean_session=None if version_5 else True,
+            protocol=MQTTv5 if version_5 else MQTTv311,
             # Else paho opens a second connection by itself to a broker that wants another version.
             reconnect_on_failure=False,
         )
@@ -206,8 +216,6 @@ class BrokerConnection:
         if target.tls:
             client.tls_set_context(diagnosis.tls_context(target))
         client.on_connect = self._connected
-        client.on_subscribe = self._subscribed
-        client.on_message = self._message
         return client
 
     def _connected(self, client: "Client", _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -219,7 +227,47 @@ class BrokerConnection:
         self._accepted = True
         log.info(f"connected to the broker at {self.target.place}")
         self._on_link(Link(connected=True))
+        self._begin(client)
+
+
+class BrokerConnection(Connection):
+    """Subscribes to `topics` and hands every message to `on_message(topic, payload, retained)`."""
+
+    def __init__(
+        self,
+        target: MqttSettings,
+        topics: Sequence[str],
+        on_message: OnMessage,
+        on_link: Callable[[Link], None],
+        clock: Clock,
+    ) -> None:
+        super().__init__(target, on_link, clock)
+        self._topics = list(topics)
+        self._on_message = on_message
+        self.subscribed = False
+        """Whether the broker has acknowledged the newest subscription."""
+        self._first_subscription: int | None = None
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Subscribe to more, now and after every reconnect."""
+        self._topics += topics
+        client = self._client
+        if client is not None and self._accepted:
+            self.subscribed = False
+            client.subscribe([(topic, QOS) for topic in topics])
+
+    def _make_client(self) -> "Client":
+        self.subscribed, self._first_subscription = False, None
+        client = super()._make_client()
+        client.on_subscribe = self._subscribed
+        client.on_message = self._message
+        return client
+
+    def _begin(self, client: "Client") -> None:
         _, self._first_subscription = client.subscribe([(topic, QOS) for topic in self._topics])
+
+    def _refused_after_all(self) -> Problem | None:
+        return diagnosis.of_refused_subscription(self.target, self._topics[0], closed=True)
 
     def _subscribed(self, _client: "Client", _userdata: Any, mid: int, reasons: Any, _properties: Any) -> None:
         self.subscribed = True

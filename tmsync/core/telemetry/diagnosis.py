@@ -6,7 +6,7 @@ Source: MQTT 3.1.1 specification, 3.1 (CONNECT), 3.2 (CONNACK and its return cod
 import errno
 import logging
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.errors import Cause, Problem
@@ -106,16 +106,27 @@ def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -
 
     Source: MQTT 3.1.1 specification, 3.9.3 (SUBACK, return code 0x80).
     """
-    user = f"user {target.username}" if target.username else "anonymous clients"
     how = "closes the connection on the subscription" if closed else "refuses the subscription"
-    message = f"the broker at {target.place} {how} to {topic}: its access list must let {user} read it"
-    return problem(
-        Cause.NOT_AUTHORISED,
-        message,
-        variant="subscription",
-        user_line=f"user {target.username}\n" if target.username else "",
-        emqx_who=f'{{username, "{target.username}"}}' if target.username else "all",
-    )
+    message = f"the broker at {target.place} {how} to {topic}: its access list must let {_user(target)} read it"
+    return problem(Cause.NOT_AUTHORISED, message, variant="subscription", **_named_in_access_lists(target))
+
+
+def of_refused_publishing(target: MqttSettings, topics: str, *, closed: bool) -> Problem:
+    """The problem when the broker takes no message in `topics`, a filter. closed: it hangs up instead of saying so."""
+    how = "closes the connection on what is published in" if closed else "takes nothing that is published in"
+    message = f"the broker at {target.place} {how} {topics}: its access list must let {_user(target)} write there"
+    return problem(Cause.NOT_AUTHORISED, message, variant="publishing", topics=topics, **_named_in_access_lists(target))
+
+
+def _user(target: MqttSettings) -> str:
+    return f"user {target.username}" if target.username else "anonymous clients"
+
+
+def _named_in_access_lists(target: MqttSettings) -> dict[str, Any]:
+    return {
+        "user_line": f"user {target.username}\n" if target.username else "",
+        "emqx_who": f'{{username, "{target.username}"}}' if target.username else "all",
+    }
 
 
 def of_silence(target: MqttSettings) -> Problem:

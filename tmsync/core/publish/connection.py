@@ -1,0 +1,162 @@
+"""The connection that publishes: last will, a few messages under way at a time, and what the broker refuses.
+
+MQTT 5 where the broker speaks it, as it says there which messages it refuses; with MQTT 3.1.1 it drops them without a
+word.
+
+Source: MQTT 5.0 specification, 3.1.2.5 (Will Flag), 3.3.4 (Receive Maximum), 3.4.2.1 (PUBACK reason codes); Mosquitto
+src/handle_publish.c (a message that its access list refuses is acknowledged with 135).
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from tmsync.core.clock import Clock
+from tmsync.core.config.settings import MqttSettings
+from tmsync.core.errors import Cause, Problem
+from tmsync.core.publish.outbox import Message, Outbox
+from tmsync.core.publish.topics import OFFLINE, ONLINE, Layout
+from tmsync.core.telemetry import diagnosis
+from tmsync.core.telemetry.connection import BATCH, WAIT_S, Connection, Link
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+WINDOW: Final = 20
+"""Messages under way, unacknowledged: what a broker takes at least as they are set up by default."""
+
+
+class PublishingConnection(Connection):
+    """Sends what `outbox` holds. All but `ring` happens in its own thread.
+
+    refresh: called at each turn; fills the outbox and says after how many seconds to call again at the latest.
+    on_birth: Home Assistant has said that it is there.
+    on_refused: told for every message that the broker refuses.
+    """
+
+    name = "publish"
+
+    def __init__(
+        self,
+        target: MqttSettings,
+        layout: Layout,
+        client_id: str,
+        outbox: Outbox,
+        clock: Clock,
+        *,
+        keepalive_s: int,
+        refresh: Callable[[], float],
+        on_link: Callable[[Link], None],
+        on_birth: Callable[[], None],
+        on_refused: Callable[[Problem], None],
+    ) -> None:
+        super().__init__(target, on_link, clock)
+        self.keepalive_s = keepalive_s
+        self._layout = layout
+        self._client_id = client_id
+        self._outbox = outbox
+        self._refresh = refresh
+        self._on_birth = on_birth
+        self._on_refused = on_refused
+        self._window = WINDOW
+        self._under_way: dict[int, Message] = {}
+        self._version_5 = True
+        self.falls_back = False
+        """Whether the broker is about to be asked again, with the older version of the protocol."""
+        self._heard, self._rope = socket.socketpair()
+        self._heard.setblocking(False)
+        self._rope.setblocking(False)
+        self._bell = self._heard
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was sent is acknowledged."""
+        return not self._under_way
+
+    def ring(self) -> None:
+        """There is something to send. Safe in any thread, and never waits."""
+        with contextlib.suppress(OSError):
+            self._rope.send(b"!")
+
+    def stop(self) -> None:
+        """Say "offline", disconnect, and wait for the thread to end."""
+        self._stopping.set()
+        self.ring()
+        super().stop()
+        self._heard.close()
+        self._rope.close()
+
+    # -- the thread
+
+    def _make_client(self) -> "Client":
+        self._under_way = {}
+        self._window = WINDOW
+        self.falls_back = False
+        # The same name at every connection: the broker then ends the one before, its last will included, first.
+        client = self._new_client(self._client_id, version_5=self._version_5)
+        client.will_set(self._layout.status, OFFLINE, qos=1, retain=True)
+        # Ours is the smaller limit, and "offline" must not wait behind it.
+        client.max_inflight_messages_set(0)
+        client.on_publish = self._acknowledged
+        client.on_message = self._message
+        return client
+
+    def _connected(self, client: "Client", userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        super()._connected(client, userdata, flags, reason, properties)
+
+    def _begin(self, client: "Client") -> None:
+        client.subscribe(self._layout.birth)
+        self._outbox.connected()
+
+    def _listen(self, client: "Client") -> None:
+        try:
+            super()._listen(client)
+        finally:
+            refused = self._refusal is not None and self._refusal.cause is Cause.NOT_AUTHORISED
+            self.falls_back = self._version_5 and not self._accepted and not refused
+            self._version_5 = self._accepted or refused or not self._version_5
+
+    def _turn(self) -> float:
+        with contextlib.suppress(BlockingIOError):
+            self._heard.recv(4096)
+        wait_s = min(self._refresh(), WAIT_S)
+        client = self._client
+        for _ in range(BATCH):
+            if client is None or client.want_write() or len(self._under_way) >= self._window:
+                return wait_s
+            message = self._outbox.next(self._clock.monotonic())
+            if message is None:
+                return wait_s
+            sent = client.publish(message.topic, message.payload, qos=int(message.retain), retain=message.retain)
+            if message.retain:
+                self._under_way[sent.mid] = message
+        return 0
+
+    def _acknowledged(self, _client: "Client", _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
+        message = self._under_way.pop(mid, None)
+        if message is None:
+            return
+        if reason.is_failure:
+            self._on_refused(self._refused(message, closed=False))
+            return
+        self._granted = True
+        self._outbox.acknowledged(message)
+
+    def _message(self, _client: "Client", _userdata: Any, message: Any) -> None:
+        if message.payload == ONLINE.encode():
+            self._on_birth()
+
+    def _refused_after_all(self) -> Problem | None:
+        first = next(iter(self._under_way.values()), None)
+        return None if first is None else self._refused(first, closed=True)
+
+    def _refused(self, message: Message, *, closed: bool) -> Problem:
+        return diagnosis.of_refused_publishing(self.target, self._layout.filter_of(message.topic), closed=closed)
+
+    def _close(self, client: "Client") -> None:
+        if self._stopping.is_set() and self._accepted:
+            with contextlib.suppress(Exception):
+                client.publish(self._layout.status, OFFLINE, qos=0, retain=True)
+        super()._close(client)
