@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.publish.scene import AT, held, listening, publishing, settings, state, until, view
+from tests.publish.scene import held, listening, publishing, settings, state, until
 from tests.support.brokers import Broker, broker, needs_mosquitto
-from tmsync.core.telemetry.health import Verdict
 
 pytestmark = needs_mosquitto
 
