@@ -58,6 +58,24 @@ def followed() -> Followed:
     return Followed()
 
 
+def test_what_the_broker_may_have_lost_is_no_longer_told(followed: Followed) -> None:
+    followed.says(state="driving", shift_state="D", battery_level="63", retained=True)
+    followed.says(shift_state="")
+    assert followed.view().told == {"state", "shift_state", "battery_level"}
+    followed.fleet.lost(1.0)
+    assert followed.view().told == frozenset()
+    followed.fleet.connected(2.0)
+    followed.says(state="driving", battery_level="no number")
+    assert followed.view().told == {"state"}
+    assert followed.view().telemetry["battery_level"] == 63, "the last that could be read"
+
+
+def test_one_vehicle_is_seen_as_among_all(followed: Followed) -> None:
+    followed.says(7, state="online", healthy="true")
+    assert followed.fleet.view(7, followed.now) == followed.view(7)
+    assert followed.fleet.view(8, followed.now) is None
+
+
 @pytest.mark.parametrize("state", ["start", "unavailable"])
 def test_a_teslamate_without_data_is_not_trusted_for_longer_than_two_minutes(followed: Followed, state: str) -> None:
     followed.says(display_name="Blue", state="online", healthy="true")

@@ -130,16 +130,40 @@ def test_cars_with_their_settings_and_newest_records(database: DatabaseSettings)
             1, "Blue", "5YJ3E1EA7KF000001", 21, True, True, datetime(2026, 11, 5, 11, tzinfo=UTC),
             "online", datetime(2026, 11, 1, 12, tzinfo=UTC),
             ((datetime(2026, 11, 3, 10, 5, tzinfo=UTC), 62), (datetime(2026, 11, 3, 10, tzinfo=UTC), 63)),
+            eid=1, position_at=datetime(2026, 11, 3, 10, 5, tzinfo=UTC),
+            charge_at=datetime(2026, 11, 5, 11, tzinfo=UTC),
         ),
-        2: CarRecord(2, "Red", None, 15, False, True, datetime(2026, 11, 4, tzinfo=UTC)),
+        2: CarRecord(
+            2, "Red", None, 15, False, True, datetime(2026, 11, 4, tzinfo=UTC),
+            eid=2, position_at=datetime(2026, 11, 4, tzinfo=UTC),
+        ),
         3: CarRecord(
             3, None, "5YJ3E1EA7KF000003", 12, True, False, datetime(2026, 11, 2, tzinfo=UTC),
-            "asleep", datetime(2026, 11, 2, tzinfo=UTC),
+            "asleep", datetime(2026, 11, 2, tzinfo=UTC), eid=3,
         ),
     }  # fmt: skip
     report = LivenessProbe(database, None, SystemClock()).ask()
     assert report.cars == found
     assert report.polling == {2: 15}
+
+
+def test_pilot_current_is_that_of_the_newest_row_of_a_charge_that_goes_on(
+    teslamate: TeslaMate, database: DatabaseSettings
+) -> None:
+    with connect(database) as session:
+        assert read_cars(session)[1].pilot_current is None, "a schema without the column"
+        teslamate.sql(
+            "alter table public.charges add column charger_pilot_current smallint;"
+            "update public.charges set charger_pilot_current = 32;"
+            "insert into public.charging_processes values (9, 1, '2026-11-06', null);"
+            "insert into public.charging_processes values (10, 2, '2026-11-01', '2026-11-02');"
+            "insert into public.charges (date, charging_process_id, charger_pilot_current)"
+            " values ('2026-11-06 01:00', 9, 13), ('2026-11-06 00:59', 9, 16), ('2026-11-01', 10, 8)"
+        )
+        found = read_cars(session)
+    assert [(car.pilot_current, car.charge_at) for car in found.values()] == [
+        (13, datetime(2026, 11, 6, 1, tzinfo=UTC)), (None, datetime(2026, 11, 1, tzinfo=UTC)), (None, None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

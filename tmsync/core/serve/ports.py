@@ -11,8 +11,8 @@ from tmsync.core.clock import Instant, iso
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.secret import Secret
 from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.teslamate.claims import Claims
-from tmsync.core.teslamate.records import CarRecord
 
 
 class Standing(Enum):
@@ -61,21 +61,11 @@ class Vehicles(Protocol):
         ...
 
 
-class Records(NamedTuple):
-    """TeslaMate's database as last read, at most every 30 s; kept while it cannot be read."""
-
-    cars: Mapping[int, CarRecord] = {}
-    at: datetime | None = None
-    """When, by the database's clock; None while it was never read."""
-    asked_at: float = 0.0
-    """When, in seconds of running time."""
-
-
 class RecordSource(Protocol):
-    """`telemetry.liveness`' last report."""
+    """`telemetry.liveness`, which asks the database every 30 s."""
 
-    def records(self) -> Records:
-        """As last read."""
+    def records(self) -> LivenessReport:
+        """As last reported."""
         ...
 
 

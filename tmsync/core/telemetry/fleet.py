@@ -51,6 +51,8 @@ class VehicleView(NamedTuple):
     retained_only: bool
     unparsable: int
     telemetry: dict[str, Value]
+    told: frozenset[str] = frozenset()
+    """The keys of it that came since the broker was last lost: it may have lost all others."""
 
     def without_time(self) -> tuple[Any, ...]:
         """What makes two views tell different things: all but the spans that grow by themselves."""
@@ -246,6 +248,7 @@ class Fleet:
         with self._lock:
             self._connected_at = at
             self._lost_at = None
+            self._tell_nothing()
             self._touch_all()
 
     def lost(self, at: float) -> None:
@@ -253,6 +256,7 @@ class Fleet:
         with self._lock:
             if self._lost_at is None:
                 self._lost_at = at
+                self._tell_nothing()
                 self._touch_all()
 
     def hear(self, report: LivenessReport) -> None:
@@ -266,6 +270,10 @@ class Fleet:
         with self._lock:
             self._single_look = True
             self._touch_all()
+
+    def _tell_nothing(self) -> None:
+        for tracked in self._tracked.values():
+            tracked.vehicle.told.clear()
 
     def _touch_all(self) -> None:
         for tracked in self._tracked.values():
@@ -408,4 +416,5 @@ class Fleet:
             retained_only=vehicle.retained_only,
             unparsable=vehicle.unparsable,
             telemetry=dict(vehicle.values),
+            told=frozenset(vehicle.told),
         )

@@ -55,6 +55,10 @@ class LivenessReport(NamedTuple):
     """Since when none was found, in seconds of running time."""
     database_at: datetime | None = None
     """When the records were read, by the database's clock."""
+    asked_at: float = 0.0
+    """The same in seconds of running time, or a little earlier."""
+    read_at: float = 0.0
+    """When they were in."""
 
     @property
     def is_open(self) -> bool:
@@ -80,7 +84,8 @@ class LivenessProbe:
         self._clock = clock
         self._recognised: set[SessionId] = set()
         """Sessions whose statements were TeslaMate's at some time: they are its own for as long as they live."""
-        self._database_at: datetime | None = None
+        self._records = LivenessReport()
+        """Only what the database's records tell, as last read."""
         self._last = LivenessReport()
 
     def __bool__(self) -> bool:
@@ -90,15 +95,16 @@ class LivenessProbe:
         """Ask everybody once. Never raises: who does not answer says nothing."""
         at = self._clock.monotonic()
         results = []
-        cars, sessions, missing_since = self._last.cars, None, None
+        sessions, missing_since = None, None
         if self._database is not None:
-            result, found, missing_since = self._ask_database(self._database, at)
+            result, missing_since = self._ask_database(self._database, at)
             results.append(result)
             sessions = result.alive
-            cars = cars if found is None else found
         if self._url is not None:
             results.append(ask_web_server(self._url))
-        self._last = LivenessReport(self._sum_up(results, at), cars, sessions, missing_since, self._database_at)
+        self._last = self._records._replace(
+            evidence=self._sum_up(results, at), sessions=sessions, missing_since=missing_since
+        )
         return self._last
 
     def _sum_up(self, results: list[ProbeResult], at: float) -> Evidence:
@@ -110,10 +116,8 @@ class LivenessProbe:
             return Evidence(before.alive_at, at, told)
         return before._replace(words=told or before.words)
 
-    def _ask_database(
-        self, target: DatabaseSettings, at: float
-    ) -> tuple[ProbeResult, dict[int, CarRecord] | None, float | None]:
-        """What the sessions say, the cars (None where they cannot be read), and since when no session was found."""
+    def _ask_database(self, target: DatabaseSettings, at: float) -> tuple[ProbeResult, float | None]:
+        """What the sessions say, and since when none was found. Keeps the cars where they can be read."""
         from tmsync.core.postgres.session import ConnectFailed, QueryFailed, connect
         from tmsync.core.teslamate.records import read_cars, read_sessions
 
@@ -123,23 +127,24 @@ class LivenessProbe:
                 cars = read_cars(session)
         except (ConnectFailed, QueryFailed) as error:
             log.info(f"TeslaMate's database cannot be asked: {type(error).__name__}")
-            return ProbeResult(None, "TeslaMate's database cannot be asked"), None, self._last.missing_since
-        rows, self._database_at = sessions.rows, sessions.at
+            return ProbeResult(None, "TeslaMate's database cannot be asked"), self._last.missing_since
+        rows, read_at = sessions.rows, self._clock.monotonic()
+        self._records = LivenessReport(cars=cars, database_at=sessions.at, asked_at=at, read_at=read_at)
         self._recognised |= {row.key for row in rows if row.key is not None and row.is_ecto}
         self._recognised &= {row.key for row in rows if row.key is not None}
         living = [row for row in rows if row.key in self._recognised and (row.idle_for or timedelta()) < LAST_PING]
         if living:
-            return ProbeResult(True, "TeslaMate's database sessions are there"), cars, None
+            return ProbeResult(True, "TeslaMate's database sessions are there"), None
         if not all(row.is_readable for row in rows):
             grant = f"GRANT pg_read_all_stats TO {sql_name(target.user)}"
-            return ProbeResult(None, f"TeslaMate's database sessions cannot be seen ({grant})"), cars, None
+            return ProbeResult(None, f"TeslaMate's database sessions cannot be seen ({grant})"), None
         if sessions.server_runs_for < SERVER_START:
             # TeslaMate needs a moment to come back; after that it must be there.
-            return ProbeResult(None, "PostgreSQL has just been started"), cars, None
+            return ProbeResult(None, "PostgreSQL has just been started"), None
         since = at if self._last.missing_since is None else self._last.missing_since
         if at - since < MISSING_S:
-            return ProbeResult(None, f"TeslaMate's database sessions are missing, for {int(at - since)} s"), cars, since
-        return ProbeResult(False, "TeslaMate's database sessions are gone"), cars, since
+            return ProbeResult(None, f"TeslaMate's database sessions are missing, for {int(at - since)} s"), since
+        return ProbeResult(False, "TeslaMate's database sessions are gone"), since
 
 
 def ask_web_server(url: str) -> ProbeResult:

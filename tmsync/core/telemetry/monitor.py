@@ -14,7 +14,7 @@ from tmsync.core.fixes import problem
 from tmsync.core.telemetry.connection import ANSWER_S, BrokerConnection, Link
 from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
 from tmsync.core.telemetry.health import Rules, Thresholds
-from tmsync.core.telemetry.liveness import LivenessPoller, LivenessProbe, LivenessReport
+from tmsync.core.telemetry.liveness import EVERY_S, LivenessPoller, LivenessProbe, LivenessReport
 from tmsync.core.teslamate.topics import CARS, ROOT, namespace_of, parse_topic, prefix
 from tmsync.core.words import MOST_NAMED
 
@@ -87,7 +87,10 @@ def rules_of(settings: Settings) -> Rules:
 
 
 class TelemetryMonitor:
-    """Everything that listens, from `with` on. cars: ids to watch, all when empty."""
+    """Everything that listens, from `with` on.
+
+    cars: ids to watch, all when empty. ask_every_s: seconds between two questions to the second witnesses.
+    """
 
     def __init__(
         self,
@@ -97,6 +100,7 @@ class TelemetryMonitor:
         *,
         cars: Collection[int] = (),
         probe: LivenessProbe | None = None,
+        ask_every_s: float = EVERY_S,
     ) -> None:
         self.target = target
         self.clock = clock
@@ -122,7 +126,7 @@ class TelemetryMonitor:
         places = filter(None, (prefix(target.namespace), self._root_below_root))
         topics = [f"{place}{car}/+" for place in places for car in (cars or ("+",))]
         self._connection = BrokerConnection(target, topics, self._message, self._linked, clock)
-        self._poller = LivenessPoller(probe, self._heard) if probe else None
+        self._poller = LivenessPoller(probe, self._heard, ask_every_s) if probe else None
         self._monotonic = clock.monotonic
 
     def __enter__(self) -> Self:

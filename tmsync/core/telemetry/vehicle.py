@@ -66,6 +66,7 @@ class Vehicle:
         "in_drive",
         "names",
         "raw",
+        "told",
         "touched",
         "unparsable",
         "values",
@@ -76,6 +77,8 @@ class Vehicle:
         self.first_seen_at = at
         self.values: dict[str, Value] = {}
         self.raw: dict[str, bytes] = {}
+        self.told: set[str] = set()
+        """The keys that came, as values or deletions, since the broker was last lost: it may have lost all others."""
         self.healthy: bool | None = None
         self.healthy_since: float | None = None
         self.names: list[str] = []
@@ -134,12 +137,14 @@ class Vehicle:
             return
         if not retained:
             self._live_at = at
+        self.told.add(key)
         if self.raw.get(key) == payload:
             return
         try:
             value = parse_value(key, payload)
         except Unparsable:
             self.unparsable += 1
+            self.told.discard(key)
             return
         self.raw[key] = payload
         if key == STATE and value != self.values.get(STATE):

@@ -66,6 +66,13 @@ _LEVELS: Final = {
         """,
 }
 MOST_LEVELS: Final = 100
+_PILOT: Final = """
+select p.car_id, (select h.charger_pilot_current from public.charges h where h.charging_process_id = p.id
+                  order by h.date desc limit 1)
+from public.charging_processes p
+  join (select max(id) as id from public.charging_processes group by car_id) newest on newest.id = p.id
+where p.end_date is null
+"""
 
 _SESSIONS: Final = """
 select pid, backend_start, clock_timestamp() - state_change, query
@@ -110,6 +117,14 @@ class CarRecord(NamedTuple):
     """UTC."""
     levels: tuple[tuple[datetime, int], ...] = ()
     """Its newest battery levels in percent and when they were recorded, newest first."""
+    eid: int | None = None
+    """What Tesla's Owner API calls the car."""
+    position_at: datetime | None = None
+    """UTC; the newest position's."""
+    charge_at: datetime | None = None
+    """UTC; of the newest row of its newest charge."""
+    pilot_current: int | None = None
+    """Amperes that the wall offers, by the newest row of a charge that goes on."""
 
 
 def read_cars(session: Session) -> dict[int, CarRecord]:
@@ -122,23 +137,41 @@ def read_cars(session: Session) -> dict[int, CarRecord]:
         columns.setdefault(str(table), set()).add(str(column))
     if "id" not in columns.get("cars", ()):
         return {}
-    newest: dict[int, datetime] = {}
+    newest: dict[str, dict[int, datetime]] = {}
     levels: dict[int, list[tuple[datetime, int]]] = {}
     for tables, query in _NEWEST.items():
         if set(tables.split()) <= columns.keys():
-            _merge(newest, _rows(session, query))
+            newest[tables] = _dated(_rows(session, query))
     for tables, query in _LEVELS.items():
         if set(tables.split()) <= columns.keys():
             for car_id, moment, level in _rows(session, query):
                 levels.setdefault(car_id, []).append((moment.replace(tzinfo=UTC), int(level)))
     states = _states(session, columns)
+    pilots: dict[int, int | None] = {}
+    if "charging_processes" in columns and "charger_pilot_current" in columns.get("charges", ()):
+        pilots = dict(_rows(session, _PILOT))
+    positions, charges = newest.get("positions", {}), newest.get("charging_processes charges", {})
     found = {}
-    for car_id, name, vin, suspend_min, streams, enabled in session.query(_cars(columns)):
+    for car_id, name, vin, eid, suspend_min, streams, enabled in session.query(_cars(columns)):
         state, since = states.get(car_id, (None, None))
         newest_levels = tuple(sorted(levels.get(car_id, ()), reverse=True)[:MOST_LEVELS])
         vin = None if vin is None or vin.startswith(NO_VIN) else vin  # noqa: PLW2901 - what is no VIN is none
-        settings = suspend_min, streams, enabled
-        found[car_id] = CarRecord(car_id, name, vin, *settings, newest.get(car_id), state, since, newest_levels)
+        found[car_id] = CarRecord(
+            car_id,
+            name,
+            vin,
+            suspend_min,
+            streams,
+            enabled,
+            max((dates[car_id] for dates in newest.values() if car_id in dates), default=None),
+            state,
+            since,
+            newest_levels,
+            eid,
+            positions.get(car_id),
+            charges.get(car_id),
+            pilots.get(car_id),
+        )
     return found
 
 
@@ -146,7 +179,7 @@ def _cars(columns: Mapping[str, set[str]]) -> str:
     """The query for `cars` and their settings, with null for what is not to be had."""
     settings = columns.get("car_settings", set())
     joined = "id" in settings and "settings_id" in columns["cars"]
-    wanted = [f"c.{name}" if name in columns["cars"] else "null" for name in ("id", "name", "vin")]
+    wanted = [f"c.{name}" if name in columns["cars"] else "null" for name in ("id", "name", "vin", "eid")]
     wanted += [
         f"s.{name}" if joined and name in settings else "null"
         for name in ("suspend_min", "use_streaming_api", "enabled")
@@ -184,11 +217,8 @@ def _rows(session: Session, query: str) -> Iterable[tuple[Any, ...]]:
         return []
 
 
-def _merge(newest: dict[int, datetime], rows: Iterable[tuple[Any, ...]]) -> None:
-    for car_id, moment in rows:
-        if moment is not None:
-            utc = moment.replace(tzinfo=UTC)
-            newest[car_id] = max(utc, newest.get(car_id, utc))
+def _dated(rows: Iterable[tuple[Any, ...]]) -> dict[int, datetime]:
+    return {car_id: moment.replace(tzinfo=UTC) for car_id, moment in rows if moment is not None}
 
 
 SessionId = tuple[int, datetime]
