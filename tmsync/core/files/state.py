@@ -14,7 +14,7 @@ from tmsync.core.files.paths import follow
 from tmsync.core.files.replace import sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem
 
-MAX_BYTES: Final = 256 * 1024
+MAX_BYTES: Final = 1 << 20
 MARKER: Final = ".tmsync-"
 
 
@@ -50,7 +50,7 @@ class StateFolder:
         finally:
             os.close(folder)
         if len(found) > MAX_BYTES:
-            raise self._error(f"{name} in it is larger than 256 KiB")
+            raise self._error(f"{name} in it is larger than 1 MiB")
         return found
 
     def moment(self, name: str) -> tuple[int, int] | None:

@@ -5,7 +5,6 @@ broker full of them would be read at every start. So it remembers what it has pu
 and writes a topic down before the topic is first published: after a crash the file names too many, never too few.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -13,54 +12,38 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from tmsync.core.errors import Cause, Problem
-from tmsync.core.files.paths import read_regular
-from tmsync.core.files.replace import sweep, write_beside
-from tmsync.core.fixes import problem
+from tmsync.core.errors import Problem
+from tmsync.core.files.state import StateError, StateFolder
 
 log = logging.getLogger(__name__)
 
 NAME: Final = "published.json"
-MARKER: Final = ".published-"
-MAX_BYTES: Final = 4 << 20
 
 
 class Ledger:
     """The file, and what it says. It serves one process at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+        self._folder = StateFolder(folder)
         self.topics: set[str] = set()
         self.client_id = f"tmsync-{os.urandom(8).hex()}"
-        """The same at every start: the broker ends the session of a process that a power failure killed when the next
-        one comes, and not some minute later with an "offline" that is no longer true."""
-        self._read()
-
-    def _read(self) -> None:
+        """The same at every start: the broker then ends the session of a run that a power failure killed when the next
+        one begins, and not some minute later with an "offline" that is no longer true."""
         try:
-            data, _ = read_regular(self.path, MAX_BYTES)
-            known = json.loads(data)
-            self.topics = {topic for topic in known["topics"] if isinstance(topic, str)}
-            self.client_id = str(known["client_id"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            log.info(f"{self.path} cannot be read ({type(error).__name__}): what was published before stays")
+            found = self._folder.read(NAME)
+            if found:
+                known = json.loads(found)
+                self.topics = {topic for topic in known["topics"] if isinstance(topic, str)}
+                self.client_id = str(known["client_id"])
+        except (StateError, ValueError, TypeError, KeyError) as error:
+            log.info(f"{folder / NAME} cannot be read ({error}): what an earlier run published may stay on the broker")
 
     def write(self, topics: Collection[str]) -> Problem | None:
-        """From now on these are ours. The problem that keeps it from being written down, if any."""
+        """From now on these are ours. What keeps that from being written down, if anything."""
         self.topics = set(topics)
-        text = json.dumps({"client_id": self.client_id, "topics": sorted(self.topics)}, indent=1)
+        known = {"client_id": self.client_id, "topics": sorted(self.topics)}
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sweep(self.path, MARKER)
-            temporary = write_beside(self.path, text.encode(), None, MARKER)
-            try:
-                temporary.replace(self.path)
-            finally:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-        except OSError as error:
-            message = f"{self.path} cannot be written: {error.strerror or error}; topics of cars that go will stay"
-            return problem(Cause.OUTPUT_UNWRITABLE, message, variant="state")
+            self._folder.write(NAME, json.dumps(known, indent=1).encode())
+        except StateError as error:
+            return error.problem
         return None
