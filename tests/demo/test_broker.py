@@ -17,12 +17,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.conftest import server_folder
 from tests.support.certificates import Authority
+from tests.support.mosquitto import Mosquitto, password_line
 from tmsync.demo.broker import (
     PrivateMosquitto,
     PurePythonBroker,
     find_mosquitto,
     mosquitto_version,
-    password_line,
     private_broker,
 )
 from tmsync.demo.server import DemoError, PrivateServer, free_port
@@ -101,7 +101,7 @@ def folder() -> Iterator[Path]:
 
 @needs_mosquitto
 def test_missing_and_wrong_passwords_are_refused_and_the_right_one_let_in(folder: Path) -> None:
-    with PrivateMosquitto(folder, passwords={"tess": PASSWORD}) as broker:
+    with Mosquitto(folder, passwords={"tess": PASSWORD}) as broker:
         with client(broker) as nobody:
             assert nobody.answer == "Not authorized"
         with client(broker, as_user("tess", "wrong")) as wrong:
@@ -119,7 +119,7 @@ def test_missing_and_wrong_passwords_are_refused_and_the_right_one_let_in(folder
 @needs_mosquitto
 def test_acl_hides_what_it_does_not_name(folder: Path) -> None:
     acl = "user tess\ntopic readwrite seen/#\n\nuser mate\ntopic readwrite #\n"
-    with PrivateMosquitto(folder, passwords={"tess": PASSWORD, "mate": PASSWORD}, acl=acl) as broker:
+    with Mosquitto(folder, passwords={"tess": PASSWORD, "mate": PASSWORD}, acl=acl) as broker:
         with client(broker, as_user("mate")) as writer:
             writer.publish("hidden/x", b"1")
             writer.publish("seen/x", b"2")
@@ -130,7 +130,7 @@ def test_acl_hides_what_it_does_not_name(folder: Path) -> None:
 
 @needs_mosquitto
 def test_tls_is_verified_against_the_authority(folder: Path, authority: Authority) -> None:
-    with PrivateMosquitto(folder, tls=authority.issue("localhost")) as broker:
+    with Mosquitto(folder, tls=authority.issue("localhost")) as broker:
         with client(broker, lambda made: made.tls_set(str(authority.root))) as trusting:
             assert trusting.answer == "Success"
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -140,7 +140,7 @@ def test_tls_is_verified_against_the_authority(folder: Path, authority: Authorit
 @needs_mosquitto
 def test_client_certificate_is_demanded(folder: Path, authority: Authority) -> None:
     certificate, key = authority.issue("client.invalid")
-    with PrivateMosquitto(folder, tls=authority.issue("localhost"), client_ca=authority.root) as broker:
+    with Mosquitto(folder, tls=authority.issue("localhost"), client_ca=authority.root) as broker:
         with client(broker, lambda made: made.tls_set(str(authority.root), str(certificate), str(key))) as known:
             assert known.answer == "Success"
         context = ssl.create_default_context(cafile=str(authority.root))
@@ -151,7 +151,7 @@ def test_client_certificate_is_demanded(folder: Path, authority: Authority) -> N
 @needs_mosquitto
 def test_thousands_of_retained_values_reach_a_late_subscriber(folder: Path) -> None:
     expected = {(f"t/{number}", str(number).encode(), True) for number in range(12_000)}
-    with PrivateMosquitto(folder) as broker, client(broker) as writer:
+    with Mosquitto(folder) as broker, client(broker) as writer:
         for topic, payload, retain in expected:
             writer.mqtt.publish(topic, payload, qos=1, retain=retain)
         writer.publish("end", b"")
@@ -168,7 +168,7 @@ def test_thousands_of_retained_values_reach_a_late_subscriber(folder: Path) -> N
 def test_retained_values_outlive_an_orderly_restart_with_persistence(
     folder: Path, persistence: bool, how: signal.Signals, kept: bool
 ) -> None:
-    with PrivateMosquitto(folder, persistence=persistence) as broker:
+    with Mosquitto(folder, persistence=persistence) as broker:
         port = broker.port
         with client(broker) as writer:
             writer.publish("kept", b"1")
@@ -183,14 +183,14 @@ def test_retained_values_outlive_an_orderly_restart_with_persistence(
 
 @needs_mosquitto
 def test_sys_topics_come_quickly(folder: Path) -> None:
-    with PrivateMosquitto(folder) as broker, client(broker) as reader:
+    with Mosquitto(folder) as broker, client(broker) as reader:
         reader.mqtt.subscribe("$SYS/broker/clients/connected", qos=1)
         assert reader.wait_for(1)[0][0] == "$SYS/broker/clients/connected"
 
 
 @needs_mosquitto
 def test_changed_fields_take_effect_at_restart(folder: Path) -> None:
-    with PrivateMosquitto(folder) as broker:
+    with Mosquitto(folder) as broker:
         broker.passwords = {"tess": PASSWORD}
         broker.restart()
         with client(broker) as nobody:
@@ -199,7 +199,7 @@ def test_changed_fields_take_effect_at_restart(folder: Path) -> None:
 
 @needs_mosquitto
 def test_broker_does_not_run_as_root(folder: Path) -> None:
-    with PrivateMosquitto(folder) as broker:
+    with Mosquitto(folder) as broker:
         assert broker.process is not None
         assert (broker.user is None) == (os.geteuid() != 0)
         assert Path(f"/proc/{broker.process.pid}").stat().st_uid != 0
@@ -208,9 +208,9 @@ def test_broker_does_not_run_as_root(folder: Path) -> None:
 @needs_mosquitto
 def test_broker_that_cannot_start_says_why(folder: Path) -> None:
     with pytest.raises(DemoError, match=r"private Mosquitto broker did not start: .*bananas"):
-        PrivateMosquitto(folder, extra=["bananas true"]).start()
+        Mosquitto(folder, extra=["bananas true"]).start()
     with socket.create_server(("127.0.0.1", 0)) as other:
-        broker = PrivateMosquitto(folder, port=other.getsockname()[1])
+        broker = Mosquitto(folder, port=other.getsockname()[1])
         with pytest.raises(DemoError, match=r"did not start: .*Address already in use"):
             broker.start()
     assert broker.process is None
@@ -218,7 +218,7 @@ def test_broker_that_cannot_start_says_why(folder: Path) -> None:
 
 def test_no_mosquitto_is_told_with_what_to_install(folder: Path) -> None:
     with pytest.raises(DemoError) as caught:
-        PrivateMosquitto(folder, program=None).start()
+        Mosquitto(folder, program=None).start()
     assert "apt-get install mosquitto" in caught.value.problem.fix[0].command
 
 
@@ -233,7 +233,7 @@ def test_mosquitto_is_found_beside_the_search_path(folder: Path, monkeypatch: py
     program.chmod(0o755)
     assert find_mosquitto() == program
     assert mosquitto_version(program) == "9.9.9"
-    assert PrivateMosquitto(folder).origin == f"Mosquitto 9.9.9 ({program})"
+    assert Mosquitto(folder).origin == f"Mosquitto 9.9.9 ({program})"
 
 
 @pytest.mark.skipif(shutil.which("mosquitto_passwd") is None, reason="needs mosquitto_passwd")

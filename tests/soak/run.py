@@ -26,9 +26,9 @@ from tests.conftest import server_folder, teslamate_on
 from tests.faults.proxy import Proxy, proxy
 from tests.soak.oracle import SOURCES, Diary, Span, thresholds
 from tests.support.brokers import Watching, watching
+from tests.support.mosquitto import Mosquitto
 from tests.support.surroundings import PASSWORD, TeslaMate
 from tmsync.core.clock import SystemClock
-from tmsync.demo.broker import PrivateMosquitto
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.postgres import find_binaries
 from tmsync.demo.simulator import Publication, SimulatedCar, SimulatedTeslaMate
@@ -145,7 +145,7 @@ class Soak:
         self.teslamate: TeslaMate = stack.enter_context(teslamate_on(next(find_binaries())))
         self.teslamate.fresh()
         (folder / "broker").mkdir()
-        self.broker = stack.enter_context(PrivateMosquitto(folder / "broker", persistence=True))
+        self.broker = stack.enter_context(Mosquitto(folder / "broker", persistence=True))
         self.simulated = Recorded(
             [SimulatedCar(number, f"Car {number}") for number in range(1, cars + 1)], SystemClock().now(), seed=seed
         )

@@ -18,8 +18,9 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.conftest import server_folder
+from tests.support.mosquitto import Mosquitto
 from tests.support.surroundings import Run, tmsync
-from tmsync.demo.broker import PrivateMosquitto, find_mosquitto
+from tmsync.demo.broker import find_mosquitto
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="needs Mosquitto: sudo apt-get install mosquitto")
 SECONDS = 20.0
@@ -67,7 +68,7 @@ class Publisher:
 class Broker:
     """A running Mosquitto and its publisher."""
 
-    def __init__(self, server: PrivateMosquitto, publisher: Publisher) -> None:
+    def __init__(self, server: Mosquitto, publisher: Publisher) -> None:
         self.server = server
         self.publisher = publisher
 
@@ -90,7 +91,7 @@ def broker(**options: Any) -> Iterator[Broker]:
     user = options.pop("publisher", None)
     with server_folder() as folder:
         (folder / "broker").mkdir()
-        with PrivateMosquitto(folder / "broker", **options) as server:
+        with Mosquitto(folder / "broker", **options) as server:
             if options.get("tls"):
                 yield Broker(server, None)  # type: ignore[arg-type]
                 return

@@ -1,20 +1,16 @@
 """A private MQTT broker in a folder of its own, on a free loopback port; gone without trace when stopped."""
 
-import base64
 import contextlib
-import hashlib
 import importlib.util
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,8 +24,6 @@ USUAL_FOLDERS: Final = (Path("/usr/sbin"), Path("/usr/local/sbin"))
 SERVER_USERS: Final = ("mosquitto", "nobody")
 """Who the broker runs as when we are root: a server that listens needs no root."""
 START_SECONDS: Final = 30
-HASH_ROUNDS: Final = 101
-"""PBKDF2 rounds of mosquitto_passwd, which Mosquitto also demands as the least."""
 
 CONNECT: Final = b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x05\x00\x03tmw"
 """An MQTT 3.1.1 CONNECT without credentials, clean session, keepalive 5 s, client id "tmw"."""
@@ -55,39 +49,16 @@ def mosquitto_version(program: Path) -> str:
     return ""
 
 
-def password_line(user: str, password: str) -> str:
-    """A line of Mosquitto's password file ($7$: PBKDF2 with SHA-512).
-
-    Made here and not by mosquitto_passwd, which takes the password as an argument that everybody can see.
-    Source: Mosquitto apps/mosquitto_passwd/mosquitto_passwd.c, lib/password_mosq.c.
-    """
-    salt = secrets.token_bytes(12)
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, HASH_ROUNDS)
-    parts = (base64.b64encode(part).decode() for part in (salt, digest))
-    return f"{user}:$7${HASH_ROUNDS}${'$'.join(parts)}\n"
-
-
 @dataclass
 class PrivateMosquitto(PrivateServer):
     """One Mosquitto. `start` writes its configuration; `start` and `stop` may be repeated.
 
     folder: an existing folder of ours; it is handed to the broker's user when we are root. All its files lie in it and
     are named relative to it, so that the folders above need not be passable for that user.
-    passwords: by user name; without any, everybody may come in.
-    acl: text of an ACL file.
-    tls: certificate and key file; client_ca: the authority whose client certificates are demanded.
-    persistence: whether retained values outlive an orderly stop.
-    extra: further lines of mosquitto.conf.
     """
 
     folder: Path
     port: int = field(default_factory=free_port)
-    passwords: Mapping[str, str] | None = field(default=None, repr=False)
-    acl: str | None = None
-    tls: tuple[Path, Path] | None = None
-    client_ca: Path | None = None
-    persistence: bool = False
-    extra: Sequence[str] = ()
     program: Path | None = field(default_factory=find_mosquitto)
 
     def __post_init__(self) -> None:
@@ -106,9 +77,9 @@ class PrivateMosquitto(PrivateServer):
         if self.program is None:
             raise DemoError(problem(Cause.INTERNAL, "no Mosquitto to run", variant="demo-broker"))
         self._hand_over(self.folder)
-        self._write_files()
+        self._write_private("mosquitto.conf", "".join(f"{line}\n" for line in self._configuration()))
         self._launch([self.program, "-c", "mosquitto.conf"], {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"})
-        _wait(self, "Mosquitto", tls=self.tls is not None)
+        _wait(self, "Mosquitto", self._answers)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End the broker. SIGTERM lets it save what persists; SIGKILL does not."""
@@ -121,11 +92,11 @@ class PrivateMosquitto(PrivateServer):
 
     # -- inside
 
-    def _write_files(self) -> None:
-        # persistence_location is put before file names as it is, hence the slash.
-        lines = [
+    def _configuration(self) -> list[str]:
+        """The lines of mosquitto.conf; what else it needs is written beside it."""
+        return [
             f"listener {self.port} 127.0.0.1",
-            f"allow_anonymous {str(not self.passwords).lower()}",
+            "allow_anonymous true",
             "sys_interval 1",
             "log_dest stderr",
             "log_timestamp_format %Y-%m-%dT%H:%M:%S",
@@ -133,23 +104,10 @@ class PrivateMosquitto(PrivateServer):
             # Zero is no limit: a slow subscriber gets its thousands of retained values, and loses none.
             "max_queued_messages 0",
             "max_inflight_messages 0",
-            f"persistence {str(self.persistence).lower()}",
-            "persistence_location ./",
         ]
-        if self.passwords:
-            self._write_private("passwords", "".join(password_line(*login) for login in self.passwords.items()))
-            lines.append("password_file passwords")
-        if self.acl is not None:
-            self._write_private("acl", self.acl)
-            lines.append("acl_file acl")
-        if self.tls is not None:
-            for name, source in zip(("certfile", "keyfile"), self.tls, strict=True):
-                self._write_private(name, source.read_text())
-                lines.append(f"{name} {name}")
-            if self.client_ca is not None:
-                self._write_private("cafile", self.client_ca.read_text())
-                lines += ["cafile cafile", "require_certificate true"]
-        self._write_private("mosquitto.conf", "".join(f"{line}\n" for line in (*lines, *self.extra)))
+
+    def _answers(self) -> bool:
+        return answers(self.port)
 
     def _write_private(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -192,7 +150,7 @@ class PurePythonBroker(PrivateServer):
         if not self.available():
             raise DemoError(problem(Cause.INTERNAL, "no amqtt to run", variant="demo-broker"))
         self._launch([sys.executable, "-m", "tmsync.demo.amqtt_broker", str(self.port)], os.environ)
-        _wait(self, "amqtt")
+        _wait(self, "amqtt", lambda: answers(self.port))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End the broker; it keeps nothing."""
@@ -216,11 +174,11 @@ def private_broker(folder: Path) -> PrivateMosquitto | PurePythonBroker:
     raise DemoError(problem(Cause.INTERNAL, "no MQTT broker to run the demo on", variant="demo-broker"))
 
 
-def _wait(server: PrivateServer, name: str, *, tls: bool = False) -> None:
+def _wait(server: PrivateServer, name: str, is_up: Callable[[], bool]) -> None:
     """Until the port answers a CONNECT, were it with a refusal."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.process is not None and server.process.poll() is None:
-        if _answers(server.port, tls=tls) and server.process.poll() is None:
+        if is_up() and server.process.poll() is None:
             return
         time.sleep(0.02)
     server.stop()
@@ -229,31 +187,14 @@ def _wait(server: PrivateServer, name: str, *, tls: bool = False) -> None:
     raise DemoError(problem(Cause.INTERNAL, message, variant="demo"))
 
 
-def _answers(port: int, *, tls: bool) -> bool:
+def answers(port: int, wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock) -> bool:
+    """Whether a broker answers there, were it with a refusal. wrap: what makes the connection one with TLS."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
-            if not tls:
-                return _talks(sock)
-            with _unverified().wrap_socket(sock) as wrapped:
-                return _talks(wrapped)
-    except ssl.SSLError:
-        # It speaks TLS and wants a certificate we do not have: that is an answer.
-        return True
-    except OSError:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as plain, wrap(plain) as sock:
+            sock.sendall(CONNECT)
+            answer = sock.recv(4)
+            if answer[:1] == bytes([CONNACK]):
+                sock.sendall(DISCONNECT)
+            return answer[:1] == bytes([CONNACK])
+    except (ConnectionError, TimeoutError):
         return False
-
-
-def _talks(sock: socket.socket) -> bool:
-    sock.sendall(CONNECT)
-    answer = sock.recv(4)
-    if answer[:1] == bytes([CONNACK]):
-        sock.sendall(DISCONNECT)
-    return answer[:1] == bytes([CONNACK])
-
-
-def _unverified() -> ssl.SSLContext:
-    """Sees whether our own broker on loopback is up; nothing secret goes through."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
