@@ -14,9 +14,16 @@ NEAR_S = 120.0
 """An interruption that ended so long ago is forgotten."""
 WITNESS_S = 60.0
 """watch-mqtt asks the second witnesses once a minute."""
+VOUCHED_S = 600.0
+"""For so long at most TeslaMate's sessions vouch where silence proves something; no setting shortens it, either."""
 STALE_AFTER = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
 LATE_AFTER = {"online": 140, "charging": 100, "driving": 95, "asleep": 110, "offline": 110}
 RECOVER_AFTER = 120
+NO_DATA = ("start", "unavailable")
+BLIND_AFTER_S = 120.0
+"""For so long these keep the verdict that was there before. No setting shortens it where TeslaMate lives faster."""
+MOMENTS = 5
+"""So many looks are taken at a span in which a verdict may have changed."""
 SOURCES = {
     "waiting": "undecided",
     "fresh": "TeslaMate",
@@ -24,6 +31,7 @@ SOURCES = {
     "quiet": "TeslaMate",
     "stale": "TeslaAPI",
     "unhealthy": "TeslaAPI",
+    "blind": "TeslaAPI",
 }
 Entry = tuple[float, Any]
 """When, in seconds of running time, and what."""
@@ -83,27 +91,52 @@ class Diary:
 
     def allowed(self, car_id: int, at: float) -> set[str]:
         """Every verdict that may be right at `at`, or was within the slack before."""
-        car = self.cars[car_id]
         self._near = [span for span in self.cuts if span.begin <= at and (span.end is None or span.end > at - NEAR_S)]
+        return self._allowed(self.cars[car_id], at)
+
+    # -- inside
+
+    def _allowed(self, car: CarDiary, at: float) -> set[str]:
         beats = _before(car.beats, at)
-        sure_beats = [moment for moment, _ in _sure(beats, at - 2 * SLACK_S, self._cut)]
-        newest_sure = next(iter(sure_beats), None)
+        newest_sure = next((moment for moment, _ in _sure(beats, at - 2 * SLACK_S, self._cut)), None)
         least, most = self._silence(car, at, newest_sure)
         found: set[str] = set()
         states = list(self._states(car, at))
-        for state in states:
-            found |= self._by_state(state, least, most, at, newest_sure)
+        for begun, state in states:
+            if state in NO_DATA:
+                found |= self._without_data(car, begun, at)
+            else:
+                found |= self._by_state(state, least, most, at, newest_sure)
+                found |= {"blind"} if self._may_be_seeing_again(car, begun, at) else set()
         if newest_sure is None:
             found.add("waiting")
         if self._may_be_unhealthy(car, at):
             found.add("unhealthy")
         if self._must_be_unhealthy(car, at):
             found -= TRUSTED
-        if all(state not in STALE_AFTER for state in states) and self._surely_gone(at):
+        if all(state not in STALE_AFTER for _, state in states) and self._surely_gone(at):
             found = {"stale"}
         return found
 
-    # -- inside
+    def _without_data(self, car: CarDiary, begun: float, at: float) -> set[str]:
+        """What it was when `begun` was heard of, or what else came in the meantime; then blind."""
+        begun = _without_data_since(car, begun)
+        heard = min(self._latest_arrival(begun), at)
+        earlier = CarDiary(_before(car.states, begun - 1e-6), _before(car.beats, begun - 1e-6))
+        found = {"blind"} if at - begun >= BLIND_AFTER_S else set()
+        for step in range(MOMENTS):
+            share = step / (MOMENTS - 1)
+            found |= self._allowed(earlier, begun + (heard - begun) * share) if earlier.states else {"waiting"}
+            moment = begun + (at - begun) * share
+            found |= {"stale"} if self._may_be_gone(moment, None) else set()
+            found |= {"unhealthy"} if self._may_be_unhealthy(car, moment) else set()
+        return found - TRUSTED if at - heard >= BLIND_AFTER_S + SLACK_S else found
+
+    def _may_be_seeing_again(self, car: CarDiary, begun: float, at: float) -> bool:
+        """Whether the state before, which ended at `begun`, may have been one without data for long enough."""
+        if begun - _without_data_since(car, begun) < BLIND_AFTER_S - SLACK_S:
+            return False
+        return at <= min(self._latest_arrival(begun), at) + RECOVER_AFTER / self.speed + SLACK_S
 
     def _cut(self, moment: float) -> Span | None:
         """The interruption in which a message sent at `moment` may have been lost or kept back."""
@@ -125,10 +158,10 @@ class Diary:
         sure_state = next((moment for moment, _ in _sure(_before(car.states, at), at - 2 * SLACK_S, self._cut)), 0.0)
         return max(0.0, at - SLACK_S - newest), at - max(newest_sure or 0.0, sure_state)
 
-    def _states(self, car: CarDiary, at: float) -> Iterator[str]:
+    def _states(self, car: CarDiary, at: float) -> Iterator[tuple[float, str]]:
         """The states that watch-mqtt may believe in, newest first: all back to the newest it surely knows."""
         for moment, state in reversed(_before(car.states, at)):
-            yield state
+            yield moment, state
             if self._latest_arrival(moment) + SLACK_S <= at:
                 return
 
@@ -140,11 +173,12 @@ class Diary:
         found = set()
         if least < late:
             found.add("fresh")
-        if most >= late and least < stale:
+        # How long ago the sessions were last seen nobody knows.
+        if most >= late and least < max(stale, VOUCHED_S if self.witness else 0.0):
             found.add("late")
         if most >= (late if gone else stale):
             found.add("stale")
-        return found
+        return {"stale"} if least >= late and self._surely_gone(at) else found
 
     def _may_be_gone(self, at: float, newest_sure: float | None) -> bool:
         for span in self.deaths:
@@ -174,6 +208,16 @@ class Diary:
             return False
         better = next((moment for moment, healthy in car.beats[_index(car.beats, last) :] if healthy), None)
         return better is None or at < better + RECOVER_AFTER / self.speed - SLACK_S
+
+
+def _without_data_since(car: CarDiary, begun: float) -> float:
+    """When the states without data began that end with, or just before, the one that begins at `begun`."""
+    for moment, state in reversed(_before(car.states, begun)):
+        if state in NO_DATA:
+            begun = moment
+        elif moment != begun:
+            break
+    return begun
 
 
 def _index(entries: list[Entry], moment: float) -> int:

@@ -139,8 +139,8 @@ class Findings:
 class Soak:
     """The servers, the simulation, watch-mqtt, and what is done to them."""
 
-    def __init__(self, stack: ExitStack, *, cars: int, speed: float, seed: int) -> None:
-        self.diary = Diary(speed, witness=True)
+    def __init__(self, stack: ExitStack, *, cars: int, speed: float, seed: int, witness: bool) -> None:
+        self.diary = Diary(speed, witness=witness)
         folder = stack.enter_context(server_folder())
         self.teslamate: TeslaMate = stack.enter_context(teslamate_on(next(find_binaries())))
         self.teslamate.fresh()
@@ -166,7 +166,7 @@ class Soak:
         self.diary.cuts.append(Span(0, None))
         environ = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(self.way.port), **thresholds(speed)}
         self.fleet: Watching = stack.enter_context(
-            watching(["--json", "--with-db"], {**self.teslamate.environ(), **environ})
+            watching(["--json", "--wait", *(["--with-db"] * witness)], {**self.teslamate.environ(), **environ})
         )
 
     # -- what is done
@@ -255,6 +255,9 @@ class Soak:
             at = time.monotonic()
             event = json.loads(line)
             self.found.lines += 1
+            if "event" not in event:
+                self.found.wrong.append(f"watch-mqtt gave up: {line.strip()}")
+                continue
             if event.get("car_id") == MARKER:
                 self._time(event, at)
                 continue
@@ -334,7 +337,7 @@ class Soak:
         doer = threading.Thread(target=self._carry_out, args=(duration, cycle), daemon=True)
         doer.start()
         due = self.begun
-        while time.monotonic() < self.begun + duration:
+        while time.monotonic() < self.begun + duration and self.fleet.process.poll() is None:
             self.mark()
             self.measure()
             self.look()
@@ -367,10 +370,10 @@ class Soak:
                 self.found.done[what] += 1
 
 
-def soak(*, cars: int, speed: float, duration: float, cycle: float, seed: int = 0) -> Findings:
-    """Run it. duration, cycle: seconds; speed: simulated seconds in each."""
+def soak(*, cars: int, speed: float, duration: float, cycle: float, seed: int = 0, witness: bool = True) -> Findings:
+    """Run it. duration, cycle: seconds; speed: simulated seconds in each; witness: with the database at hand."""
     with ExitStack() as stack:
-        return Soak(stack, cars=cars, speed=speed, seed=seed).run(duration, cycle)
+        return Soak(stack, cars=cars, speed=speed, seed=seed, witness=witness).run(duration, cycle)
 
 
 def main() -> int:
