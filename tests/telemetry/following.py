@@ -116,3 +116,47 @@ def retained(messages: Iterable[tuple[datetime, str, bytes, bool]]) -> dict[str,
         elif retain:
             held.pop(topic, None)
     return held
+
+
+BEGIN = datetime(2026, 11, 24, 18, tzinfo=UTC)
+
+
+class Followed:
+    """A fleet on a clock of its own."""
+
+    def __init__(self) -> None:
+        self.fleet = Fleet("", default_rules())
+        self.fleet.connected(0.0)
+        self.at = 0.0
+        self.told: list[str] = []
+
+    def says(self, car_id: int = 1, *, retained: bool = False, **values: str) -> None:
+        for key, value in values.items():
+            self.fleet.message(f"teslamate/cars/{car_id}/{key}", value.encode(), self.at, retained=retained)
+        self.look()
+
+    def look(self) -> None:
+        self.told += [change.message for change in self.fleet.changes(self.now)]
+
+    def wait(self, seconds: float, *, heartbeat: float = 0, car_id: int = 1) -> None:
+        """Time passes, with a heartbeat every so many seconds (0: none)."""
+        until = self.at + seconds
+        while heartbeat and self.at + heartbeat <= until:
+            self.at += heartbeat
+            self.says(car_id, healthy="true")
+        self.at = until
+        self.look()
+
+    @property
+    def now(self) -> Instant:
+        return Instant(BEGIN + timedelta(seconds=self.at), self.at)
+
+    def view(self, car_id: int = 1) -> VehicleView:
+        return next(view for view in self.fleet.views(self.now) if view.car_id == car_id)
+
+    def verdict(self, car_id: int = 1) -> Verdict:
+        return self.view(car_id).judgement.verdict
+
+
+def car(**more: object) -> CarRecord:
+    return CarRecord(1, "Blue", None, None, True, True, BEGIN)._replace(**more)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from tests.telemetry.following import default_rules
 from tmsync.core.telemetry.health import (
-    BROKER_PATIENCE_S,
     NO_EVIDENCE,
     SOURCES,
     Evidence,
@@ -15,8 +14,8 @@ from tmsync.core.telemetry.health import (
     Source,
     Thresholds,
     Verdict,
-    judge,
 )
+from tmsync.core.telemetry.judging import BROKER_PATIENCE_S, judge
 from tmsync.core.telemetry.vehicle import Facts
 
 RULES = default_rules()

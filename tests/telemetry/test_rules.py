@@ -1,61 +1,12 @@
 """What a fleet makes of messages: states without data, dead zones, remnants of an older TeslaMate, names."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from tests.telemetry.following import default_rules
-from tmsync.core.clock import Instant
+from tests.telemetry.following import BEGIN, Followed, car
 from tmsync.core.errors import Cause
-from tmsync.core.telemetry.fleet import Fleet, VehicleView
-from tmsync.core.telemetry.health import Evidence, Source, Verdict
+from tmsync.core.telemetry.health import Evidence, Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
-from tmsync.core.telemetry.recorded import contradiction, left_over
 from tmsync.core.teslamate.records import CarRecord
-
-BEGIN = datetime(2026, 11, 24, 18, tzinfo=UTC)
-
-
-class Followed:
-    """A fleet on a clock of its own."""
-
-    def __init__(self) -> None:
-        self.fleet = Fleet("", default_rules())
-        self.fleet.connected(0.0)
-        self.at = 0.0
-        self.told: list[str] = []
-
-    def says(self, car_id: int = 1, *, retained: bool = False, **values: str) -> None:
-        for key, value in values.items():
-            self.fleet.message(f"teslamate/cars/{car_id}/{key}", value.encode(), self.at, retained=retained)
-        self.look()
-
-    def look(self) -> None:
-        self.told += [change.message for change in self.fleet.changes(self.now)]
-
-    def wait(self, seconds: float, *, heartbeat: float = 0, car_id: int = 1) -> None:
-        """Time passes, with a heartbeat every so many seconds (0: none)."""
-        until = self.at + seconds
-        while heartbeat and self.at + heartbeat <= until:
-            self.at += heartbeat
-            self.says(car_id, healthy="true")
-        self.at = until
-        self.look()
-
-    @property
-    def now(self) -> Instant:
-        return Instant(BEGIN + timedelta(seconds=self.at), self.at)
-
-    def view(self, car_id: int = 1) -> VehicleView:
-        return next(view for view in self.fleet.views(self.now) if view.car_id == car_id)
-
-    def verdict(self, car_id: int = 1) -> Verdict:
-        return self.view(car_id).judgement.verdict
-
-
-@pytest.fixture
-def followed() -> Followed:
-    return Followed()
 
 
 def test_what_the_broker_may_have_lost_is_no_longer_told(followed: Followed) -> None:
@@ -150,7 +101,9 @@ def test_living_sessions_vouch_for_ten_minutes_of_silence_at_most(followed: Foll
     followed.fleet.hear(LivenessReport(Evidence(400.0), sessions=True))
     followed.look()
     assert followed.verdict() is Verdict.LATE
-    followed.wait(201)
+    followed.wait(200.9)
+    assert followed.verdict() is Verdict.LATE
+    followed.wait(0.2)
     assert followed.verdict() is Verdict.STALE
 
 
@@ -218,63 +171,3 @@ def test_a_car_without_a_name_has_that_of_the_database_and_is_told_after_half_a_
     followed.wait(0.6)
     assert followed.told == ["Vehicle Blue telemetry being provided by TeslaMate"]
     assert not followed.view().name_is_made_up
-
-
-# -- records
-
-
-def car(**more: object) -> CarRecord:
-    return CarRecord(1, "Blue", None, None, True, True, BEGIN)._replace(**more)
-
-
-def levels(*pairs: tuple[int, int]) -> tuple[tuple[datetime, int], ...]:
-    """Minutes before now, and percent."""
-    return tuple((BEGIN - timedelta(minutes=minutes), level) for minutes, level in pairs)
-
-
-@pytest.mark.parametrize(
-    ("state", "level", "record", "told"),
-    [
-        ("asleep", 60, car(state="online", state_since=BEGIN - timedelta(minutes=5)), True),
-        ("asleep", 60, car(state="online", state_since=BEGIN - timedelta(seconds=100)), False),
-        ("suspended", 60, car(state="online", state_since=BEGIN - timedelta(hours=5)), False),
-        ("offline", 60, car(state="driving", state_since=BEGIN - timedelta(hours=5)), False),
-        ("charging", 60, car(state="online", state_since=BEGIN - timedelta(minutes=5)), True),
-        ("start", 60, car(state="online", state_since=BEGIN - timedelta(minutes=5)), False),
-        # The broker has the level of a record before the newest.
-        ("online", 60, car(levels=levels((3, 58), (8, 59), (13, 60))), True),
-        # It changed just now.
-        ("online", 60, car(levels=levels((1, 59), (13, 60))), False),
-        # The broker is ahead of the records, which are written every five minutes.
-        ("online", 57, car(levels=levels((3, 58), (8, 59))), False),
-        ("online", 58, car(levels=levels((3, 58), (8, 59))), False),
-        (
-            "online",
-            None,
-            car(
-                levels=levels(
-                    (3, 58),
-                )
-            ),
-            False,
-        ),
-        ("online", 60, None, False),
-    ],
-)
-def test_records_contradict_the_broker(state: str, level: int | None, record: CarRecord | None, told: bool) -> None:
-    assert bool(contradiction(state, level, record, BEGIN)) is told
-
-
-def test_left_over_by_the_age_of_its_newest_record() -> None:
-    old = car(last_record_at=BEGIN - timedelta(days=100))
-    cars = {1: old, 2: car(car_id=2)}
-    assert left_over(1, "online", cars) == "left over: its newest record is 100 d older than another car's"
-    assert left_over(1, "asleep", cars) == left_over(2, "online", cars) == left_over(1, "online", {}) == ""
-    assert left_over(3, "asleep", cars) == "left over: TeslaMate's database does not hold this car"
-
-
-def test_one_that_beats_is_never_left_over(followed: Followed) -> None:
-    followed.says(7, display_name="Unknown", state="online", healthy="true")
-    followed.fleet.hear(LivenessReport(cars={1: car()}, database_at=BEGIN))
-    followed.look()
-    assert followed.view(7).judgement.source is Source.TESLAMATE

@@ -212,7 +212,7 @@ def _state(view: VehicleView, frame: Frame) -> Text:
     if view.state is None:
         return Text("-", style=FAINT)
     text = Text(printable(view.state))
-    if view.since is not None and view.state not in NO_DATA:
+    if view.since is not None and view.state not in NO_DATA and not view.in_drive:
         span = frame.now - view.since
         text.append(f" {in_words(span) if frame.words else short_span(span)}", style=FAINT)
     return text

@@ -17,6 +17,8 @@ VEHICLE_STATES: Final = (
 )  # fmt: skip
 LATE_AFTER_S: Final = {"online": 140, "charging": 100, "driving": 95, "asleep": 110, "offline": 110}
 STALE_AFTER_S: Final = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
+BLIND_AFTER_S: Final[Mapping[str, float]] = {"charging": 900, "driving": 900, "online": 1800}
+"""The states in which something of a vehicle changes all the time."""
 HEALTH_GROUPS: Final[Mapping[str, Mapping[str, int]]] = {"late_after": LATE_AFTER_S, "stale_after": STALE_AFTER_S}
 """Tables within [health]: seconds by state."""
 SYSTEM_TWC_CONFIG: Final = "/etc/twcmanager/config.json"
@@ -105,7 +107,13 @@ def _health() -> tuple[Setting, ...]:
         for state in VEHICLE_STATES
     ]
     recover = "Seconds a vehicle must be healthy again before TeslaMate is trusted"
-    return (*rows, Setting("health", "recover_after", Kind.SECONDS, recover, 120, no_flag=STANDING))
+    blind = "Seconds without a newer record and without a changed value after which TeslaMate sees nothing; 0: never"
+    by_state = "900 while charging or driving, 1800 online"
+    return (
+        *rows,
+        Setting("health", "blind_after", Kind.SECONDS, blind, otherwise=by_state, no_flag=STANDING),
+        Setting("health", "recover_after", Kind.SECONDS, recover, 120, no_flag=STANDING),
+    )
 
 
 TWC_SECTION: Final = "vehicle.TeslaMate."

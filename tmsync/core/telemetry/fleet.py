@@ -17,8 +17,8 @@ from tmsync.core.telemetry.health import (
     Rules,
     Source,
     Verdict,
-    judge,
 )
+from tmsync.core.telemetry.judging import judge
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.recorded import contradiction, left_over
 from tmsync.core.telemetry.vehicle import ARRIVES_S, Facts, Vehicle
@@ -53,6 +53,8 @@ class VehicleView(NamedTuple):
     telemetry: dict[str, Value]
     told: frozenset[str] = frozenset()
     """The keys of it that came since the broker was last lost: it may have lost all others."""
+    in_drive: bool = False
+    """Whether it is offline in a drive, whose beginning `since` still tells."""
 
     def without_time(self) -> tuple[Any, ...]:
         """What makes two views tell different things: all but the spans that grow by themselves."""
@@ -391,10 +393,13 @@ class Fleet:
         if not cars or at is None:
             return NOTHING_RECORDED
         record = cars.get(vehicle.car_id)
+        newest = None if record is None else record.last_record_at
         return Recorded(
             self._report.polling.get(vehicle.car_id),
             left_over(vehicle.car_id, vehicle.state, cars),
-            contradiction(vehicle.state, vehicle.values.get(BATTERY_LEVEL), record, at),
+            contradiction(vehicle.state, vehicle.since, vehicle.values.get(BATTERY_LEVEL), record, at),
+            None if newest is None else (at - newest).total_seconds(),
+            self._report.asked_at,
         )
 
     def _view(self, tracked: TrackedVehicle, now: Instant) -> VehicleView:
@@ -412,9 +417,11 @@ class Fleet:
             healthy=vehicle.healthy,
             judgement=self._judge(tracked, now),
             last_heartbeat_at=None if heard is None else now.wall_at(heard),
-            silence_s=now.running - (vehicle.first_seen_at if heard is None else heard),
+            # A message may have come since somebody looked at the clock.
+            silence_s=max(0.0, now.running - (vehicle.first_seen_at if heard is None else heard)),
             retained_only=vehicle.retained_only,
             unparsable=vehicle.unparsable,
             telemetry=dict(vehicle.values),
             told=frozenset(vehicle.told),
+            in_drive=facts.in_drive,
         )

@@ -77,13 +77,15 @@ class Batch(NamedTuple):
 
 def rules_of(settings: Settings) -> Rules:
     """The thresholds as configured."""
-    from tmsync.core.config.schema import VEHICLE_STATES
+    from tmsync.core.config.schema import BLIND_AFTER_S, VEHICLE_STATES
 
     by_state = {
         state: Thresholds(settings.get(f"health.late_after.{state}"), settings.get(f"health.stale_after.{state}"))
         for state in VEHICLE_STATES
     }
-    return Rules(by_state, settings.get("health.recover_after"))
+    blind_after = settings.get("health.blind_after")
+    blind = BLIND_AFTER_S if blind_after is None else dict.fromkeys(BLIND_AFTER_S, blind_after)
+    return Rules(by_state, settings.get("health.recover_after"), blind)
 
 
 class TelemetryMonitor:

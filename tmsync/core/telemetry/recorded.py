@@ -39,7 +39,9 @@ def left_over(car_id: int, state: str | None, cars: Mapping[int, CarRecord]) -> 
     )
 
 
-def contradiction(state: str | None, level: Value, record: CarRecord | None, at: datetime) -> str:
+def contradiction(
+    state: str | None, since: datetime | None, level: Value, record: CarRecord | None, at: datetime
+) -> str:
     """What has been otherwise in the database than on the broker for so long that TeslaMate must have lost the broker.
 
     level: battery level in percent, as the broker has it. at: the time by the database's clock.
@@ -50,9 +52,11 @@ def contradiction(state: str | None, level: Value, record: CarRecord | None, at:
     told = RECORDED_AS.get(state or "")
     in_dead_zone = state == "offline" and recorded == "driving"
     if told is not None and recorded is not None and record.state_since is not None and not in_dead_zone:
-        since = at - record.state_since
-        if told != recorded and since > CONTRADICTS_AFTER:
-            return f"its database has had the car {recorded} for {in_words(since)}, the broker says {state}"
+        lasts = at - record.state_since
+        # A drive or charge that was never closed, as by a restart in its midst, is older than what was said since.
+        is_older = since is not None and since > record.state_since
+        if told != recorded and lasts > CONTRADICTS_AFTER and not is_older:
+            return f"its database has had the car {recorded} for {in_words(lasts)}, the broker says {state}"
     levels = record.levels
     # One that was never recorded is newer than all records, not older.
     older = next((index for index, (_, recorded_level) in enumerate(levels) if recorded_level == level), 0)

@@ -39,8 +39,10 @@ class Facts(NamedTuple):
     """Whether `offline` is a dead zone: the drive goes on, and is closed 15 minutes after its last frame."""
     no_data_at: float | None = None
     """Since when its state says that TeslaMate has no data from Tesla; None while it does not."""
-    data_again_at: float | None = None
-    """When that ended, where it had lasted."""
+    state_at: float | None = None
+    """Since when it is in its state."""
+    changed_at: float | None = None
+    """When a value last changed, other than healthy, state and since; None where that was not followed."""
     recorded_state: str | None = None
     """The state by TeslaMate's records, where the broker has lost it."""
     longest_pause_s: float = 0.0
@@ -51,7 +53,7 @@ class Vehicle:
     """One vehicle. `receive` takes a message in; nothing here reads a clock or judges."""
 
     __slots__ = (
-        "_data_again_at",
+        "_changed_at",
         "_healthy_live_at",
         "_healthy_retained_at",
         "_live_at",
@@ -91,7 +93,7 @@ class Vehicle:
         self._healthy_retained_at: float | None = None
         self._state_at = at
         self._no_data_at: float | None = None
-        self._data_again_at: float | None = None
+        self._changed_at = at
         self._repeats = 0
         self._longest_pause = 0.0
         self.in_drive: bool | None = None
@@ -147,9 +149,12 @@ class Vehicle:
             self.told.discard(key)
             return
         self.raw[key] = payload
-        if key == STATE and value != self.values.get(STATE):
-            self._enter(value, at)
-        elif key == DISPLAY_NAME and isinstance(value, str) and value not in self.names[-1:]:
+        if key == STATE:
+            if value != self.values.get(STATE):
+                self._enter(value, at)
+        elif key != SINCE:
+            self._changed_at = at
+        if key == DISPLAY_NAME and isinstance(value, str) and value not in self.names[-1:]:
             self.names = [*self.names[-7:], value]
         self.values[key] = value
 
@@ -161,8 +166,6 @@ class Vehicle:
         if state in NO_DATA:
             self._no_data_at = at if self._no_data_at is None else self._no_data_at
         else:
-            if self._no_data_at is not None and at - self._no_data_at >= NO_DATA_LASTS_S:
-                self._data_again_at = at
             self._no_data_at = None
 
     @property
@@ -209,7 +212,8 @@ class Vehicle:
             legacy,
             bool(self.in_drive),
             self._no_data_at,
-            self._data_again_at,
+            self._state_at,
+            self._changed_at,
             longest_pause_s=self._longest_pause,
         )
 

@@ -88,7 +88,8 @@ _KEYS_BY_TYPE: Final[Mapping[Callable[[bytes], Value], str]] = {
     _boolean: """
         healthy plugged_in charge_port_door_open is_climate_on is_preconditioning is_user_present locked sentry_mode
         doors_open driver_front_door_open driver_rear_door_open passenger_front_door_open passenger_rear_door_open
-        windows_open trunk_open frunk_open update_available service_mode service_mode_plus
+        windows_open driver_front_window_open driver_rear_window_open passenger_front_window_open
+        passenger_rear_window_open trunk_open frunk_open sun_roof_installed update_available service_mode
         tpms_soft_warning_fl tpms_soft_warning_fr tpms_soft_warning_rl tpms_soft_warning_rr
         """,
     _number: """
