@@ -57,11 +57,21 @@ def tesla() -> Iterator[Tesla]:
             server.shutdown()
 
 
-class Program:
-    """A folder with TWCManager's config.json and settings.json, and the program started in it."""
+DRIVER = Path(__file__).with_name("driver.py")
 
-    def __init__(self, python: str, folder: Path, tesla_port: int) -> None:
+
+class Program:
+    """A folder with TWCManager's config.json and settings.json, and the program started in it.
+
+    lib: the folder that TWCManager is taken from in place of the installed one. speed: how many times faster its clock
+    runs; then its background tasks can be given to it.
+    """
+
+    def __init__(self, python: str, folder: Path, tesla_port: int, *, lib: str = "", speed: float = 0) -> None:
         self.python = python
+        self.lib = lib
+        self.speed = speed
+        self.beliefs_file = folder.parent / "beliefs"
         self.folder = folder
         self.config = folder / "config.json"
         self.settings = folder / "settings.json"
@@ -101,13 +111,15 @@ class Program:
             "HTTP_PROXY": NOWHERE,
             "HTTPS_PROXY": NOWHERE,
             "NO_PROXY": "127.0.0.1",
+            "PYTHONPATH": self.lib,
         }
+        driven = [str(DRIVER), str(self.speed), str(self.beliefs_file)]
         with (self.folder.parent / "twcmanager.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.python, "-c", "import TWCManager.TWCManager"],
+                [self.python, *(driven if self.speed else ("-c", "import TWCManager.TWCManager"))],
                 cwd=self.folder,
                 env=environ,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self.speed else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
@@ -132,7 +144,30 @@ class Program:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             self._process = None
+
+    def task(self, **task: Any) -> None:
+        """Queue a background task of its, such as cmd="charge", charge=False."""
+        self._tell(json.dumps(task))
+
+    def beliefs(self) -> list[dict[str, Any]]:
+        """What it believes of its vehicles."""
+        self.beliefs_file.unlink(missing_ok=True)
+        self._tell("look")
+        deadline = time.monotonic() + 20
+        while not (self.beliefs_file.exists() and self.beliefs_file.read_text().endswith("\n")):
+            assert time.monotonic() < deadline, "TWCManager does not tell what it believes"
+            time.sleep(0.05)
+        found: list[dict[str, Any]] = json.loads(self.beliefs_file.read_text())
+        return found
+
+    def _tell(self, line: str) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
 
     def post(self, **form: Any) -> None:
         """As its settings page does; the answer leads to its start page."""
