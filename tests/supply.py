@@ -95,8 +95,8 @@ def report(told: dict[str, Any]) -> int:
     asked = [one for one in known if "skip_reason" not in one]
     holes = [(one, hole) for one in asked for hole in one.get("vulns", [])]
     for one, hole in holes:
-        mended = ", ".join(hole.get("fix_versions") or ["none yet"])
-        print(f"audit: {one['name']} {one['version']}: {hole['id']}, mended in {mended}")
+        fixed = ", ".join(hole.get("fix_versions") or ["none yet"])
+        print(f"audit: {one['name']} {one['version']}: {hole['id']}, fixed in {fixed}")
     if not asked:
         print(f"audit: nothing was audited: the service that knows of holes cannot be asked ({len(known)} packages)")
     elif not holes:

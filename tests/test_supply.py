@@ -60,7 +60,7 @@ def test_licences_told_are_those_of_the_locked_versions() -> None:
         (
             {"dependencies": [{"name": "six", "version": "1", "vulns": [{"id": "X-1", "fix_versions": ["2"]}]}]},
             1,
-            "audit: six 1: X-1, mended in 2",
+            "audit: six 1: X-1, fixed in 2",
         ),
     ],
     ids=["nothing", "unknown", "clean", "hole"],

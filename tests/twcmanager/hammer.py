@@ -53,7 +53,7 @@ SAVES = {"by-rename": by_rename, "in-place": in_place}
 
 
 class Board:
-    """What the processes tell each other: the counter saved last, and a wish to stop or to pause, and its echo."""
+    """What the processes tell each other: the counter saved last, a request to stop or to pause, and its echo."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():

@@ -23,8 +23,8 @@ async def serve(port: int) -> None:
 
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for wish in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(wish, ended.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
     broker = Broker(configuration(port))
     await broker.start()
     await ended.wait()

@@ -1,4 +1,4 @@
-"""The demo's plot: what goes wrong, what mends it, and what it looks like when all is well."""
+"""The demo's plot: what goes wrong, what fixes it, and what it looks like when all is well."""
 
 import json
 import os
