@@ -6,6 +6,7 @@ published), docs/configuration/environment_variables.md, config/runtime.exs (whi
 """
 
 import ipaddress
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -39,9 +40,25 @@ WITHOUT_EFFECT: Final = {
 }
 """What people set, and what TeslaMate reads."""
 SLOW_REQUEST_S: Final = 80
-"""That a request to Tesla may take: late is this much beyond the longest pause that is normal."""
+"""That a look at a vehicle may take (two requests of 35 s and a wait of 10 s for a connection): beyond it, late."""
 STALE_S: Final = 300
-"""Beyond that pause: stale."""
+"""Beyond the longest pause that is normal: stale."""
+ASLEEP_INTERVAL: Final = "POLLING_ASLEEP_INTERVAL"
+RESTING: Final = ("asleep", "offline")
+_LEAST: Final = {"POLLING_MINIMUM_INTERVAL": 1}
+PAUSES: Final[Mapping[str, Mapping[str, float]]] = {
+    # A vehicle that streams is asked half as often; POLLING_ONLINE_INTERVAL counts in service alone, which is silent.
+    "online": {"POLLING_DEFAULT_INTERVAL": 2, **_LEAST},
+    "charging": {"POLLING_CHARGING_INTERVAL": 1, **_LEAST},
+    # While the stream says nothing, it is asked as often as one that stands.
+    "driving": {"POLLING_DRIVING_INTERVAL": 1, "POLLING_DEFAULT_INTERVAL": 1, **_LEAST},
+    **dict.fromkeys(RESTING, _LEAST),
+}
+"""State -> the intervals that lengthen the pause between two heartbeats in it, and how many times.
+
+Source: TeslaMate lib/teslamate/vehicles/vehicle.ex (schedule_fetch, try_to_suspend, determince_interval; the same in
+1.30.0 to 4.2-dev), lib/tesla_api.ex (receive_timeout), lib/teslamate/http.ex (pool_timeout).
+"""
 
 
 class Link(NamedTuple):
@@ -221,23 +238,17 @@ class _Takeover:
 
     def _polling(self) -> None:
         """TeslaMate's own intervals, where they make it silent for longer than tmsync takes for normal."""
-        least = self._seconds("POLLING_MINIMUM_INTERVAL")
-        if max(least, self._seconds("POLLING_ASLEEP_INTERVAL")) > 30:
+        if self._seconds(ASLEEP_INTERVAL) > 30:
             # One message, then silence until the vehicle wakes.
-            for state in ("asleep", "offline"):
-                self._put_limits(state, 0, 0, "POLLING_ASLEEP_INTERVAL")
-        pauses = {
-            # A vehicle that streams is asked half as often.
-            "online": ("POLLING_DEFAULT_INTERVAL", 2 * self._seconds("POLLING_DEFAULT_INTERVAL")),
-            "charging": ("POLLING_CHARGING_INTERVAL", self._seconds("POLLING_CHARGING_INTERVAL")),
-            "driving": ("POLLING_DRIVING_INTERVAL", self._seconds("POLLING_DRIVING_INTERVAL")),
-        }
-        online = self._seconds("POLLING_ONLINE_INTERVAL")
-        if online > pauses["online"][1]:
-            pauses["online"] = "POLLING_ONLINE_INTERVAL", online
-        for state, (variable, seconds) in pauses.items():
-            pause = max(seconds, least)
-            if pause + SLOW_REQUEST_S > STALE_AFTER_S[state]:
+            for state in RESTING:
+                self._put_limits(state, 0, 0, ASLEEP_INTERVAL)
+        for state, intervals in PAUSES.items():
+            if f"health.late_after.{state}" in self.found:
+                continue
+            variable, pause = max(
+                ((name, share * self._seconds(name)) for name, share in intervals.items()), key=operator.itemgetter(1)
+            )
+            if pause + SLOW_REQUEST_S >= STALE_AFTER_S[state]:
                 self._put_limits(state, pause + SLOW_REQUEST_S, pause + STALE_S, variable)
             elif pause + SLOW_REQUEST_S > LATE_AFTER_S[state]:
                 self._put(f"health.late_after.{state}", f"{pause + SLOW_REQUEST_S:g}", variable)
