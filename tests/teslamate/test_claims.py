@@ -39,6 +39,7 @@ def test_genuine_owner_api_token() -> None:
         ("https://owner-api.teslamotors.com/", "https://auth.tesla.com/oauth2/v3/userinfo"),
         "EU",
         Api.OWNER,
+        "https://auth.tesla.com/oauth2/v3",
     )
 
 
@@ -50,6 +51,7 @@ def test_genuine_owner_api_token() -> None:
         ({"aud": ["https://fleet-api.prd.cn.vn.cloud.tesla.cn"]}, Api.FLEET, "CN"),
         ({"aud": ["https://fleet-api.prd.xx.vn.cloud.tesla.com"], "ou_code": 7}, Api.FLEET, None),
         ({"aud": ["https://owner-api.teslamotors.com/"]}, Api.OWNER, None),
+        ({"aud": ["https://owner-api.vn.cloud.tesla.cn/"], "ou_code": "CN"}, Api.OWNER, "CN"),
         ({"aud": [3, None, {}], "ou_code": "MARS"}, Api.UNKNOWN, None),
         ({}, Api.UNKNOWN, None),
     ],

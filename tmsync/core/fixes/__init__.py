@@ -21,9 +21,9 @@ Fixes: TypeAlias = Mapping[Cause | tuple[Cause, str], Steps]
 @cache
 def catalogue() -> Fixes:
     """Every fix there is. Imported when the first problem is told: most runs have none."""
-    from tmsync.core.fixes import broker, config, database, hba, network, setup, tokens, twcmanager, vehicles
+    from tmsync.core.fixes import broker, config, database, hba, network, setup, tesla, tokens, twcmanager, vehicles
 
-    areas = (config, network, database, hba, tokens, twcmanager, broker, vehicles, setup)
+    areas = (config, network, database, hba, tokens, twcmanager, broker, vehicles, tesla, setup)
     merged = {key: steps for area in areas for key, steps in area.FIXES.items()}
     if len(merged) != sum(len(area.FIXES) for area in areas):
         raise AssertionError("a cause has two fixes")

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from tmsync.core.clock import Instant, iso
+from tmsync.core.clock import Clock, Instant, iso
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.secret import Secret
 from tmsync.core.telemetry.fleet import VehicleView
@@ -150,3 +150,15 @@ class FacadeOptions:
     """None: the Tesla host that fits the token."""
     upstream_ca_file: str | None = None
     state_dir: Path | None = None
+
+
+class Ports(NamedTuple):
+    """Everything around the facade."""
+
+    vehicles: Vehicles
+    records: RecordSource
+    tokens: TokenSource
+    callers: Callers
+    pages: Pages
+    events: Events
+    clock: Clock

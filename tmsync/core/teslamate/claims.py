@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 MAX_TOKEN_CHARS: Final = 64 * 1024
 EXPIRES_SOON: Final = timedelta(hours=1)
 """TeslaMate renews an eight-hour token well before its last hour; one that is in it was probably not renewed."""
-OWNER_API_HOST: Final = "owner-api.teslamotors.com"
+OWNER_API_HOSTS: Final = ("owner-api.teslamotors.com", "owner-api.vn.cloud.tesla.cn")
 FLEET_API_HOST: Final = "https://fleet-api.prd."
 REGIONS: Final = ("NA", "EU", "CN")
 
@@ -34,6 +34,8 @@ class Claims(NamedTuple):
     audience: tuple[str, ...]
     region: str | None
     api: Api
+    issuer: str = ""
+    """Who issued it, an address; its country tells the Owner API's host."""
 
     def expires_in(self, now: datetime) -> timedelta | None:
         """Time left; negative when expired."""
@@ -50,7 +52,10 @@ def read_claims(token: str) -> Claims | None:
         return None
     aud = payload.get("aud")
     audience = tuple(item for item in (aud if isinstance(aud, list) else [aud]) if isinstance(item, str))
-    return Claims(_moment(payload.get("exp")), audience, _region(payload.get("ou_code"), audience), _api(audience))
+    region, issuer = _region(payload.get("ou_code"), audience), payload.get("iss")
+    return Claims(
+        _moment(payload.get("exp")), audience, region, _api(audience), issuer if isinstance(issuer, str) else ""
+    )
 
 
 def _payload(token: str) -> dict[str, Any] | None:
@@ -77,7 +82,7 @@ def _moment(exp: object) -> datetime | None:
 def _api(audience: tuple[str, ...]) -> Api:
     if any(item.startswith(FLEET_API_HOST) for item in audience):
         return Api.FLEET
-    if any(OWNER_API_HOST in item for item in audience):
+    if any(host in item for host in OWNER_API_HOSTS for item in audience):
         return Api.OWNER
     return Api.UNKNOWN
 

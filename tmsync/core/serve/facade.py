@@ -1,0 +1,188 @@
+"""Tesla's API for TWCManager: requests in, answers out. What is answered, `decide` says.
+
+aiohttp is server and client: one library for both, asynchronous, so that 500 callers that say nothing cost no thread;
+it bounds lines, headers, queued requests and the wait for the next one by itself. What stands here besides the API:
+who may ask, by which name, and how long.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+from tmsync.core.errors import Cause
+from tmsync.core.fixes import problem
+from tmsync.core.serve.decide import Answer, refusal
+from tmsync.core.serve.forward import Forwarder
+from tmsync.core.serve.ports import FacadeOptions, FacadeStatus, Page, Ports, RaisedProblem, Request, Standing
+from tmsync.core.serve.problems import OpenProblems
+from tmsync.core.serve.request import Grammar
+from tmsync.core.serve.upstream import VIA
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest, Response
+
+MAX_BODY_BYTES: Final = 16 * 1024
+BODY_S: Final = 5.0
+STOP_S: Final = 5.0
+TEN_MINUTES_S: Final = 600.0
+TESLAMATE_AGENT: Final = "TeslaMate/"
+"""Source: TeslaMate lib/tesla_api.ex."""
+OTHER: Final = "other"
+
+
+class Facade:
+    """Serves from `start` until `stop`, in the event loop that these are called in."""
+
+    def __init__(self, options: FacadeOptions, ports: Ports) -> None:
+        self._options = options
+        self._ports = ports
+        self._grammar = Grammar(options.allow)
+        self._problems = OpenProblems(ports.events, ports.clock)
+        self._forwarder = Forwarder(options, ports, self._problems)
+        self._counts: Counter[tuple[str, str, int]] = Counter()
+        self._last_call_at: datetime | None = None
+        self._server: Any = None
+        self._listeners: list[asyncio.Server] = []
+
+    async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Serve on sockets that listen already.
+
+        Raises: UnusableFile (serve.upstream_ca_file).
+        """
+        from tmsync.core.serve.connection import ApiServer
+
+        await self._forwarder.start()
+        self._server = ApiServer(self._handle)
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._listeners.append(await loop.create_server(self._server, sock=sock, ssl=tls))
+
+    async def stop(self) -> None:
+        """Take no more requests, and give those under way some seconds."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(STOP_S)
+        await self._forwarder.stop()
+
+    def status(self) -> FacadeStatus:
+        """What it has done since it was made."""
+        done = self._forwarder
+        return FacadeStatus(done.upstream(), self._last_call_at, done.answered, done.forwarded, dict(self._counts))
+
+    def problems(self) -> tuple[RaisedProblem, ...]:
+        """Those that hold."""
+        return self._problems.current()
+
+    async def _handle(self, request: "BaseRequest") -> "Response":
+        from aiohttp.web import Response
+
+        page = None
+        name = OTHER
+        if not self._is_addressed(request):
+            answer = refusal(403, "this name is not served here (serve.listen)")
+        elif request.method in ("GET", "HEAD") and (page := self._page(request)) is not None:
+            return Response(status=page.status, body=page.body, headers={"Content-Type": page.content_type})
+        else:
+            name, answer = await self._answer(request)
+        self._last_call_at = self._ports.clock.now()
+        self._counts[name, answer.origin, answer.status] += 1
+        self._ports.events.answered(Request(self._last_call_at, name, answer.origin, answer.status, answer.reason))
+        headers = {
+            "Content-Type": answer.content_type,
+            "X-Tmsync-Source": str(answer.origin),
+            "X-Tmsync-Age": str(int(answer.age_s)),
+        }
+        if answer.retry_after_s is not None:
+            headers["Retry-After"] = str(answer.retry_after_s)
+        return Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def _answer(self, request: "BaseRequest") -> tuple[str, Answer]:
+        """The kind of the request, for counters, and its answer."""
+        loop = self._looped(request)
+        if loop is not None:
+            return OTHER, loop
+        standing = self._standing(request)
+        if standing is Standing.UNDECIDED:
+            return OTHER, refusal(503, "TeslaMate's database cannot be asked whether this token is known")
+        if standing is Standing.UNKNOWN:
+            return OTHER, refusal(401, "this token is not known")
+        api = self._grammar.read(request.method, request.raw_path)
+        if api is None:
+            return OTHER, refusal(404, "this is not served here (serve.allow)")
+        body = await _body(request)
+        if body is None:
+            return api.name, refusal(413, f"no request may have more than {MAX_BODY_BYTES} bytes")
+        api = api._replace(body=body, content_type=request.headers.get("Content-Type"))
+        return api.name, await self._forwarder.answer(api)
+
+    def _page(self, request: "BaseRequest") -> Page | None:
+        path = request.raw_path
+        if path.startswith("/api/"):
+            return None
+        return self._ports.pages.page(path, known=self._standing(request) is Standing.KNOWN)
+
+    def _is_addressed(self, request: "BaseRequest") -> bool:
+        """Whether the Host header is ours: a page in a browser could else reach us by a name of its own."""
+        hosts = request.headers.getall("Host", [])
+        name = _host_name(hosts[0]) if len(hosts) == 1 else ""
+        return name == "localhost" or name in self._options.hosts or _is_loopback(name)
+
+    def _looped(self, request: "BaseRequest") -> Answer | None:
+        """A request that tmsync sent itself, or TeslaMate: neither can be answered from TeslaMate."""
+        vias = ",".join(request.headers.getall("Via", [])).split(",")
+        if any(via.split()[1:2] == [VIA] for via in vias):
+            message = "a request that tmsync forwarded came back to it"
+            self._problems.raised(problem(Cause.REQUEST_LOOP, message), critical=True, for_s=TEN_MINUTES_S)
+            return refusal(508, message)
+        if request.headers.get("User-Agent", "").startswith(TESLAMATE_AGENT):
+            message = "TeslaMate sends its own requests to tmsync, which answers from TeslaMate"
+            told = problem(Cause.REQUEST_LOOP, message, variant="teslamate")
+            self._problems.raised(told, critical=True, for_s=TEN_MINUTES_S)
+            return refusal(508, message)
+        return None
+
+    def _standing(self, request: "BaseRequest") -> Standing:
+        found = request.headers.getall("Authorization", [])
+        scheme, _, bearer = found[0].partition(" ") if len(found) == 1 else ("", "", "")
+        if scheme.lower() != "bearer" or not bearer.strip():
+            return Standing.UNKNOWN
+        return self._ports.callers.check(bearer.strip())
+
+
+async def _body(request: "BaseRequest") -> bytes | None:
+    """The request's content; None where it is too long, encoded, or does not come."""
+    if "Content-Encoding" in request.headers:
+        return None
+    body = bytearray()
+    with contextlib.suppress(asyncio.TimeoutError):
+        async with asyncio.timeout(BODY_S):
+            while len(body) <= MAX_BODY_BYTES:
+                chunk = await request.content.readany()
+                if not chunk:
+                    return bytes(body)
+                body += chunk
+    return None
+
+
+def _host_name(header: str) -> str:
+    """`[::1]:8089` -> `::1`, in lower case."""
+    text = header.strip().lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0]
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,113 @@
+"""What Tesla's answers come to: what is passed on, what is told as a problem, how long not to ask. Pure.
+
+Source: TWCManager lib/TWCManager/Vehicle/TeslaAPI.py (get_car_api: a 401 that holds "expired" makes it refresh its
+token, a 429 makes it refuse the car for ten minutes, in which it says of a stop that it was sent); Tesla Fleet API
+documentation, "Response Codes".
+"""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from tmsync.core.errors import Cause, Problem
+from tmsync.core.fixes import problem
+from tmsync.core.serve.decide import Answer, Origin, refusal
+from tmsync.core.serve.limits import EXCEEDED_S, UNNAMED_S, retry_after
+from tmsync.core.serve.request import ApiRequest
+
+COMMAND_PROTOCOL: Final = b"Vehicle Command Protocol required"
+EXCEEDED_LIMIT: Final = b"EXCEEDED_LIMIT"
+_EXPIRED: Final = re.compile(rb"(e)(xpired)", re.IGNORECASE)
+_PRINTABLE: Final = re.compile(r"[ -~]{1,200}")
+
+
+class Reply(NamedTuple):
+    """An answer of the upstream, decoded."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    retry_after: str | None = None
+
+
+class Outcome(NamedTuple):
+    """What an answer comes to."""
+
+    answer: Answer
+    problem: Problem | None = None
+    hold_s: float | None = None
+    """How long not to ask Tesla again, where it said so."""
+
+
+def outcome(request: ApiRequest, reply: Reply, now: datetime, reason: str) -> Outcome:
+    """What Tesla's answer to `request` comes to. reason: why it was asked, for the log."""
+    if reply.status == 429:
+        return _limited(request, reply, retry_after(reply.retry_after, now, UNNAMED_S), reason)
+    if reply.status == 403 and EXCEEDED_LIMIT in reply.body:
+        return _limited(request, reply, retry_after(reply.retry_after, now, EXCEEDED_S), reason)
+    if 300 <= reply.status < 400:
+        return Outcome(refusal(503, "Tesla's API sends elsewhere, which is not followed", reason))
+    return Outcome(_passed_on(reply, reason), _refused(reply))
+
+
+def _limited(request: ApiRequest, reply: Reply, seconds: float, reason: str) -> Outcome:
+    told = problem(
+        Cause.RATE_LIMITED,
+        f"Tesla limits requests of the class {request.rate_class} (HTTP status {reply.status}) for {seconds:.0f} s",
+    )
+    answer = _passed_on(reply, reason)
+    if request.method == "GET":
+        left = max(1, int(seconds))
+        answer = refusal(503, f"Tesla limits requests: none goes up for {left} s", reason)._replace(retry_after_s=left)
+    return Outcome(answer, told, seconds)
+
+
+def _passed_on(reply: Reply, reason: str) -> Answer:
+    kind = reply.content_type if _PRINTABLE.fullmatch(reply.content_type) else "application/json"
+    body = reply.body
+    if _EXPIRED.search(body):
+        # As JSON the same text, but not to one who searches the bytes.
+        body = _EXPIRED.sub(lambda found: b"\\u%04x%s" % (found[1][0], found[2]), body)
+        if not _is_json(body):
+            return refusal(reply.status, f"Tesla's API answers with HTTP status {reply.status}", reason)
+    return Answer(reply.status, body, Origin.TESLA, reason, content_type=kind)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+_REFUSALS: Final[tuple[tuple[Callable[[Reply], bool], Cause, str, str], ...]] = (
+    (
+        lambda reply: COMMAND_PROTOCOL in reply.body,
+        Cause.SIGNED_COMMANDS, "", "Tesla takes only signed commands for this car",
+    ),
+    (lambda reply: reply.status == 421, Cause.WRONG_REGION, "", "Tesla serves this account in another region"),
+    (lambda reply: reply.status == 412, Cause.CLIENT_REFUSED, "", "Tesla refuses this client in this region"),
+    (lambda reply: reply.status == 403, Cause.CLIENT_REFUSED, "scopes", "Tesla refuses a request of this client"),
+)  # fmt: skip
+"""The first that fits: its cause, the variant of its fix, and what is wrong in words."""
+
+
+def _refused(reply: Reply) -> Problem | None:
+    for fits, cause, variant, words in _REFUSALS:
+        if reply.status >= 400 and fits(reply):
+            return problem(cause, f"{words} (HTTP status {reply.status})", variant=variant)
+    return None
+
+
+def document_of(answer: Answer) -> Any:
+    """An answer's `response`, where it is one of success and JSON; else None."""
+    if answer.status != 200:
+        return None
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return found.get("response") if isinstance(found, dict) else None
