@@ -39,7 +39,7 @@ def test_genuine_owner_api_token() -> None:
         ("https://owner-api.teslamotors.com/", "https://auth.tesla.com/oauth2/v3/userinfo"),
         "EU",
         Api.OWNER,
-        "https://auth.tesla.com/oauth2/v3",
+        "https://auth.tesla.com/oauth2/v3/nts",
     )
 
 
