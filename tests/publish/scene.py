@@ -51,6 +51,14 @@ def state(*views: VehicleView, **changes: Any) -> State:
     return known._replace(**changes)
 
 
+def car_topics(car_id: int = 1, namespace: str = "") -> list[str]:
+    """All that is retained of a car."""
+    keys = ("verdict", "source", "reason", "trusted", "last_heartbeat_at")
+    node = "_".join(filter(None, ("tmsync", namespace, str(car_id))))
+    place = "/".join(filter(None, ("tmsync", namespace, "cars", str(car_id))))
+    return [f"homeassistant/device/{node}/config", *(f"{place}/{key}" for key in keys)]
+
+
 class Listener:
     """Hears what is published in `topics`, and keeps what is retained now."""
 

@@ -1,15 +1,21 @@
 """What stands on a real broker: every topic, and nothing that is out of date."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.publish.scene import held, listening, publishing, settings, state, until
+from tests.publish.scene import AT, Listener, car_topics, held, listening, publishing, settings, state, until, view
 from tests.support.brokers import Broker, broker, needs_mosquitto
+from tmsync.core.publish.publisher import Publisher
+from tmsync.core.telemetry.health import Verdict
 
 pytestmark = needs_mosquitto
 
+DISCOVERY = "homeassistant/device/tmsync_1/config"
 ONE_CAR = {
     "tmsync/status": "online",
     "tmsync/cars/1/verdict": "fresh",
@@ -36,16 +42,137 @@ def mosquitto(open_broker: Broker) -> Iterator[Broker]:
         open_broker.publisher.send(topic, b"", retain=True)
 
 
-def test_retained_topics_are_those_of_the_documentation(mosquitto: Broker, tmp_path: Path) -> None:
-    with listening(mosquitto.port) as heard, publishing(settings(mosquitto.port, tmp_path)) as (publisher, problems):
+@contextmanager
+def online(mosquitto: Broker, folder: Path, heard: Listener, **environ: str) -> Iterator[Publisher]:
+    """A publisher that has said everything about one fresh car."""
+    with publishing(settings(mosquitto.port, folder, **environ)) as (publisher, _):
         publisher.update(state())
-        until(lambda: "tmsync/status" in heard.retained)
-        found = held(mosquitto.port)
-        discovery = found.pop("homeassistant/device/tmsync_1/config")
-        assert found == ONE_CAR
-        assert '"identifiers": ["teslamate_car_1"]' in discovery
-        assert problems == []
-        publisher.stop()
+        until(lambda: heard.retained.get(f"{environ.get('TMSYNC_PUBLISH_PREFIX', 'tmsync')}/status") == "online")
+        yield publisher
+
+
+def test_retained_topics_are_those_of_the_documentation(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port) as heard:
+        with online(mosquitto, tmp_path, heard):
+            found = held(mosquitto.port)
+            discovery = found.pop(DISCOVERY)
+            assert found == ONE_CAR
+            assert '"identifiers": ["teslamate_car_1"]' in discovery
         until(lambda: heard.retained["tmsync/status"] == "offline")
-        assert held(mosquitto.port) == {**ONE_CAR, "tmsync/status": "offline",
-                                        "homeassistant/device/tmsync_1/config": discovery}  # fmt: skip
+    assert held(mosquitto.port) == {**ONE_CAR, "tmsync/status": "offline", DISCOVERY: discovery}
+
+
+def test_nothing_is_said_before_there_is_something_to_say(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port) as heard, publishing(settings(mosquitto.port, tmp_path)) as (publisher, _):
+        until(lambda: publisher._connection._accepted)
+        time.sleep(0.3)
+        assert heard.heard == []
+
+
+def test_every_change_arrives_and_nothing_twice(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port, "tmsync/#") as heard, online(mosquitto, tmp_path, heard) as publisher:
+        seen = len(heard.heard)
+        stale = state(view(verdict=Verdict.STALE), in_sync=False)
+        for _ in range(3):
+            publisher.update(stale)
+        until(lambda: heard.retained["tmsync/cars/1/trusted"] == "false")
+        publisher.update(stale._replace(in_sync=None))
+        until(lambda: "tmsync/token/in_sync" not in heard.retained)
+        assert sorted(heard.heard[seen:]) == [
+            ("tmsync/cars/1/reason", "stale, as it seems", False),
+            ("tmsync/cars/1/source", "TeslaAPI", False),
+            ("tmsync/cars/1/trusted", "false", False),
+            ("tmsync/cars/1/verdict", "stale", False),
+            ("tmsync/token/in_sync", "", False),
+            ("tmsync/token/in_sync", "false", False),
+        ]
+
+
+def test_newest_state_arrives_whatever_came_before(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port, "tmsync/#") as heard, online(mosquitto, tmp_path, heard) as publisher:
+        for number in range(20_000):
+            publisher.update(state(view(verdict=Verdict.LATE if number % 2 else Verdict.STALE)))
+        publisher.update(state(view(verdict=Verdict.BLIND)))
+        until(lambda: heard.retained["tmsync/cars/1/verdict"] == "blind")
+        assert len(heard.heard) < 500
+
+
+def test_car_that_goes_leaves_nothing(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port) as heard, online(mosquitto, tmp_path, heard) as publisher:
+        publisher.update(state(view(1), view(2)))
+        until(lambda: set(heard.retained) >= set(car_topics(2)))
+        publisher.update(state(view(2)))
+        until(lambda: not set(heard.retained) & set(car_topics(1)))
+        assert set(held(mosquitto.port)) & set(car_topics(1)) == set()
+
+
+def test_another_prefix_leaves_nothing_of_the_former_one(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port) as heard:
+        with online(mosquitto, tmp_path, heard):
+            pass
+        with online(mosquitto, tmp_path, heard, TMSYNC_PUBLISH_PREFIX="solar/tesla"):
+            until(lambda: not any(topic.startswith("tmsync/") for topic in heard.retained))
+            found = held(mosquitto.port)
+    assert found.pop(DISCOVERY).count("solar/tesla/") == 8
+    assert found == {topic.replace("tmsync", "solar/tesla"): text for topic, text in ONE_CAR.items()}
+
+
+def test_restart_says_what_an_earlier_run_knew_only_where_it_still_holds(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port) as heard:
+        with online(mosquitto, tmp_path, heard):
+            pass
+        with publishing(settings(mosquitto.port, tmp_path)) as (publisher, _):
+            publisher.update(state(settled=False)._replace(vehicles=()))
+            until(lambda: heard.retained["tmsync/status"] == "online")
+            assert heard.retained["tmsync/cars/1/trusted"] == "false"
+            assert heard.retained["tmsync/cars/1/verdict"] == "waiting"
+            assert heard.retained["tmsync/cars/1/last_heartbeat_at"] == "2026-11-29T12:00:00Z"
+            publisher.update(state()._replace(vehicles=()))
+            until(lambda: not set(heard.retained) & set(car_topics(1)))
+
+
+def test_broker_that_restarts_without_persistence_gets_everything_again(tmp_path: Path) -> None:
+    with broker() as mosquitto:
+        with listening(mosquitto.port) as heard, online(mosquitto, tmp_path, heard):
+            before = held(mosquitto.port)
+            heard.close()
+            mosquitto.publisher.close()
+            mosquitto.server.restart()
+            assert not held(mosquitto.port).keys() & ONE_CAR.keys()
+            until(lambda: held(mosquitto.port, settle_s=0.1) == before)
+        assert before["tmsync/status"] == "online"
+
+
+def test_home_assistant_is_told_again_when_it_starts(mosquitto: Broker, tmp_path: Path) -> None:
+    with listening(mosquitto.port, "homeassistant/device/#") as devices, listening(mosquitto.port) as heard:
+        with online(mosquitto, tmp_path, heard):
+            assert len(devices.heard) == 1
+            mosquitto.publisher.send("homeassistant/status", "online", retain=False)
+            until(lambda: len(devices.heard) == 2)
+            mosquitto.publisher.send("homeassistant/status", "offline", retain=False)
+            time.sleep(0.3)
+        assert [topic for topic, _, _ in devices.heard] == [DISCOVERY] * 2
+        assert devices.heard[0] == devices.heard[1]
+
+
+def test_values_come_with_every_heartbeat_and_are_not_retained(mosquitto: Broker, tmp_path: Path) -> None:
+    values = {"battery_level": "63", "display_name": "Blue", "plugged_in": "true", "state": "charging"}
+
+    def levels() -> list[str]:
+        return [text for topic, text, _ in heard.heard if topic == "tmsync/cars/1/battery_level"]
+
+    with (
+        listening(mosquitto.port) as heard,
+        online(mosquitto, tmp_path, heard, TMSYNC_PUBLISH_VALUES="true") as publisher,
+    ):
+        until(lambda: levels() == ["63"])
+        publisher.update(state(view(last_heartbeat_at=AT + timedelta(seconds=20))))
+        until(lambda: levels() == ["63", "63"])
+        later = AT + timedelta(seconds=40)
+        publisher.update(state(view(verdict=Verdict.UNHEALTHY, last_heartbeat_at=later)))
+        until(lambda: heard.retained["tmsync/cars/1/trusted"] == "false")
+        time.sleep(0.3)
+        assert levels() == ["63", "63"]
+        for key, text in values.items():
+            assert [told for topic, told, _ in heard.heard if topic == f"tmsync/cars/1/{key}"] == [text] * 2
+        assert not {f"tmsync/cars/1/{key}" for key in values} & set(held(mosquitto.port))

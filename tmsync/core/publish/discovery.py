@@ -6,27 +6,27 @@ lib/teslamate/mqtt/pubsub/home_assistant.ex (device_identifier, device).
 """
 
 import json
+from functools import lru_cache
 from typing import Any, Final
 
 from tmsync import __version__
-from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.fleet import MAX_VEHICLES
 from tmsync.core.telemetry.health import Source, Verdict
 
 ORIGIN: Final = {"name": "tmsync", "sw_version": __version__}
 DIAGNOSTIC: Final = "diagnostic"
-LONGEST_STATE: Final = 255
-"""Home Assistant refuses a longer state, hence the reason is an attribute."""
 
 
-def device_payload(view: VehicleView, place: str, prefix: str) -> str:
-    """The retained payload of one car, as JSON. place: what the car's topics begin with."""
-    car = "_".join(filter(None, (view.namespace, str(view.car_id))))
+@lru_cache(MAX_VEHICLES)
+def device_payload(namespace: str, car_id: int, name: str | None, place: str, prefix: str) -> str:
+    """The retained payload of one car, as JSON. name: None without one. place: what the car's topics begin with."""
+    car = "_".join(filter(None, (namespace, str(car_id))))
     return json.dumps({
         "device": {
-            "identifiers": ["_".join(filter(None, ("teslamate", view.namespace, "car", str(view.car_id))))],
+            "identifiers": ["_".join(filter(None, ("teslamate", namespace, "car", str(car_id))))],
             "manufacturer": "Tesla",
             # As TeslaMate calls one without a name: both describe the same device, and the last one to speak wins.
-            "name": f"Tesla #{view.car_id}" if view.name_is_made_up else view.name,
+            "name": name or f"Tesla #{car_id}",
         },
         "origin": ORIGIN,
         "availability": [{"topic": f"{prefix}/status"}],
@@ -43,6 +43,7 @@ def _components(place: str, prefix: str) -> dict[str, dict[str, Any]]:
             "device_class": "enum",
             "options": [verdict.value for verdict in Verdict],
             "state_topic": f"{place}/verdict",
+            # No entity of its own: Home Assistant refuses a state of more than 255 characters.
             "json_attributes_topic": f"{place}/reason",
             "json_attributes_template": "{{ {'reason': value} | tojson }}",
         },

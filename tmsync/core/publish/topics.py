@@ -117,7 +117,8 @@ def car(view: VehicleView, layout: Layout) -> dict[str, Payload]:
     if view.last_heartbeat_at is not None:
         text = iso(view.last_heartbeat_at)
         found[f"{place}/{HEARTBEAT}"] = Payload(text, text)
-    text = device_payload(view, place, layout.prefix)
+    name = None if view.name_is_made_up else view.name
+    text = device_payload(view.namespace, view.car_id, name, place, layout.prefix)
     found[layout.discovery(view.namespace, view.car_id)] = Payload(text, text)
     return found
 
