@@ -46,6 +46,8 @@ class Proxy:
     fault: Fault | None = None
     port: int = 0
     accepted: int = 0
+    dark: bool = False
+    """Whether the network is down: nothing goes through any connection, and nobody is told."""
     seen: bytearray = field(default_factory=bytearray)
     """All that the server has sent, over all connections."""
     _held: set[socket.socket] = field(default_factory=set)
@@ -90,6 +92,10 @@ class Proxy:
         while True:
             for sock in select.select([client, upstream], [], [])[0]:
                 data = sock.recv(CHUNK)
+                if self.dark:
+                    while self.dark:
+                        time.sleep(0.05)
+                    return
                 if not data:
                     return
                 if sock is upstream:
@@ -141,4 +147,5 @@ def proxy(target: int, fault: Fault | None = None) -> Iterator[Proxy]:
         finally:
             with contextlib.suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
+            made.dark = False
             made.cut()

@@ -132,6 +132,9 @@ class PublishingConnection(Connection):
             sent = client.publish(message.topic, message.payload, qos=int(message.retain), retain=message.retain)
             if message.retain:
                 self._under_way[sent.mid] = message
+            if sent.rc != 0:
+                self._hung_up = True
+                return wait_s
         return 0
 
     def _acknowledged(self, _client: "Client", _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
@@ -139,7 +142,7 @@ class PublishingConnection(Connection):
         if message is None:
             return
         if reason.is_failure:
-            self._on_refused(self._refused(message, closed=False))
+            self._on_refused(self._refused(message))
             return
         self._granted = True
         self._outbox.acknowledged(message)
@@ -150,10 +153,10 @@ class PublishingConnection(Connection):
 
     def _refused_after_all(self) -> Problem | None:
         first = next(iter(self._under_way.values()), None)
-        return None if first is None else self._refused(first, closed=True)
+        return None if first is None else self._refused(first)
 
-    def _refused(self, message: Message, *, closed: bool) -> Problem:
-        return diagnosis.of_refused_publishing(self.target, self._layout.filter_of(message.topic), closed=closed)
+    def _refused(self, message: Message) -> Problem:
+        return diagnosis.of_refused_publishing(self.target, self._layout.filter_of(message.topic))
 
     def _close(self, client: "Client") -> None:
         if self._stopping.is_set() and self._accepted:

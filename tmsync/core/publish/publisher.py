@@ -93,6 +93,8 @@ class Publisher:
         if self._outbox.published != self._ledger.topics:
             self._unwritable = self._ledger.write(self._outbox.published)
         if self._outbox.is_empty and self._connection.is_idle:
+            # Not as soon as there is a connection: a broker may let in, and hang up on the first message.
+            self._link = None
             self._refusals = {words: found for words, found in self._refusals.items() if words in self._refused_now}
         self._tell()
         return WAIT_S
@@ -107,8 +109,9 @@ class Publisher:
                     self._outbox.repeat(self._repeater.due(view, self.recorded, beats=beats))
 
     def _linked(self, link: Link) -> None:
-        self._refused_now = set()
-        if link.connected or not self._connection.falls_back:
+        if link.connected:
+            self._refused_now = set()
+        elif not self._refused_now and not self._connection.falls_back:
             self._link = link.problem
             self._tell()
 
@@ -121,7 +124,8 @@ class Publisher:
         self._tell()
 
     def _tell(self) -> None:
-        found = tuple(filter(None, (self._link, self._unwritable, *self._refusals.values())))
+        # A broker that hangs up on what it refuses may or may not get to say so.
+        found = tuple(dict.fromkeys(filter(None, (self._link, self._unwritable, *self._refusals.values()))))
         if found != self._told:
             self._told = found
             self._on_problems(found)

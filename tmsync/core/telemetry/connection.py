@@ -173,6 +173,7 @@ class Connection:
             if ready and not self._read(client):
                 return
             if client.want_write() and client.loop_write() != 0:
+                self._hung_up = True
                 return
             if client.loop_misc() != 0:
                 return

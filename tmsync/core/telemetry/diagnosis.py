@@ -111,10 +111,10 @@ def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -
     return problem(Cause.NOT_AUTHORISED, message, variant="subscription", **_named_in_access_lists(target))
 
 
-def of_refused_publishing(target: MqttSettings, topics: str, *, closed: bool) -> Problem:
-    """The problem when the broker takes no message in `topics`, a filter. closed: it hangs up instead of saying so."""
-    how = "closes the connection on what is published in" if closed else "takes nothing that is published in"
-    message = f"the broker at {target.place} {how} {topics}: its access list must let {_user(target)} write there"
+def of_refused_publishing(target: MqttSettings, topics: str) -> Problem:
+    """The problem when the broker takes no message in `topics`, a filter; it says so, or hangs up."""
+    refused = f"the broker at {target.place} takes nothing that is published in {topics}"
+    message = f"{refused}: its access list must let {_user(target)} write there"
     return problem(Cause.NOT_AUTHORISED, message, variant="publishing", topics=topics, **_named_in_access_lists(target))
 
 
