@@ -244,7 +244,14 @@ def test_an_owner_api_token_is_a_warning_only_where_twcmanager_cannot_use_it(
             # TWCManager 1.3.2, which can use it, writes no such file.
             assert problems(status("--json", teslamate=teslamate, twc=twc)) == []
             (twc.path / "TWCManager.pid").write_text(f"{process.pid}\n")
-            assert problems(status("--json", teslamate=teslamate, twc=twc)) == [("warning", "owner-api")]
+            told = status("--json", teslamate=teslamate, twc=twc)
+            assert problems(told) == [("warning", "owner-api")]
+            twc.write({"carApiBearerToken": "old"})
+            synced = teslamate.sync(twc, "--dry-run").json["warnings"]
+            assert [warning["cause"] for warning in synced] == ["owner-api", "twcmanager-running"]
+            # In the same words.
+            assert {**told.json["problems"][0], **synced[0]} == told.json["problems"][0]
+            twc.write({"carApiBearerToken": token})
             config = json.loads(twc.config.read_text())
             config["config"]["teslaProxy"] = "http://127.0.0.1:8089"
             twc.config.write_text(json.dumps(config))

@@ -14,7 +14,11 @@ import pytest
 from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_error, outcome
 from tests.support.standin import running
 from tests.support.surroundings import Run, TeslaMate, TwcFolder, tmsync
+from tmsync.core.clock import SystemClock
+from tmsync.core.config.load import load_settings
+from tmsync.core.errors import Cause
 from tmsync.core.process import run_command
+from tmsync.core.twcmanager.held import held_by_twcmanager
 
 PUSHED = ("pushed", 0)
 
@@ -88,6 +92,17 @@ def test_twcmanager_on_another_host_needs_its_address_only(teslamate: TeslaMate,
     expect_error(tmsync(*arguments, environ=environ), "settings-unwritable")
 
 
+def test_web_control_that_was_named_and_is_down_is_what_is_told(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    """Nobody named a settings file, so the folder where one usually is has nothing to do with it."""
+    url = f"http://127.0.0.1:{twc.port}"
+    for more in ((), ("--dry-run",)):
+        run = tmsync("sync-tokens", "--json", "--twc-url", url, *more, environ=teslamate.environ())
+        assert url in expect_error(run, "twcmanager-unreachable")["message"]
+    held = held_by_twcmanager(load_settings(environ={}, flags={"twcmanager.url": url}), None, SystemClock())
+    assert held.problem is not None
+    assert held.problem.cause is Cause.TWCMANAGER_UNREACHABLE
+
+
 def test_nobody_at_the_web_control(teslamate: TeslaMate, twc: TwcFolder) -> None:
     expect_error(teslamate.sync(twc, "--via", "http"), "twcmanager-unreachable")
 
@@ -136,7 +151,18 @@ def test_running_but_unreachable_gets_the_file_and_a_warning(
     assert teslamate.sync(twc).json["delivery"]["twcmanager"] == "stopped"
 
 
-@pytest.mark.usefixtures("process")
+@pytest.fixture
+def charges(teslamate: TeslaMate) -> Iterator[None]:
+    """TeslaMate's records of charging; no car does."""
+    teslamate.sql(
+        "set role teslamate; create table public.charging_processes (id serial primary key, car_id smallint,"
+        " start_date timestamp, end_date timestamp)"
+    )
+    yield
+    teslamate.sql("drop table public.charging_processes")
+
+
+@pytest.mark.usefixtures("process", "charges")
 def test_restart_command_makes_the_file_last(teslamate: TeslaMate, twc: TwcFolder) -> None:
     twc.write(OTHER)
     marker = twc.path / "restarted"
@@ -145,7 +171,50 @@ def test_restart_command_makes_the_file_last(teslamate: TeslaMate, twc: TwcFolde
     assert marker.exists()
 
 
+@pytest.mark.usefixtures("process", "charges")
+@pytest.mark.parametrize("way", ["auto", "file"])
+def test_twcmanager_is_not_restarted_while_a_car_charges(teslamate: TeslaMate, twc: TwcFolder, way: str) -> None:
+    """Its wall connectors would stop after 30 s without a master, and a car takes that three times a session."""
+    twc.write(OTHER)
+    marker = twc.path / "restarted"
+    command = f"touch '{marker}'"
+    teslamate.sql("insert into public.charging_processes values (1, 1, now() - interval '1 hour', null)")
+    waits = [teslamate.sync(twc, "--via", way, TMSYNC_TWCMANAGER_RESTART_COMMAND=command) for _ in range(3)]
+    assert [outcome(run) for run in waits] == [("written", 1), ("unchanged", 1), ("unchanged", 1)]
+    assert [causes(run) for run in waits] == [["restart-waits"]] * 3
+    assert "a car is charging" in waits[0].json["warnings"][0]["message"]
+    assert twc.read()["carApiBearerToken"] == teslamate.access
+    assert not marker.exists()
+    teslamate.sql("update public.charging_processes set end_date = now()")
+    run = teslamate.sync(twc, "--via", way, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+    assert (outcome(run), causes(run), marker.exists()) == (UNCHANGED, [], True)
+
+
 @pytest.mark.usefixtures("process")
+def test_where_nothing_tells_whether_a_car_charges_one_run_waits(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    marker = twc.path / "restarted"
+    command = f"touch '{marker}'"
+    first = teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+    assert (outcome(first), causes(first), marker.exists()) == (("written", 1), ["restart-waits"], False)
+    assert "the next run restarts it" in first.json["warnings"][0]["message"]
+    second = teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+    assert (outcome(second), causes(second), marker.exists()) == (UNCHANGED, [], True)
+
+
+@pytest.mark.usefixtures("process")
+def test_twcmanager_itself_says_best_whether_a_car_charges(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    marker = twc.path / "restarted"
+    command = f"touch '{marker}'"
+    for charging, done in ((1, False), (0, True)):
+        with running(twc.settings, port=twc.port) as manager:
+            manager.status["carsCharging"] = charging
+            run = teslamate.sync(twc, "--via", "file", TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+        assert (causes(run), marker.exists()) == ([] if done else ["restart-waits"], done)
+
+
+@pytest.mark.usefixtures("process", "charges")
 @pytest.mark.parametrize("command", ["false", "/nonexistent/restart", "sh -c 'echo no such unit >&2; exit 5'"])
 def test_failing_restart_command_is_told(teslamate: TeslaMate, twc: TwcFolder, command: str) -> None:
     twc.write(OTHER)
@@ -291,10 +360,43 @@ def test_token_read_at_a_later_start_is_in_use(teslamate: TeslaMate, twc: TwcFol
         later.wait()
 
 
+# -- a dry run tries all but the last step
+
+
+def dry(teslamate: TeslaMate, twc: TwcFolder, **more: str) -> tuple[tuple[str, int], list[str]]:
+    before = twc.settings.stat(), twc.listing()
+    run = teslamate.sync(twc, "--dry-run", **more)
+    assert (twc.settings.stat(), twc.listing()) == before
+    return outcome(run), causes(run)
+
+
+@pytest.mark.usefixtures("process", "charges")
+def test_dry_run_of_a_restart_promises_nothing_that_the_run_could_not_do(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    marker = twc.path / "restarted"
+    assert dry(teslamate, twc) == (("dry-run", 1), ["twcmanager-running"])
+    assert dry(teslamate, twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=f"touch '{marker}'") == (("dry-run", 0), [])
+    for command in ("/nonexistent/restart now", "no-such-program", str(twc.settings)):
+        run = teslamate.sync(twc, "--dry-run", TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+        assert "is no program that this user can run" in expect_error(run, "twcmanager-running")["message"]
+    teslamate.sql("insert into public.charging_processes values (1, 1, now(), null)")
+    assert dry(teslamate, twc, TMSYNC_TWCMANAGER_RESTART_COMMAND="touch") == (("dry-run", 1), ["restart-waits"])
+    assert not marker.exists()
+
+
+def test_dry_run_of_a_push_finds_twcmanagers_own_sync(teslamate: TeslaMate, twc: TwcFolder) -> None:
+    twc.write(OTHER)
+    with running(twc.settings, port=twc.port) as manager:
+        assert dry(teslamate, twc) == (("dry-run", 0), [])
+        manager.config = {"vehicle": {"TeslaMate": {"enabled": True, "syncTokens": True}}}
+        expect_error(teslamate.sync(twc, "--dry-run"), "sync-enabled-in-twcmanager")
+        assert manager.bodies == []
+
+
 # -- the restart command
 
 
-@pytest.mark.usefixtures("process")
+@pytest.mark.usefixtures("process", "charges")
 def test_restart_that_saves_the_old_token_is_done_once_more(teslamate: TeslaMate, twc: TwcFolder) -> None:
     """TWCManager 1.3.2 saves what it has in memory when it is interrupted."""
     twc.write(OTHER)
@@ -315,7 +417,7 @@ def test_restart_that_saves_the_old_token_is_done_once_more(teslamate: TeslaMate
     assert twc.read()["carApiBearerToken"] == teslamate.access
 
 
-@pytest.mark.usefixtures("process")
+@pytest.mark.usefixtures("process", "charges")
 def test_secrets_in_the_output_of_a_failed_restart_are_masked(teslamate: TeslaMate, twc: TwcFolder) -> None:
     twc.write(OTHER)
     command = f"sh -c 'cat {twc.settings}; echo no such unit; exit 5'"

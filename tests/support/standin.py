@@ -34,6 +34,7 @@ class TwcManager:
         self.mode = mode
         self.config: dict[str, Any] | str = {"config": {"settingsPath": str(settings.parent)}, "vehicle": {}}
         self.memory: dict[str, Any] = json.loads(settings.read_text()) if settings.exists() else {}
+        self.status: dict[str, Any] = dict(STATUS)
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[str] = []
         self.port = 0
@@ -62,7 +63,7 @@ def running(settings: Path, mode: str = "takes", port: int = 0, host: str = "127
         def do_GET(self) -> None:
             twc.requests.append(("GET", self.path))
             config = twc.config if isinstance(twc.config, str) else json.dumps(twc.config)
-            pages = {"/api/getStatus": json.dumps(STATUS), "/api/getConfig": config}
+            pages = {"/api/getStatus": json.dumps(twc.status), "/api/getConfig": config}
             if mode == "other":
                 pages = {"/api/getStatus": '{"status": "ok"}', "/api/getConfig": "[]"}
             self._answer(200 if self.path in pages else 404, pages.get(self.path, "<html>"))

@@ -16,7 +16,7 @@ OLD = Snapshot(b"{}", {**WANTED.as_settings(), "carApiBearerToken": "old-token"}
 MISSING = Snapshot(b"", {}, None)
 URL = "http://127.0.0.1:8080"
 ANSWERS = Sighting(Presence.RUNNING, "its web control answers", URL)
-SILENT = Sighting(Presence.RUNNING, "a process")
+SILENT = Sighting(Presence.RUNNING, "a process", process=7)
 STOPPED = Sighting(Presence.STOPPED, "no process")
 UNKNOWN = Sighting(Presence.UNKNOWN, "it cannot be told")
 
@@ -26,7 +26,8 @@ LOOK, PUSH = Plan(Action.LOOK, Via.FILE), Plan(Action.PUSH, Via.HTTP)
 CASES = [
     # what is known, how it was asked, and the plan
     ("held, so nobody looks", Situation(RIGHT), Via.AUTO, FILE_KEEP),
-    ("held, by file", Situation(RIGHT, ours=True), Via.FILE, FILE_KEEP),
+    ("held, by file", Situation(RIGHT), Via.FILE, FILE_KEEP),
+    ("held because we wrote it, by file", Situation(RIGHT, ours=True), Via.FILE, LOOK),
     ("held because we wrote it: is it in use?", Situation(RIGHT, ours=True), Via.AUTO, LOOK),
     ("another token", Situation(OLD), Via.AUTO, LOOK),
     ("another token, by file", Situation(OLD), Via.FILE, LOOK),
@@ -43,6 +44,8 @@ CASES = [
     ("written, and read since", Situation(RIGHT, True, SILENT, has_read=True), Via.AUTO, FILE_KEEP),
     ("written, not read", Situation(RIGHT, True, SILENT), Via.AUTO, Plan(Action.TAKE_UP, Via.FILE)),
     ("written, not read, reachable", Situation(RIGHT, True, ANSWERS), Via.AUTO, Plan(Action.PUSH_AGAIN, Via.HTTP)),
+    ("written, not read, by file", Situation(RIGHT, True, SILENT), Via.FILE, Plan(Action.TAKE_UP, Via.FILE)),
+    ("written, by file, no process in sight", Situation(RIGHT, True, ANSWERS), Via.FILE, FILE_KEEP),
     ("written, stopped", Situation(RIGHT, True, STOPPED), Via.AUTO, FILE_KEEP),
     ("unreadable, reachable", Situation(None, seen=ANSWERS), Via.AUTO, PUSH),
     ("unreadable, not reachable", Situation(None, seen=SILENT), Via.AUTO, Plan(Action.GIVE_UP, Via.FILE)),

@@ -15,7 +15,7 @@ from tmsync.core.twcmanager.deliver import Result
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 
 # Told by check-db and status; a cron job that repeats them every five minutes would only be switched off.
-STANDING: frozenset[Cause] = frozenset({Cause.LOOSE_PERMISSIONS, Cause.CUT_BY_COMMENT, Cause.OWNER_API})
+STANDING: frozenset[Cause] = frozenset({Cause.LOOSE_PERMISSIONS, Cause.CUT_BY_COMMENT})
 
 
 @takes("twcmanager", "database", formats=(Format.TEXT, Format.JSON), usual=Format.TEXT)

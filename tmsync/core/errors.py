@@ -148,6 +148,8 @@ class Cause(StrEnum):
     """settings.json was missing, and was made from the backup that TWCManager keeps beside it."""
     TWCMANAGER_RUNNING = "twcmanager-running"
     """TWCManager runs and does not read the file before its next start; its next save overwrites it."""
+    RESTART_WAITS = "restart-waits"
+    """TWCManager is not restarted while a car charges, or one run long where nothing tells whether one does."""
     HOLDS_REFRESH_TOKEN = "holds-refresh-token"
     """TWCManager holds a refresh token and would refresh the token by itself, which signs TeslaMate out."""
     NO_REFRESH_TOKEN = "no-refresh-token"

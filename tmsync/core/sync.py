@@ -9,13 +9,14 @@ from typing import Any
 from tmsync.core.check_db.tokens import read_tokens
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, DeliveryError, ExitCode, Problem, TmsyncError
-from tmsync.core.teslamate.assessment import Tokens
+from tmsync.core.errors import Cause, ConfigError, DeliveryError, ExitCode, Problem, TmsyncError
+from tmsync.core.teslamate.assessment import Tokens, owner_api
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
 from tmsync.core.twcmanager.deliver import Delivery, Order, Overtaken, Result, deliver, syncs_itself
 from tmsync.core.twcmanager.deliver_local import deliver_local
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers
 from tmsync.core.twcmanager.plan import SyncOptions
+from tmsync.core.twcmanager.restart import Restart
 from tmsync.core.twcmanager.settings_content import TokenFields
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,8 @@ def _deliver_local(
         return report
     bearers = LocalBearers(settings.state_dir)
     try:
-        delivery, bearer = deliver_local(twc, serve, bearers, options, clock=clock, environ=environ, renew=renew)
+        restart = _restart(settings, environ)
+        delivery, bearer = deliver_local(twc, serve, bearers, options, clock=clock, restart=restart, renew=renew)
     except TmsyncError as error:
         return replace(report, error=error)
     tokens = None
@@ -143,9 +145,26 @@ def _deliver(
         return replace(report, error=error)
     until = None if replace_newer else tokens.claims.expires_at
     order = Order(_fields(tokens, shared=report.shared), report.shared, until)
-    delivery = deliver(settings.twcmanager(), order, options, clock, environ)
-    warnings = (*settings.warnings, *assessed, *delivery.warnings)
+    delivery = deliver(settings.twcmanager(), order, options, clock, _restart(settings, environ))
+    unusable = owner_api(tokens.claims) if delivery.fleet_only else None
+    warnings = (*settings.warnings, *assessed, *([unusable] if unusable else []), *delivery.warnings)
     return replace(report, delivery=delivery, warnings=warnings, error=delivery.error)
+
+
+def _restart(settings: Settings, environ: Mapping[str, str]) -> Restart:
+    return Restart(settings.twcmanager().restart_command, lambda: _charging(settings), environ)
+
+
+def _charging(settings: Settings) -> bool | None:
+    """Whether a car charges by TeslaMate's records; None where they do not tell."""
+    from tmsync.core.postgres.session import ConnectFailed, QueryFailed, connect
+    from tmsync.core.teslamate.records import is_any_charging
+
+    try:
+        with connect(settings.database()) as session:
+            return is_any_charging(session)
+    except (ConfigError, ConnectFailed, QueryFailed):
+        return None
 
 
 def _assessed(tokens: Tokens, now: datetime, *, force: bool) -> list[Problem]:

@@ -88,6 +88,11 @@ class TwcSettings(NamedTuple):
     local_token: bool = False
     """Whether it gets a token of tmsync serve's own rather than TeslaMate's."""
 
+    @property
+    def only_url_is_named(self) -> bool:
+        """Whether somebody named its web control, and nobody a file of its."""
+        return self.url_given and not self.settings_given and self.config is None
+
 
 class MqttSettings(NamedTuple):
     """How to reach the broker. Files are PEM; without ca_file the system's certificate store is used."""

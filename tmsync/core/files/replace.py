@@ -18,6 +18,8 @@ import errno
 import fcntl
 import os
 import stat
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +29,9 @@ RENAME_EXCHANGE: Final = 2
 AT_FDCWD: Final = -100
 UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV})
 NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+FS_IOC_GETFLAGS: Final = 0x80006601 | struct.calcsize("l") << 16
+FS_IMMUTABLE: Final = 0x10
+FS_APPEND: Final = 0x20
 COPIED_ATTRIBUTES: Final = ("system.posix_acl_access", "security.selinux")
 
 
@@ -79,6 +84,29 @@ def write_beside(path: Path, data: bytes, like: os.stat_result | None, marker: s
             temporary.unlink()
         raise
     return temporary
+
+
+def refuse_unchangeable(path: Path) -> None:
+    """Say what a write of `path` would say of a read-only mount, and of what not even root may change.
+
+    Source: statvfs(3); ioctl_iflags(2), FS_IOC_GETFLAGS.
+    Raises: OSError; nothing where there is no such file, or nobody tells.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        try:
+            flags = int.from_bytes(fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(8))[:4], sys.byteorder)
+        except OSError:
+            return
+        if flags & (FS_IMMUTABLE | FS_APPEND):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+    finally:
+        os.close(descriptor)
 
 
 SWEEP_AFTER_S: Final = 60.0

@@ -37,7 +37,15 @@ from tmsync.core.clock import Clock
 from tmsync.core.files.lease import Lease, lease
 from tmsync.core.files.lock import exclusive
 from tmsync.core.files.paths import is_there
-from tmsync.core.files.replace import ExchangeUnsupported, exchange, is_ours, not_kept, sync_folder, write_beside
+from tmsync.core.files.replace import (
+    ExchangeUnsupported,
+    exchange,
+    is_ours,
+    not_kept,
+    refuse_unchangeable,
+    sync_folder,
+    write_beside,
+)
 
 PAUSE_S: Final = 0.02
 PAUSES: Final = 50
@@ -121,6 +129,16 @@ class SharedFile:
             if error.errno != errno.EBUSY:
                 raise
         return self._write_in_place(new, raw, found, clock, by_content=by_content)
+
+    def rehearse(self, new: bytes, found: os.stat_result | None, clock: Clock) -> None:
+        """All that `put` does before anything is changed: the lock, and the new content beside the file.
+
+        Raises: DeliveryError (locked), OSError.
+        """
+        with exclusive(self.path, clock):
+            for path in (self.path, self.path.parent):
+                refuse_unchangeable(path)
+            write_beside(self.path, new, found, self._marker).unlink()
 
     def left_behind(self) -> list[Path]:
         """What a killed run left beside the file."""

@@ -8,6 +8,28 @@ from tmsync.core.fixes import Fixes
 NAME_IT: Final = Step("Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.")
 REPAIR: Final = "Repair the file; it was not touched."
 RESTART: Final = Step("Restart TWCManager while no car charges:", "sudo systemctl restart twcmanager")
+DISK: Final = Step("See what the system says of the disk.", "sudo dmesg --level err,warn | tail")
+RUN_AS: Final = Step(
+    "Run tmsync as {folder_owner}, with a configuration that this user can read:",
+    "sudo -u {folder_owner} tmsync --config /etc/tmsync/config.toml sync-tokens",
+)
+PERMISSIONS: Final = {
+    "user": (RUN_AS,),
+    "mode": (
+        Step("Let {user} use the folder:", "sudo chmod u+rwx {folder}"),
+        Step("Let {user} use the file:", "sudo chown {user}: {file}\nsudo chmod u+rw {file}"),
+    ),
+    "owner": (
+        Step("Give it back to {folder_owner}, as whom TWCManager seems to run:", "sudo chown {folder_owner}: {path}"),
+        RUN_AS,
+    ),
+    "folder": (
+        Step(
+            "If TWCManager runs as {user}, the folder has to belong to that user, too:", "sudo chown {user}: {folder}"
+        ),
+        RUN_AS,
+    ),
+}
 
 FIXES: Final[Fixes] = {
     Cause.SYNC_ENABLED_IN_TWCMANAGER: (
@@ -15,13 +37,9 @@ FIXES: Final[Fixes] = {
              "sudo systemctl restart twcmanager"),
     ),
     Cause.SETTINGS_UNREADABLE: (NAME_IT,),
-    (Cause.SETTINGS_UNREADABLE, "permission"): (
-        Step("Run tmsync as the user TWCManager runs as, or as root:", "sudo -u {owner} tmsync sync-tokens"),
-    ),
-    (Cause.SETTINGS_UNREADABLE, "disk"): (
-        Step("The disk does not give it: see what the system says of it, and copy what can be read.",
-             "sudo dmesg --level err,warn | tail"),
-    ),
+    **{(cause, variant): steps for cause in (Cause.SETTINGS_UNREADABLE, Cause.SETTINGS_UNWRITABLE)
+       for variant, steps in PERMISSIONS.items()},
+    (Cause.SETTINGS_UNREADABLE, "disk"): (DISK,),
     (Cause.SETTINGS_UNREADABLE, "link"): (
         Step("Name the file itself with --twc-settings, or let the link belong to root or to the owner of the file."),
     ),
@@ -34,10 +52,8 @@ FIXES: Final[Fixes] = {
     ),
     (Cause.SETTINGS_UNREADABLE, "empty"): (Step(f"{REPAIR} If there is nothing to keep, delete it."),),
     (Cause.SETTINGS_UNREADABLE, "for-check"): (Step("Run --check where TWCManager's settings.json can be read."),),
-    Cause.SETTINGS_UNWRITABLE: (
-        Step("Run tmsync as the user TWCManager runs as, or as root:", "sudo -u {owner} tmsync sync-tokens"),
-    ),
     (Cause.SETTINGS_UNWRITABLE, "no-folder"): (NAME_IT,),
+    (Cause.SETTINGS_UNWRITABLE, "disk"): (DISK,),
     (Cause.SETTINGS_UNWRITABLE, "full"): (Step("Free some space.", "df -h {path}"),),
     (Cause.SETTINGS_UNWRITABLE, "read-only"): (
         Step("The file system is mounted read-only: mount it for writing.", "findmnt -T {path}"),
@@ -67,6 +83,15 @@ FIXES: Final[Fixes] = {
     (Cause.TWCMANAGER_RUNNING, "restart-failed"): (
         RESTART,
         Step("Until then its next save writes its old token over the new one."),
+    ),
+    (Cause.TWCMANAGER_RUNNING, "no-command"): (
+        Step("Set twcmanager.restart_command to a program by its whole path, as a list of arguments."),
+    ),
+    Cause.RESTART_WAITS: (
+        Step("There is nothing to do. To hand the token over at once, let tmsync reach TWCManager's web control."),
+    ),
+    (Cause.RESTART_WAITS, "unknown"): (
+        Step("Let tmsync reach TWCManager's web control, or read TeslaMate's table charging_processes."),
     ),
     Cause.HOLDS_REFRESH_TOKEN: (
         Step("Clear it, which a push cannot, while no car charges:",

@@ -51,6 +51,7 @@ _LAST: Final = {
     for table in ("drives", "charging_processes", "updates")
 }
 """The newest row of each car."""
+OPEN_ROW: Final = frozenset({"car_id", "start_date", "end_date"})
 OPEN_STATES: Final = {"drives": "driving", "charging_processes": "charging", "updates": "updating"}
 _LEVELS: Final = {
     "positions": """
@@ -132,9 +133,7 @@ def read_cars(session: Session) -> dict[int, CarRecord]:
 
     Raises: QueryFailed.
     """
-    columns: dict[str, set[str]] = {}
-    for table, column in session.query(_COLUMNS):
-        columns.setdefault(str(table), set()).add(str(column))
+    columns = _readable(session)
     if "id" not in columns.get("cars", ()):
         return {}
     newest: dict[str, dict[int, datetime]] = {}
@@ -175,6 +174,25 @@ def read_cars(session: Session) -> dict[int, CarRecord]:
     return found
 
 
+def is_any_charging(session: Session) -> bool | None:
+    """Whether a car is charging; None where this role may not read that.
+
+    Raises: QueryFailed.
+    """
+    columns = _readable(session)
+    if not columns.get("charging_processes", set()) >= OPEN_ROW:
+        return None
+    return "charging" in {state for state, _ in _states(session, columns).values()}
+
+
+def _readable(session: Session) -> dict[str, set[str]]:
+    """Table -> its columns, as far as this role may read them."""
+    columns: dict[str, set[str]] = {}
+    for table, column in session.query(_COLUMNS):
+        columns.setdefault(str(table), set()).add(str(column))
+    return columns
+
+
 def _cars(columns: Mapping[str, set[str]]) -> str:
     """The query for `cars` and their settings, with null for what is not to be had."""
     settings = columns.get("car_settings", set())
@@ -194,7 +212,7 @@ def _states(session: Session, columns: Mapping[str, set[str]]) -> dict[int, tupl
     if "states" in columns:
         found = {car_id: (state, moment.replace(tzinfo=UTC)) for car_id, state, moment in _rows(session, _STATES)}
     for table, state in OPEN_STATES.items():
-        if not {"car_id", "start_date", "end_date"} <= columns.get(table, set()):
+        if not columns.get(table, set()) >= OPEN_ROW:
             continue
         for car_id, begun, ended in _rows(session, _LAST[table]):
             at = (begun if ended is None else ended).replace(tzinfo=UTC)

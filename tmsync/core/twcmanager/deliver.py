@@ -19,7 +19,6 @@ from tmsync.core.errors import Cause, DeliveryError, Problem
 from tmsync.core.files.lock import exclusive
 from tmsync.core.files.paths import is_file, is_there
 from tmsync.core.fixes import problem
-from tmsync.core.process import run_command
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.plan import Action, Plan, Situation, SyncOptions, Via, decide
@@ -27,12 +26,14 @@ from tmsync.core.twcmanager.presence import (
     ANYBODY,
     Presence,
     Sighting,
+    asks_fleet_api,
     is_far,
     is_here,
     look,
     started_at,
     trusted_users,
 )
+from tmsync.core.twcmanager.restart import Restart
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields, exposed
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -42,7 +43,6 @@ HTTP_TIMEOUT_S: Final = 5.0
 STATUS_TIMEOUT_S: Final = 2.0
 PROOF_S: Final = 3.0
 """How long TWCManager may take to save what was pushed."""
-RESTART_S: Final = 60.0
 
 
 class Result(StrEnum):
@@ -61,7 +61,8 @@ class Delivery:
     """How the token went, or would go, and what came of it.
 
     verified: None where nothing can prove it. held: fingerprint of the token TWCManager held before, empty for none.
-    lasting: False when a running TWCManager is about to write its old token over the new one.
+    lasting: False when a running TWCManager is about to write its old token over the new one. fleet_only: whether it is
+    known to talk to the Fleet API alone.
     """
 
     via: Via
@@ -72,6 +73,7 @@ class Delivery:
     backup: str | None = None
     held: str = ""
     lasting: bool = True
+    fleet_only: bool = False
     warnings: tuple[Problem, ...] = ()
     error: DeliveryError | None = None
 
@@ -105,25 +107,23 @@ def syncs_itself(where: str) -> Problem:
     )
 
 
-def deliver(twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, environ: Mapping[str, str]) -> Delivery:
+def deliver(twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, restart: Restart) -> Delivery:
     """Make TWCManager use the token. An error is in the delivery, with all that came before it.
 
     Raises: Overtaken.
     """
-    return _Delivering(twc, order, options, clock, environ).run()
+    return _Delivering(twc, order, options, clock, restart).run()
 
 
 class _Delivering:
     """One delivery. `file` is TWCManager's settings.json, as far as is known."""
 
-    def __init__(
-        self, twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, restart: Restart) -> None:
         self.twc = twc
         self.order = order
         self.options = options
         self.clock = clock
-        self.environ = environ
+        self.restart = restart
         self.file = SettingsFile(twc.settings_file)
         self.users = ANYBODY if twc.url_given else trusted_users(self.file.real)
         self.far = is_far(twc)
@@ -152,7 +152,11 @@ class _Delivering:
         seen, held = situation.seen, situation.held
         target = str(self.file.path) if plan.via is Via.FILE else (seen and seen.url) or self.twc.url
         begun = Delivery(
-            plan.via, target, twcmanager=seen.presence if seen else Presence.UNKNOWN, held=_fingerprint_of(held)
+            plan.via,
+            target,
+            twcmanager=seen.presence if seen else Presence.UNKNOWN,
+            held=_fingerprint_of(held),
+            fleet_only=seen is not None and asks_fleet_api(seen, self.twc.config),
         )
         steps: Mapping[Action, Callable[[Delivery, Situation], Delivery]] = {
             Action.KEEP: self._keep,
@@ -163,7 +167,7 @@ class _Delivering:
         }
         try:
             if plan.action is Action.GIVE_UP:
-                raise unreadable if unreadable is not None else self._unreachable()
+                raise unreadable if unreadable is not None and not self.twc.only_url_is_named else self._unreachable()
             return steps[plan.action](begun, situation)
         except _Failed as failed:
             return replace(failed.delivery, result=Result.FAILED, error=failed.error)
@@ -179,8 +183,10 @@ class _Delivering:
         return replace(begun, result=Result.UNCHANGED, verified=True)
 
     def _write(self, begun: Delivery, situation: Situation) -> Delivery:
+        if self.options.dry_run:
+            self.file.rehearse(self.order.fields, self.clock, self._refuse_older)
         if self._only_asked:
-            return self._answered(begun)
+            return self._restarted(self._answered(begun), situation.seen, Action.WRITE)
         written = self.file.write(self.order.fields, self.clock, self._refuse_older)
         done = replace(
             begun,
@@ -188,8 +194,7 @@ class _Delivering:
             warnings=written.warnings,
             backup=str(written.backup) if written.backup else None,
         )
-        if situation.seen is not None and situation.seen.presence is Presence.RUNNING:
-            done = self._restarted(done, situation.seen)
+        done = self._restarted(done, situation.seen, Action.WRITE)
         if not self.file.read(self.clock).holds(self.order.fields):
             told = problem(
                 Cause.TWCMANAGER_RUNNING,
@@ -200,43 +205,29 @@ class _Delivering:
         return replace(done, verified=True)
 
     def _take_up(self, begun: Delivery, situation: Situation) -> Delivery:
-        if self._only_asked:
-            return self._answered(begun)
-        kept = self._keep(begun, situation)
-        return self._restarted(kept, situation.seen) if situation.seen is not None else kept
+        begun = self._answered(begun) if self._only_asked else self._keep(begun, situation)
+        return self._restarted(begun, situation.seen, Action.TAKE_UP)
 
-    def _restarted(self, done: Delivery, seen: Sighting) -> Delivery:
+    def _restarted(self, done: Delivery, seen: Sighting | None, action: Action) -> Delivery:
         """A running TWCManager reads the file at its start only, and writes its own token over it at its next save."""
-        if not self.twc.restart_command:
-            told = problem(
-                Cause.TWCMANAGER_RUNNING,
-                f"TWCManager is running ({seen.reason}): it does not read the file before its next start, and its next"
-                " save writes its old token over it",
-            )
-            return replace(done, lasting=False, warnings=(*done.warnings, told))
+        if self.options.check or seen is None or seen.presence is not Presence.RUNNING:
+            return done
+        obstacle = self.restart.obstacle(seen, self.users, action)
+        if obstacle is not None:
+            return replace(done, lasting=False, warnings=(*done.warnings, obstacle))
+        secrets = self.order.fields.bearer, self.order.fields.refresh
         try:
-            self._restart()
+            if self.options.dry_run:
+                self.restart.check()
+                return done
+            self.restart.run(secrets)
             if not self.file.read(self.clock).holds(self.order.fields):
                 log.info("TWCManager saved its old token when it was stopped; once more")
                 self.file.write(self.order.fields, self.clock)
-                self._restart()
+                self.restart.run(secrets)
         except DeliveryError as error:
             raise _Failed(done, error) from None
         return replace(done, twcmanager=Presence.RUNNING)
-
-    def _restart(self) -> None:
-        command = self.twc.restart_command
-        log.info("restarting TWCManager: %s", command[0])
-        fields = self.order.fields
-        words = run_command(command, environ=self.environ, timeout_s=RESTART_S, secrets=(fields.bearer, fields.refresh))
-        if words:
-            raise DeliveryError(
-                problem(
-                    Cause.TWCMANAGER_RUNNING,
-                    f"the file was written, but twcmanager.restart_command ({command[0]}) failed: {words}",
-                    variant="restart-failed",
-                )
-            )
 
     # -- by its web control
 
@@ -262,9 +253,11 @@ class _Delivering:
                 variant="for-check",
             )
             raise _Failed(begun, DeliveryError(told))
-        if self._only_asked:
+        if self.options.check:
             return self._answered(begun)
         with self._alone(snapshot):
+            if self.options.dry_run:
+                return self._answered(begun)
             verified = self._pushed(url)
         if verified is False:
             told = problem(

@@ -3,7 +3,6 @@
 A local bearer that goes to Tesla is refused there, and one held beside a refresh token is replaced by TWCManager.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from tmsync.core.clock import Clock
@@ -16,6 +15,7 @@ from tmsync.core.twcmanager.facade import TwcFacts, facts_of, not_sent_here, pow
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers, make_bearer
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 from tmsync.core.twcmanager.presence import ANYBODY, Presence, is_far, look, trusted_users
+from tmsync.core.twcmanager.restart import Restart
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -35,7 +35,7 @@ def deliver_local(
     options: SyncOptions,
     *,
     clock: Clock,
-    environ: Mapping[str, str],
+    restart: Restart,
     renew: bool = False,
 ) -> tuple[Delivery, Secret | None]:
     """Make TWCManager use a bearer that serve accepts; and that bearer, where it is known.
@@ -48,7 +48,7 @@ def deliver_local(
     known = bearers.known()
     if not renew and not options.force:
         if bearer is not None and known.accepts(bearer.reveal()):
-            return deliver(twc, _order(bearer), options, clock, environ), bearer
+            return deliver(twc, _order(bearer), options, clock, restart), bearer
         if held is None and known.delivered:
             # Nothing tells what it holds; what was delivered once stays good.
             return Delivery(Via.HTTP, twc.url, Result.UNCHANGED), None
@@ -57,10 +57,10 @@ def deliver_local(
         raise DeliveryError(trouble)
     bearer = make_bearer()
     if options.check or options.dry_run:
-        return deliver(twc, _order(bearer), options, clock, environ), None
+        return deliver(twc, _order(bearer), options, clock, restart), None
     # Accepted first: TWCManager may use it at once.
     bearers.add(bearer)
-    delivery = deliver(twc, _order(bearer), options, clock, environ)
+    delivery = deliver(twc, _order(bearer), options, clock, restart)
     if delivery.result is Result.FAILED:
         bearers.drop(bearer)
     else:

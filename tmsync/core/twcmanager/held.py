@@ -11,7 +11,7 @@ from tmsync.core.config.settings import Settings, TwcSettings
 from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
-from tmsync.core.twcmanager.presence import Presence, Sighting, is_far, look
+from tmsync.core.twcmanager.presence import Presence, Sighting, asks_fleet_api, is_far, look
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, exposed, parse, read_raw
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -66,13 +66,18 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
         sighting.url,
         str(twc.settings_file),
         sync_enabled=_syncs_itself(twc, sighting),
-        needs_fleet_token=sighting.writes_pid_file and not (twc.config and twc.config.get("config.teslaProxy")),
+        needs_fleet_token=asks_fleet_api(sighting, twc.config),
     )
     if is_far(twc):
         return found
     try:
         snapshot = file.read(clock)
     except DeliveryError as error:
+        if twc.only_url_is_named:
+            # Nobody has said that there is a file on this machine.
+            from tmsync.core.twcmanager.http import why_not
+
+            return found if sighting.url else found._replace(problem=why_not(twc.url, STATUS_TIMEOUT_S).problem)
         return found._replace(problem=error.problem)
     token = snapshot.held(BEARER)
     claims = read_claims(token)

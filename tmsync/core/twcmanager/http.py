@@ -65,6 +65,16 @@ def answers_as_twcmanager(url: str, timeout: float, users: Users = ANYBODY) -> b
     return isinstance(config, dict) and any(isinstance(config.get(key), dict) for key in CONFIG_KEYS)
 
 
+def cars_charging(url: str, timeout: float, users: Users) -> int | None:
+    """How many wall connectors charge a car; None where it does not tell."""
+    try:
+        status = _json(_get(url, "/api/getStatus", timeout, users))
+    except FAILURES:
+        return None
+    count = status.get("carsCharging") if isinstance(status, dict) else None
+    return count if isinstance(count, int) else None
+
+
 def reveal(url: str, timeout: float, users: Users = ANYBODY) -> Revealed:
     """Ask TWCManager for what stands in the way of a push, and where it keeps its settings."""
     try:

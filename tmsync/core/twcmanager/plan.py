@@ -76,15 +76,18 @@ def decide(situation: Situation, wanted: TokenFields, options: SyncOptions) -> P
     held, seen = situation.held, situation.seen
     by_web = options.via is Via.HTTP or (situation.far and options.via is Via.AUTO)
     if seen is None:
-        complete = held is not None and held.holds(wanted) and not (situation.ours and options.via is Via.AUTO)
+        complete = held is not None and held.holds(wanted) and not situation.ours
         return Plan(Action.KEEP, Via.FILE) if complete and not by_web else Plan(Action.LOOK, Via.FILE)
     reachable = seen.url is not None and options.via is not Via.FILE
     if by_web:
         return Plan(Action.PUSH if reachable else Action.GIVE_UP, Via.HTTP)
     if held is not None and held.holds(wanted):
-        if seen.presence is not Presence.RUNNING or situation.has_read or options.via is not Via.AUTO:
+        if seen.presence is not Presence.RUNNING or situation.has_read:
             return Plan(Action.KEEP, Via.FILE)
-        return Plan(Action.PUSH_AGAIN, Via.HTTP) if reachable else Plan(Action.TAKE_UP, Via.FILE)
+        if reachable:
+            return Plan(Action.PUSH_AGAIN, Via.HTTP)
+        # Of one whose process cannot be seen nothing tells later that it was restarted.
+        return Plan(Action.KEEP if seen.process is None else Action.TAKE_UP, Via.FILE)
     if reachable:
         return Plan(Action.PUSH, Via.HTTP)
     return Plan(Action.GIVE_UP if held is None else Action.WRITE, Via.FILE)

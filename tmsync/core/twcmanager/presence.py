@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from tmsync.core.config.schema import SYSTEM_TWC_CONFIG, SYSTEM_TWC_SETTINGS_PATH
 from tmsync.core.config.settings import TwcSettings
-from tmsync.core.config.twc_json import read_twc_config
+from tmsync.core.config.twc_json import TwcConfig, read_twc_config
 from tmsync.core.errors import ConfigError
 from tmsync.core.files.paths import is_folder, read_regular
 
@@ -97,6 +97,11 @@ def look(
 def is_far(twc: TwcSettings) -> bool:
     """Whether it runs on another host, so that no settings file here is its own."""
     return twc.url_given and not twc.settings_given and not is_here(twc.url)
+
+
+def asks_fleet_api(seen: Sighting, config: TwcConfig | None) -> bool:
+    """Whether it is known to be newer than 1.3.2, which talks to the Fleet API alone, and to ask Tesla directly."""
+    return seen.writes_pid_file and config is not None and not config.get("config.teslaProxy")
 
 
 def is_here(url: str) -> bool:

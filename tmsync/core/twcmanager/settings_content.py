@@ -144,7 +144,33 @@ def end_of(raw: bytes) -> int | None:
 def unreadable(path: Path, what: str, variant: str = "") -> DeliveryError:
     """The error for a settings file that cannot be used. what: why, in words."""
     message = f"{path} cannot be used: {what}"
-    return DeliveryError(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant, owner=owner_of(path)))
+    if variant == "permission":
+        return DeliveryError(denied(Cause.SETTINGS_UNREADABLE, message, path))
+    return DeliveryError(problem(Cause.SETTINGS_UNREADABLE, message, variant=variant))
+
+
+def denied(cause: Cause, message: str, path: Path) -> Problem:
+    """The problem of a file that this user may not read, or not replace; says whose it is.
+
+    TWCManager runs as the owner of the folder, by all appearances. It makes the file anew at each save, so that the
+    file is that user's, too, unless somebody else has touched it.
+    """
+    me, folder = os.geteuid(), path.parent
+    owner, folder_owner = _owner(path), _owner(folder)
+    whose = f"it belongs to {_name(owner)}" if owner is not None else "there is no such file yet"
+    message += f" ({whose}, its folder to {_name(folder_owner)}; tmsync runs as {_name(me)})"
+    if owner is None or owner == folder_owner:
+        variant = "mode" if folder_owner == me else "user"
+    elif owner == me and cause is Cause.SETTINGS_UNWRITABLE:
+        variant = "folder"
+    else:
+        variant = "owner"
+    values: dict[str, Any] = {
+        "file": path if owner is not None else None,
+        "user": _name(me),
+        "folder_owner": _name(folder_owner),
+    }
+    return problem(cause, message, variant=variant, path=path, folder=folder, **values)
 
 
 def exposed(path: Path) -> Problem | None:
@@ -158,15 +184,15 @@ def exposed(path: Path) -> Problem | None:
     return problem(Cause.LOOSE_PERMISSIONS, message, variant="settings", folder=path.parent)
 
 
-def owner_of(path: Path) -> str:
-    """Who owns the file, or else its folder: the user TWCManager runs as, by all appearances."""
-    for place in (path, path.parent):
-        try:
-            number = place.lstat().st_uid
-        except OSError:
-            continue
-        return user_name(number) or f"#{number}"
-    return "twcmanager"
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return None
+
+
+def _name(number: int | None) -> str:
+    return "somebody else" if number is None else user_name(number) or f"#{number}"
 
 
 def dump(data: dict[str, Any], like: bytes) -> bytes:

@@ -26,9 +26,9 @@ from tmsync.core.twcmanager.settings_content import (
     Snapshot,
     TokenFields,
     Unparsable,
+    denied,
     dump,
     end_of,
-    owner_of,
     parse,
     read_raw,
     unreadable,
@@ -108,6 +108,18 @@ class SettingsFile:
         try:
             with self.shared.writing(clock):
                 return self._write(fields, clock, check)
+        except OSError as error:
+            raise self._unwritable(error, fields) from None
+
+    def rehearse(self, fields: TokenFields, clock: Clock, check: Callable[[Snapshot], None]) -> None:
+        """All of `write` but putting the new content in place. check: as there.
+
+        Raises: DeliveryError (settings-unreadable, settings-unwritable, locked).
+        """
+        try:
+            snapshot = self.read(clock)
+            check(snapshot)
+            self.shared.rehearse(self._merge(snapshot, fields), snapshot.stat, clock)
         except OSError as error:
             raise self._unwritable(error, fields) from None
 
@@ -217,18 +229,12 @@ class SettingsFile:
         if written:
             message = f"{self.path} was written, but it is not certain that it reached the disk: {words}"
             return DeliveryError(problem(Cause.SETTINGS_UNWRITABLE, message, variant="unsynced"))
-        variant = VARIANTS.get(error.errno or 0, "")
-        if error.errno in (errno.EPERM, errno.EACCES) and os.geteuid() == 0:
-            variant = "immutable"
         message = f"{self.path} was not changed: {words}"
-        owner = owner_of(self.real)
+        is_denied = error.errno in (errno.EPERM, errno.EACCES)
+        if is_denied and os.geteuid():
+            return DeliveryError(denied(Cause.SETTINGS_UNWRITABLE, message, self.real))
+        variant = "immutable" if is_denied else VARIANTS.get(error.errno or 0, "disk")
+        folder = self.real.parent
         return DeliveryError(
-            problem(
-                Cause.SETTINGS_UNWRITABLE,
-                message,
-                variant=variant,
-                owner=owner,
-                path=self.real,
-                folder=self.real.parent,
-            )
+            problem(Cause.SETTINGS_UNWRITABLE, message, variant=variant, path=self.real, folder=folder)
         )
