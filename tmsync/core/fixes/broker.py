@@ -59,9 +59,10 @@ FIXES: Final[Fixes] = {
         ),
     ),
     (Cause.NOT_AUTHORISED, "publishing"): (
-        Step("Let it write there. In Mosquitto's acl_file, then restart Mosquitto:", "{user_line}topic write {topics}"),
+        Step("Let it write there. In Mosquitto's acl_file, then restart Mosquitto:",
+             "{user_line}topic readwrite {topics}"),
         Step("In EMQX's acl.conf, above the rule that denies the rest:",
-             '{{allow, {emqx_who}, publish, ["{topics}"]}}.'),
+             '{{allow, {emqx_who}, all, ["{topics}"]}}.'),
         Step("Or publish nothing, under [publish] in tmsync's configuration file:", "enabled = false"),
     ),
 }  # fmt: skip

@@ -154,4 +154,7 @@ FIXES: Final[Fixes] = {
     Cause.LOCKED: (
         Step("Let it finish; if it hangs, end it. The lock goes with its process.", "pgrep -af tmsync"),
     ),
+    (Cause.LOCKED, "publish"): (
+        Step("End it and do this again: it publishes again whatever changes.", "sudo systemctl stop tmsync"),
+    ),
 }  # fmt: skip

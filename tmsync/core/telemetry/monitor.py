@@ -150,6 +150,11 @@ class TelemetryMonitor:
         at = self._connection.retry_at
         return None if at is None else max(at - self.clock.monotonic(), 0)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the connection stands, and what the broker retains has come: a car not seen by now is not there."""
+        return self.connected and self.clock.monotonic() - self._retained_at >= SETTLE_MOST_S
+
     # -- called from the threads that listen
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:
