@@ -179,11 +179,13 @@ def serving(stage: Stage) -> Iterator[None]:
         await facade.start([sock])
         return facade
 
-    stage.facade = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    outer = stage.port, stage.facade
+    stage.facade = facade = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:
         yield
     finally:
-        asyncio.run_coroutine_threadsafe(stage.facade.stop(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(facade.stop(), loop).result(20)
+        stage.port, stage.facade = outer
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

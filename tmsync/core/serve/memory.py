@@ -118,7 +118,8 @@ class Memory:
             limit = command.get("limit") if isinstance(command, dict) else None
             memory = self._cars.setdefault(name, CarMemory())
             memory.command = PendingCommand(0, now, limit if isinstance(limit, int) else None)
-        self.listed = tuple(car for row in (listed if isinstance(listed, list) else ()) if (car := _known(*row)))
+        rows = [row for row in listed if isinstance(row, list)] if isinstance(listed, list) else []
+        self.listed = tuple(car for row in rows if (car := _known(*row)) is not None)
 
 
 def listed_cars(response: Any) -> tuple[KnownCar, ...]:
