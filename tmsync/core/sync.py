@@ -12,7 +12,7 @@ from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, DeliveryError, ExitCode, Problem, TmsyncError
 from tmsync.core.teslamate.assessment import Tokens, owner_api
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
-from tmsync.core.twcmanager.deliver import Delivery, Order, Overtaken, Result, deliver, syncs_itself
+from tmsync.core.twcmanager.deliver import Delivery, NewerTokenHeld, Result, WantedToken, deliver, syncs_itself
 from tmsync.core.twcmanager.deliver_local import deliver_local
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers
 from tmsync.core.twcmanager.plan import SyncOptions
@@ -100,7 +100,7 @@ def sync(
         return replace(report, error=DeliveryError(syncs_itself(str(twc.config.path))))
     try:
         return _deliver(settings, options, report, clock, environ, replace_newer=False)
-    except Overtaken:
+    except NewerTokenHeld:
         log.info("TWCManager holds a newer token than the one just read; reading TeslaMate's again")
         return _deliver(settings, options, report, clock, environ, replace_newer=True)
 
@@ -144,8 +144,8 @@ def _deliver(
     except TmsyncError as error:
         return replace(report, error=error)
     until = None if replace_newer else tokens.claims.expires_at
-    order = Order(_fields(tokens, shared=report.shared), report.shared, until)
-    delivery = deliver(settings.twcmanager(), order, options, clock, _restart(settings, environ))
+    wanted = WantedToken(_fields(tokens, shared=report.shared), report.shared, until)
+    delivery = deliver(settings.twcmanager(), wanted, options, clock, _restart(settings, environ))
     unusable = owner_api(tokens.claims) if delivery.fleet_only else None
     warnings = (*settings.warnings, *assessed, *([unusable] if unusable else []), *delivery.warnings)
     return replace(report, delivery=delivery, warnings=warnings, error=delivery.error)

@@ -79,7 +79,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WantedToken:
     """What is to be delivered. replaces_until: a token that expires later is not replaced; None: any token is."""
 
     fields: TokenFields
@@ -87,7 +87,7 @@ class Order:
     replaces_until: datetime | None
 
 
-class Overtaken(Exception):
+class NewerTokenHeld(Exception):
     """TWCManager holds a token that expires later than ours: another run may have brought a newer one meanwhile."""
 
 
@@ -107,20 +107,22 @@ def syncs_itself(where: str) -> Problem:
     )
 
 
-def deliver(twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, restart: Restart) -> Delivery:
+def deliver(twc: TwcSettings, wanted: WantedToken, options: SyncOptions, clock: Clock, restart: Restart) -> Delivery:
     """Make TWCManager use the token. An error is in the delivery, with all that came before it.
 
-    Raises: Overtaken.
+    Raises: NewerTokenHeld.
     """
-    return _Delivering(twc, order, options, clock, restart).run()
+    return _Delivering(twc, wanted, options, clock, restart).run()
 
 
 class _Delivering:
     """One delivery. `file` is TWCManager's settings.json, as far as is known."""
 
-    def __init__(self, twc: TwcSettings, order: Order, options: SyncOptions, clock: Clock, restart: Restart) -> None:
+    def __init__(
+        self, twc: TwcSettings, wanted: WantedToken, options: SyncOptions, clock: Clock, restart: Restart
+    ) -> None:
         self.twc = twc
-        self.order = order
+        self.wanted = wanted
         self.options = options
         self.clock = clock
         self.restart = restart
@@ -137,13 +139,13 @@ class _Delivering:
             except DeliveryError as error:
                 log.info("%s", error)
                 unreadable = error
-        ours = held is not None and held.holds(self.order.fields) and self.file.is_ours(held)
+        ours = held is not None and held.holds(self.wanted.fields) and self.file.is_ours(held)
         situation = Situation(held, ours, far=self.far)
-        plan = decide(situation, self.order.fields, self.options)
+        plan = decide(situation, self.wanted.fields, self.options)
         if plan.action is Action.LOOK:
             seen = self._look()
             situation = replace(situation, seen=seen, has_read=_has_read(seen, held, self.clock.now()))
-            plan = decide(situation, self.order.fields, self.options)
+            plan = decide(situation, self.wanted.fields, self.options)
         delivery = self._carry_out(plan, situation, unreadable)
         loose = None if self.far else exposed(self.file.real)
         return delivery if loose is None else replace(delivery, warnings=(*delivery.warnings, loose))
@@ -179,15 +181,15 @@ class _Delivering:
     def _keep(self, begun: Delivery, _situation: Situation) -> Delivery:
         if not self._only_asked:
             # A killed run may have left something to finish.
-            self.file.write(self.order.fields, self.clock)
+            self.file.write(self.wanted.fields, self.clock)
         return replace(begun, result=Result.UNCHANGED, verified=True)
 
     def _write(self, begun: Delivery, situation: Situation) -> Delivery:
         if self.options.dry_run:
-            self.file.rehearse(self.order.fields, self.clock, self._refuse_older)
+            self.file.rehearse(self.wanted.fields, self.clock, self._refuse_older)
         if self._only_asked:
             return self._restarted(self._answered(begun), situation.seen, Action.WRITE)
-        written = self.file.write(self.order.fields, self.clock, self._refuse_older)
+        written = self.file.write(self.wanted.fields, self.clock, self._refuse_older)
         done = replace(
             begun,
             result=Result.WRITTEN if written.changed else Result.UNCHANGED,
@@ -195,7 +197,7 @@ class _Delivering:
             backup=str(written.backup) if written.backup else None,
         )
         done = self._restarted(done, situation.seen, Action.WRITE)
-        if not self.file.read(self.clock).holds(self.order.fields):
+        if not self.file.read(self.clock).holds(self.wanted.fields):
             told = problem(
                 Cause.TWCMANAGER_RUNNING,
                 f"{self.file.path} was written, and another program put another token there at once",
@@ -215,15 +217,15 @@ class _Delivering:
         obstacle = self.restart.obstacle(seen, self.users, action)
         if obstacle is not None:
             return replace(done, lasting=False, warnings=(*done.warnings, obstacle))
-        secrets = self.order.fields.bearer, self.order.fields.refresh
+        secrets = self.wanted.fields.bearer, self.wanted.fields.refresh
         try:
             if self.options.dry_run:
                 self.restart.check()
                 return done
             self.restart.run(secrets)
-            if not self.file.read(self.clock).holds(self.order.fields):
+            if not self.file.read(self.clock).holds(self.wanted.fields):
                 log.info("TWCManager saved its old token when it was stopped; once more")
-                self.file.write(self.order.fields, self.clock)
+                self.file.write(self.wanted.fields, self.clock)
                 self.restart.run(secrets)
         except DeliveryError as error:
             raise _Failed(done, error) from None
@@ -241,9 +243,9 @@ class _Delivering:
         self._use_its_own_file(url, revealed.settings_file)
         snapshot = self._seen()
         if snapshot is not None:
-            warned = not self.order.shared and bool(snapshot.held(REFRESH))
+            warned = not self.wanted.shared and bool(snapshot.held(REFRESH))
             begun = replace(begun, held=_fingerprint_of(snapshot), warnings=(holds_refresh_token(),) if warned else ())
-        again = situation.held is not None and situation.held.holds(self.order.fields)
+        again = situation.held is not None and situation.held.holds(self.wanted.fields)
         if snapshot is not None and self._is_held(snapshot) and not again:
             return replace(begun, result=Result.UNCHANGED, verified=True)
         if self.options.check and snapshot is None:
@@ -272,9 +274,9 @@ class _Delivering:
         """Push, and look for the proof; None where there is none to be had."""
         from tmsync.core.twcmanager.http import push
 
-        form = {BEARER: self.order.fields.bearer}
-        if self.order.shared:
-            form[REFRESH] = self.order.fields.refresh
+        form = {BEARER: self.wanted.fields.bearer}
+        if self.wanted.shared:
+            form[REFRESH] = self.wanted.fields.refresh
         before = self._seen()
         if before is not None:
             self._refuse_older(before)
@@ -323,8 +325,8 @@ class _Delivering:
 
     def _is_held(self, snapshot: Snapshot) -> bool:
         """What counts in a running TWCManager; the expiry it works out by itself."""
-        fields = self.order.fields
-        refresh = not self.order.shared or snapshot.held(REFRESH) == fields.refresh
+        fields = self.wanted.fields
+        refresh = not self.wanted.shared or snapshot.held(REFRESH) == fields.refresh
         return snapshot.held(BEARER) == fields.bearer and refresh
 
     def _proof(self, before: Snapshot) -> bool:
@@ -358,11 +360,11 @@ class _Delivering:
         return why_not(self.twc.url, STATUS_TIMEOUT_S, self.users)
 
     def _refuse_older(self, snapshot: Snapshot) -> None:
-        """Raises: Overtaken."""
-        ours = self.order.replaces_until
+        """Raises: NewerTokenHeld."""
+        ours = self.wanted.replaces_until
         claims = read_claims(snapshot.held(BEARER)) if ours is not None else None
         if ours is not None and claims is not None and claims.expires_at is not None and claims.expires_at > ours:
-            raise Overtaken
+            raise NewerTokenHeld
 
     @property
     def _only_asked(self) -> bool:

@@ -10,7 +10,7 @@ from tmsync.core.config.settings import ServeSettings, TwcSettings
 from tmsync.core.errors import Cause, DeliveryError, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.secret import Secret
-from tmsync.core.twcmanager.deliver import STATUS_TIMEOUT_S, Delivery, Order, Result, deliver, syncs_itself
+from tmsync.core.twcmanager.deliver import STATUS_TIMEOUT_S, Delivery, Result, WantedToken, deliver, syncs_itself
 from tmsync.core.twcmanager.facade import TwcFacts, facts_of, not_sent_here, powerwall
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers, make_bearer
 from tmsync.core.twcmanager.plan import SyncOptions, Via
@@ -48,7 +48,7 @@ def deliver_local(
     known = bearers.known()
     if not renew and not options.force:
         if bearer is not None and known.accepts(bearer.reveal()):
-            return deliver(twc, _order(bearer), options, clock, restart), bearer
+            return deliver(twc, _wanted(bearer), options, clock, restart), bearer
         if held is None and known.delivered:
             # Nothing tells what it holds; what was delivered once stays good.
             return Delivery(Via.HTTP, twc.url, Result.UNCHANGED), None
@@ -57,10 +57,10 @@ def deliver_local(
         raise DeliveryError(trouble)
     bearer = make_bearer()
     if options.check or options.dry_run:
-        return deliver(twc, _order(bearer), options, clock, restart), None
+        return deliver(twc, _wanted(bearer), options, clock, restart), None
     # Accepted first: TWCManager may use it at once.
     bearers.add(bearer)
-    delivery = deliver(twc, _order(bearer), options, clock, restart)
+    delivery = deliver(twc, _wanted(bearer), options, clock, restart)
     if delivery.result is Result.FAILED:
         bearers.drop(bearer)
     else:
@@ -104,5 +104,5 @@ def _held(twc: TwcSettings, clock: Clock) -> Snapshot | None:
     return found if found.stat is not None else None
 
 
-def _order(bearer: Secret) -> Order:
-    return Order(TokenFields(bearer.reveal(), "", FAR_AWAY), shared=False, replaces_until=None)
+def _wanted(bearer: Secret) -> WantedToken:
+    return WantedToken(TokenFields(bearer.reveal(), "", FAR_AWAY), shared=False, replaces_until=None)
