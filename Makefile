@@ -1,4 +1,4 @@
-# The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make clean`; and for hours
+# The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make deb`, `make clean`; and for hours
 # of patience: `make hammer`, `make soak`, `make faults`, `make fuzz` (SECONDS=600), `make test-twcmanager` (the released
 # TWCManager itself, which wants Python 3.11), `make test-versions` (the oldest and the newest dependencies allowed); and
 # `make lock`, `make audit`.
@@ -16,7 +16,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PARALLEL ?= -n $(WORKERS) --dist worksteal
 LOCK := tests/requirements-dev.lock
 
-.PHONY: demo test test-slow test-root test-all test-twcmanager test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check clean install
+.PHONY: demo test test-slow test-root test-all test-twcmanager test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check deb clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -64,9 +64,9 @@ faults: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/python -m tests.hostile.effort $(SECONDS)
 
-# Both ends whatever the first one says; without PYTEST=... the whole suite.
+# Every one whatever the first one says; without PYTEST=... the whole suite.
 test-versions: .venv/installed
-	@failed=0; for end in oldest newest; do $(BIN)/python -m tests.versions $$end $(PYTEST) || failed=1; done; exit $$failed
+	@failed=0; for end in oldest newest debian; do $(BIN)/python -m tests.versions $$end $(PYTEST) || failed=1; done; exit $$failed
 
 lock: .venv/installed
 	$(BIN)/python -m tests.supply lock
@@ -91,8 +91,12 @@ dist-check: .venv/installed
 		&& (cd / && "$$place/venv/bin/tmsync" --version && "$$place/venv/bin/tmsync" demo --duration 5 >"$$place/told" \
 			|| { cat "$$place/told"; exit 1; }) && tail -1 "$$place/told" || exit 1; rm -rf "$$place"; done; done
 
+# The Debian package, in dist/; Debian 12 or newer, for every architecture.
+deb: .venv/installed
+	@rm -f dist/*.deb && $(BIN)/python packaging/deb.py
+
 clean:
-	rm -rf .venv $(TWCMANAGER) .venv-oldest .venv-newest .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
+	rm -rf .venv $(TWCMANAGER) .venv-oldest .venv-newest .venv-debian .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
 	find tmsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

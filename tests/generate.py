@@ -1,4 +1,5 @@
-"""Writes what is made from the program itself: completions/, man/, and in the documents all that repeats the code.
+"""Writes what is made from the program itself: completions/, man/, packaging/config.toml, and in the
+documents all that repeats the code.
 
 `python -m tests.generate` writes them, `make completions` for short; a test fails when they are out of date.
 """
@@ -8,6 +9,7 @@ from pathlib import Path
 from tests.completion_scripts import SCRIPTS
 from tests.reference.manual import manuals
 from tests.reference.pages import ROOT, filled, pages
+from tests.reference.sample import PATH, sample
 
 
 def documents() -> dict[Path, str]:
@@ -23,7 +25,7 @@ def completions() -> dict[Path, str]:
 
 def everything() -> dict[Path, str]:
     """File -> content."""
-    return completions() | documents() | manuals()
+    return completions() | documents() | manuals() | {PATH: sample()}
 
 
 def main() -> None:

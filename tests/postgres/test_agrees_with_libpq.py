@@ -25,6 +25,10 @@ from tmsync.core.config.load import load_settings
 from tmsync.core.errors import TmsyncError
 from tmsync.core.postgres.wire import SSL_REQUEST
 
+needs_libpq_16 = pytest.mark.skipif(
+    psycopg2.extensions.libpq_version() < 160000, reason="libpq before 16 knows no require_auth and no system roots"
+)
+
 MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 CERTIFICATES: Mapping[str, tuple[str, list[str] | None]] = {
     "dns": ("localhost", None),
@@ -211,6 +215,7 @@ def test_sslmode_of_libpqs_environment_agrees(
     assert compare(client, (mode, rules)) is None
 
 
+@needs_libpq_16
 def test_system_roots_agree(client: Client) -> None:
     client.sslrootcert = "system"
     client.host = "localhost"
@@ -258,6 +263,7 @@ METHODS = ("password", "md5", "scram-sha-256", "trust")
 REQUIREMENTS = ("password", "md5", "scram-sha-256", "none", "!password", "!scram-sha-256", "gss", "scram-sha-256,none")
 
 
+@needs_libpq_16
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("binding", ["disable", "prefer", "require"])
 def test_required_methods_and_channel_binding_agree(
@@ -273,6 +279,7 @@ def test_required_methods_and_channel_binding_agree(
     assert not any(differing), differing
 
 
+@needs_libpq_16
 def test_libpqs_own_words_are_the_message_where_libpq_refuses(client: Client, tls_teslamate: TeslaMate) -> None:
     tls_teslamate.hba(f"{LOCAL}host all all all password\n")
     client.variables(PGREQUIREAUTH="scram-sha-256")
@@ -365,7 +372,9 @@ PROTECTIONS = (
 
 
 @pytest.mark.parametrize("request_kind", ["cleartext", "md5"])
-@pytest.mark.parametrize("protection", PROTECTIONS)
+@pytest.mark.parametrize(
+    "protection", [pytest.param(one, marks=needs_libpq_16 if one in PROTECTIONS[:2] else ()) for one in PROTECTIONS]
+)
 def test_no_password_goes_where_libpq_sends_none(
     protected: Callable[[str, str], tuple[Client, Impostor]], protection: str, request_kind: str
 ) -> None:

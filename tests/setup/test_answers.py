@@ -87,5 +87,5 @@ def test_machine_without_cron_gets_a_timer() -> None:
     [step] = schedule(replace(HERE, has_cron=False, config=Path("/home/me/100%.toml")))
     assert "User=me" in step.command
     assert "100%%.toml" in step.command
-    assert "systemctl enable --now tmsync.timer" in step.command
+    assert "systemctl enable --now tmsync-sync.timer" in step.command
     assert r"100\%.toml" in schedule(replace(HERE, config=Path("/home/me/100%.toml")))[0].command

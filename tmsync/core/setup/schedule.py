@@ -91,7 +91,7 @@ def _timer(place: Place, run: str) -> str:
     service = f"[Service]\\nType=oneshot\\nUser={place.runner}\\nExecStart={line}\\n"
     timer = "[Timer]\\nOnCalendar=*:0/5\\nPersistent=true\\n[Install]\\nWantedBy=timers.target\\n"
     return "\n".join((
-        f"printf '%b' {shlex.quote(service)} | sudo tee /etc/systemd/system/tmsync.service",
-        f"printf '%b' {shlex.quote(timer)} | sudo tee /etc/systemd/system/tmsync.timer",
-        "sudo systemctl daemon-reload && sudo systemctl enable --now tmsync.timer",
+        f"printf '%b' {shlex.quote(service)} | sudo tee /etc/systemd/system/tmsync-sync.service",
+        f"printf '%b' {shlex.quote(timer)} | sudo tee /etc/systemd/system/tmsync-sync.timer",
+        "sudo systemctl daemon-reload && sudo systemctl enable --now tmsync-sync.timer",
     ))  # fmt: skip
