@@ -65,9 +65,7 @@ def installed(python: Path) -> str:
     """What is tried, in words."""
     ask = "import importlib.metadata as m, sys; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=', ')"
     names = lower_bounds("i686" if python.parts[-3] == ".venv-debian" else platform.machine())
-    return subprocess.run(
-        [python, "-c", ask, *names], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return subprocess.run([python, "-c", ask, *names], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ EXAMPLES: Final[Mapping[Kind, Any]] = {
     Kind.HOST: "192.168.1.5",
     Kind.BROKER: "192.168.1.5",
     Kind.PORT: 1883,
+    Kind.SECONDS: 900,
     Kind.ACCOUNT: "tmsync",
     Kind.SECRET: "it may stand in a file instead: {key}_file",
     Kind.FILE: "/etc/tmsync/{key}",
