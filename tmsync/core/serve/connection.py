@@ -27,7 +27,18 @@ class ApiServer(web.Server):
     """aiohttp's low-level server: no routes, since the raw target is matched by tmsync itself."""
 
     def __init__(self, handler: Handler) -> None:
-        super().__init__(handler)
+        self._answer = handler
+        super().__init__(self._serve)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        if not isinstance(connection, _Connection):
+            raise TypeError
+        connection.is_busy = True
+        try:
+            return await self._answer(request)
+        finally:
+            connection.is_busy = False
 
     def __call__(self) -> web.RequestHandler:
         """The protocol of one more connection."""
@@ -44,14 +55,32 @@ class ApiServer(web.Server):
             auto_decompress=False,
         )
 
+    def make_room(self) -> None:
+        """Too many connections: the one that has said nothing for the longest goes, and the newest may speak."""
+        if len(self.connections) > MAX_CONNECTIONS:
+            oldest = next(
+                (found for found in self.connections if isinstance(found, _Connection) and found.is_idle), None
+            )
+            if oldest is not None:
+                oldest.force_close()
+
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("is_busy",)
+
+    def __init__(self, server: ApiServer, **limits: Any) -> None:
+        super().__init__(server, **limits)
+        self.is_busy = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it stands and no request is being answered."""
+        return self.transport is not None and not self.is_busy
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if self._manager is not None and len(self._manager.connections) > MAX_CONNECTIONS:
-            self.force_close()
+        if isinstance(self._manager, ApiServer):
+            self._manager.make_room()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

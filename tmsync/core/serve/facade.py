@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 16 * 1024
 BODY_S: Final = 5.0
 STOP_S: Final = 5.0
+BACKLOG: Final = 256
 TEN_MINUTES_S: Final = 600.0
 TESLAMATE_AGENT: Final = "TeslaMate/"
 """Source: TeslaMate lib/tesla_api.ex."""
@@ -61,7 +62,7 @@ class Facade:
         self._server = ApiServer(self._handle)
         loop = asyncio.get_running_loop()
         for sock in sockets:
-            self._listeners.append(await loop.create_server(self._server, sock=sock, ssl=tls))
+            self._listeners.append(await loop.create_server(self._server, sock=sock, ssl=tls, backlog=BACKLOG))
 
     async def stop(self) -> None:
         """Take no more requests, and give those under way some seconds."""
