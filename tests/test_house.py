@@ -18,7 +18,7 @@ FLOORS = (
     ("teslamate",),
     ("twcmanager", "telemetry"),
     ("check_db",),
-    ("sync", "status", "setup", "serve", "publish"),
+    ("sync", "outage", "status", "setup", "serve", "publish"),
     ("render", "signals"),
     ("commands", "cli", "demo", "__main__"),
 )

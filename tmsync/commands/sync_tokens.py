@@ -10,12 +10,15 @@ from tmsync.commands import output
 from tmsync.commands.options import Call, Format, takes
 from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.outage import News, Telling, news
 from tmsync.core.sync import Report, sync
 from tmsync.core.twcmanager.deliver import Result
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 
 # Told by check-db and status; a cron job that repeats them every five minutes would only be switched off.
 STANDING: frozenset[Cause] = frozenset({Cause.LOOSE_PERMISSIONS, Cause.CUT_BY_COMMENT})
+LASTING: frozenset[Cause] = frozenset({Cause.OWNER_API, Cause.RESTART_WAITS})
+"""Told when a token goes over, and not again by each run that finds it there."""
 
 
 @takes("twcmanager", "database", formats=(Format.TEXT, Format.JSON), usual=Format.TEXT)
@@ -34,6 +37,7 @@ def sync_tokens(
     Example: tmsync sync-tokens --dry-run
     """
     clock = SystemClock()
+    outage = News()
     try:
         settings = call.settings()
     except ConfigError as error:
@@ -41,24 +45,34 @@ def sync_tokens(
     else:
         asked = SyncOptions(Via(settings.get("twcmanager.deliver")), dry_run=dry_run, check=check, force=force)
         report = sync(settings, asked, clock=clock, environ=os.environ)
-    _show(report, call, clock)
+        watched = sys.stdout.isatty() or sys.stderr.isatty()
+        if not (watched or dry_run or check or call.form is Format.JSON):
+            outage = news(report, settings, clock)
+    _show(report, call, clock, outage)
     raise typer.Exit(report.exit_code)
 
 
-def _show(report: Report, call: Call, clock: SystemClock) -> None:
+def _show(report: Report, call: Call, clock: SystemClock, outage: News) -> None:
+    idle = report.result is Result.UNCHANGED and not sys.stdout.isatty()
     if call.form is Format.JSON:
         from tmsync.render.document import document
 
         output.result(document("sync-tokens", report.as_json(clock.now())))
     else:
-        from tmsync.render.sync_tokens import line
+        from tmsync.render.sync_tokens import about, line
 
         text = line(report, clock.now())
-        wanted = report.result is not Result.UNCHANGED or call.verbose or sys.stdout.isatty()
-        if text and wanted and not call.quiet:
+        if outage.telling is Telling.OVER and not call.quiet:
+            output.sentence(about(outage, clock.now()))
+        if text and (call.verbose or not idle) and not call.quiet:
             output.sentence(text)
+    standing = STANDING | LASTING if idle else STANDING
     for warning in report.warnings:
-        if call.verbose or not (warning.cause in STANDING or call.form is Format.JSON):
+        if call.verbose or not (warning.cause in standing or call.form is Format.JSON):
             output.warning(warning)
-    if report.error is not None:
+    if report.error is not None and (call.verbose or outage.telling is not Telling.SILENT):
         output.problem(report.error.problem)
+        if outage.telling in (Telling.BEGINS, Telling.LOW):
+            from tmsync.render.sync_tokens import about
+
+            output.say(f"  {about(outage, clock.now())}")

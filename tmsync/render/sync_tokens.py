@@ -1,8 +1,10 @@
 """sync-tokens for people and for cron's mails: one line per change, silence otherwise."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from tmsync.core.outage import News, Telling
 from tmsync.core.sync import Report
+from tmsync.core.teslamate.claims import EXPIRES_SOON
 from tmsync.core.twcmanager.deliver import Delivery, Result
 from tmsync.core.twcmanager.plan import Via
 from tmsync.core.twcmanager.presence import Presence
@@ -33,6 +35,23 @@ def line(report: Report, now: datetime) -> str:
         Result.DRY_RUN: f"dry run: {token} would go to {target}{left}; {held}",
         Result.OUT_OF_SYNC: f"out of sync: {differs}",
     }[report.result]
+
+
+def about(outage: News, now: datetime) -> str:
+    """What is said of an outage of TeslaMate's database besides the error itself."""
+    lasted = in_words(now - outage.since) if outage.since is not None else ""
+    if outage.telling is Telling.OVER:
+        return f"TeslaMate's database answers again, after {lasted}"
+    told = "The next message comes when it answers again"
+    if outage.expires_at is None:
+        return f"{told}."
+    left = outage.expires_at - now
+    life = f"expires in {in_words(left)}" if left > timedelta() else f"expired {in_words(-left)} ago"
+    if outage.telling is Telling.LOW:
+        return f"It has been out of reach for {lasted}, and TWCManager's token {life}. {told}."
+    if left < EXPIRES_SOON:
+        return f"TWCManager's token {life}. {told}."
+    return f"{told}, or an hour before TWCManager's token expires (in {in_words(left)})."
 
 
 def _local(delivery: Delivery) -> str:

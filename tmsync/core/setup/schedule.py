@@ -88,7 +88,7 @@ def _cron(place: Place, run: str) -> str:
 def _timer(place: Place, run: str) -> str:
     """Two units, written and started; % is systemd's own sign, too."""
     line = run.replace("%", "%%")
-    service = f"[Service]\\nType=oneshot\\nUser={place.runner}\\nExecStart={line}\\n"
+    service = f"[Service]\\nType=oneshot\\nUser={place.runner}\\nStateDirectory=tmsync\\nExecStart={line}\\n"
     timer = "[Timer]\\nOnCalendar=*:0/5\\nPersistent=true\\n[Install]\\nWantedBy=timers.target\\n"
     return "\n".join((
         f"printf '%b' {shlex.quote(service)} | sudo tee /etc/systemd/system/tmsync-sync.service",
