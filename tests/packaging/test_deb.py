@@ -23,7 +23,7 @@ CONFIG = Path("/etc/tmsync/config.toml")
 def run(*command: object, **options: object) -> "subprocess.CompletedProcess[str]":
     environ = {
         "PATH": os.environ["PATH"],
-        "HOME": "/nonexistent",
+        "HOME": "/proc/nothing",  # where not even root can make a folder, as pip would
         "LC_ALL": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
     }
