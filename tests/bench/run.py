@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tmsync
+from tests.bench import serve, telemetry
 from tests.bench.measure import Figure, side_by_side
-from tests.bench.telemetry import readings
-from tests.bench.telemetry import show as show_readings
 from tests.support.standin import running
 from tmsync.demo.broker import find_mosquitto
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
@@ -78,16 +77,17 @@ def main() -> int:
     )
     rows = [row(goal, figures) for goal in GOALS]
     show(rows)
-    telemetry = readings(min(rounds, 15)) if find_mosquitto() is not None else []
-    if telemetry:
-        show_readings(telemetry)
+    found = serve.readings(min(rounds, 15))
+    if find_mosquitto() is not None:
+        found += telemetry.readings(min(rounds, 15))
     else:
         print("\nwatch-mqtt is not measured: no Mosquitto at hand (sudo apt-get install mosquitto)")
-    document = {"rounds": rounds, "rows": rows, "telemetry": [reading.as_json() for reading in telemetry]}
+    telemetry.show(found)
+    document = {"rounds": rounds, "rows": rows, "readings": [reading.as_json() for reading in found]}
     results = Path("bench-results")
     results.mkdir(exist_ok=True)
     (results / "figures.json").write_text(json.dumps(document, indent=2) + "\n")
-    return 0 if all(line["ok"] for line in rows) and all(reading.ok for reading in telemetry) else 1
+    return 0 if all(line["ok"] for line in rows) and all(reading.ok for reading in found) else 1
 
 
 def fill(postgres: PrivatePostgres) -> None:

@@ -42,19 +42,13 @@ def newest_record(car: CarRecord | None) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
-def summary_at(view: VehicleView, now: float) -> float | None:
-    """When TeslaMate's last summary came live; seconds of running time."""
-    return None if view.last_heartbeat_at is None else now - view.silence_s
-
-
 def is_settled(
     command: PendingCommand, view: VehicleView | None, car: CarRecord | None, report: LivenessReport, now: float
 ) -> bool:
     """Whether TeslaMate has shown what came of the command. view: as it is now, and trusted."""
-    shown_at = None if view is None else summary_at(view, now)
-    if command.under_way or view is None or shown_at is None:
+    if command.under_way or view is None or view.heard_at is None:
         return False
-    since = shown_at - command.answered_at
+    since = view.heard_at - command.answered_at
     if view.state not in AWAKE:
         return view.state in ("asleep", "offline") and since >= ASLEEP_AFTER_S
     if since < SHOWN_AFTER_S or not _has_newer_record(command, car, report, now):

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Instant
-from tmsync.core.serve.commands import PendingCommand, is_settled, summary_at
+from tmsync.core.serve.commands import PendingCommand, is_settled
 from tmsync.core.serve.limits import Hold
 from tmsync.core.serve.request import ApiRequest, Kind, RateClass
 from tmsync.core.telemetry.fleet import VehicleView
@@ -179,11 +179,10 @@ def _trusted(request: ApiRequest, case: Situation) -> Answer | _Wanted:
 def _last_values(request: ApiRequest, case: Situation, hold: Hold) -> Answer | None:
     """TeslaMate's last values, while Tesla must not be asked: the car neither charges nor was it commanded."""
     view, now = case.view, case.now.running
-    heard_at = None if view is None else summary_at(view, now)
-    if view is None or heard_at is None or is_pending(case) or STATE not in view.told:
+    if view is None or view.heard_at is None or is_pending(case) or STATE not in view.told:
         return None
-    is_over = now - hold.since > LIMITED_S or now - heard_at > LIMITED_S
-    is_older = case.tesla_at is not None and case.tesla_at > heard_at
+    is_over = now - hold.since > LIMITED_S or now - view.heard_at > LIMITED_S
+    is_older = case.tesla_at is not None and case.tesla_at > view.heard_at
     may_charge = view.state not in ASLEEP and _told(view, "charging_state") in (None, *CHARGING)
     trusted = view.judgement.verdict in TRUSTED and view.state in AS_TESLA_SAYS
     if is_over or is_older or may_charge or trusted or view.state not in LAST_KNOWN:
@@ -202,11 +201,12 @@ def _answered(request: ApiRequest, case: Situation, view: VehicleView, state: st
     car = case.car
     if car is None or car.vin is None or car.eid is None:
         return _Wanted("the database has not told the car's VIN and id")
+    age = case.now.running - (case.now.running if view.heard_at is None else view.heard_at)
     asks_data = request.kind is Kind.DATA
     if asks_data and (request.endpoints is None or not request.endpoints <= SECTIONS):
         return _Wanted("more is asked for than TeslaMate knows")
     if asks_data and state in ASLEEP:
-        return Answer(408, encoded(UNAVAILABLE), Origin.TESLAMATE, why, view.silence_s)
+        return Answer(408, encoded(UNAVAILABLE), Origin.TESLAMATE, why, age)
     name = car.vin if view.name_is_made_up else view.name
     document: dict[str, Any] = {
         "id": car.eid, "id_s": str(car.eid), "vin": car.vin, "display_name": name, "state": state,
@@ -218,7 +218,7 @@ def _answered(request: ApiRequest, case: Situation, view: VehicleView, state: st
         if fields["charge_state"]["charging_state"] in MAY_BE_SCHEDULED:
             return _Wanted("whether a schedule in the car is pending only Tesla knows", Purpose.SCHEDULE)
         document |= _sections(fields, name, request.endpoints)
-    return Answer(200, encoded({"response": document}), Origin.TESLAMATE, why, view.silence_s)
+    return Answer(200, encoded({"response": document}), Origin.TESLAMATE, why, age)
 
 
 def _sections(fields: dict[str, dict[str, Any]], name: str, endpoints: frozenset[str]) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
-from tmsync.core.serve.decide import Answer, refusal
+from tmsync.core.serve.decide import Answer, Origin, refusal
 from tmsync.core.serve.forward import Forwarder
 from tmsync.core.serve.ports import FacadeOptions, FacadeStatus, Page, Ports, RaisedProblem, Request, Standing
 from tmsync.core.serve.problems import OpenProblems
-from tmsync.core.serve.request import Grammar
+from tmsync.core.serve.request import ApiRequest, Grammar
 from tmsync.core.serve.upstream import VIA
 
 if TYPE_CHECKING:
@@ -35,6 +35,19 @@ TEN_MINUTES_S: Final = 600.0
 TESLAMATE_AGENT: Final = "TeslaMate/"
 """Source: TeslaMate lib/tesla_api.ex."""
 OTHER: Final = "other"
+MOST_READ: Final = 64
+MAX_KEY_BYTES: Final = 8 * 1024
+
+
+_Key: TypeAlias = tuple[str, str, tuple[tuple[bytes, bytes], ...]]
+"""Method, target and all headers, as they came."""
+
+
+class _Read(NamedTuple):
+    """A request that was found good, but for its bearer, who may be refused at any time."""
+
+    request: ApiRequest
+    bearer: str
 
 
 class Facade:
@@ -48,6 +61,7 @@ class Facade:
         self._forwarder = Forwarder(options, ports, self._problems)
         self._counts: Counter[tuple[str, str, int]] = Counter()
         self._last_call_at: datetime | None = None
+        self._read: dict[_Key, _Read] = {}
         self._server: Any = None
         self._listeners: list[asyncio.Server] = []
 
@@ -86,14 +100,21 @@ class Facade:
     async def _handle(self, request: "BaseRequest") -> "Response":
         from aiohttp.web import Response
 
-        page = None
-        name = OTHER
-        if not self._is_addressed(request):
-            answer = refusal(403, "this name is not served here (serve.listen)")
+        key = request.method, request.raw_path, request.raw_headers
+        read = self._read.get(key)
+        answer = None
+        if read is not None and self._ports.callers.check(read.bearer) is Standing.KNOWN:
+            answer = self._forwarder.again(read.request)
+        if read is not None and answer is not None:
+            name = read.request.name
+        elif not self._is_addressed(request):
+            name, answer = OTHER, refusal(403, "this name is not served here (serve.listen)")
         elif request.method in ("GET", "HEAD") and (page := self._page(request)) is not None:
             return Response(status=page.status, body=page.body, headers={"Content-Type": page.content_type})
         else:
             name, answer = await self._answer(request)
+            if answer.origin is Origin.TESLAMATE and not request.can_read_body:
+                self._remember(key)
         self._last_call_at = self._ports.clock.now()
         self._counts[name, answer.origin, answer.status] += 1
         self._ports.events.answered(Request(self._last_call_at, name, answer.origin, answer.status, answer.reason))
@@ -105,6 +126,16 @@ class Facade:
         if answer.retry_after_s is not None:
             headers["Retry-After"] = str(answer.retry_after_s)
         return Response(status=answer.status, body=answer.body, headers=headers)
+
+    def _remember(self, key: _Key) -> None:
+        """The same bytes again need not be read again."""
+        method, target, headers = key
+        request = self._grammar.read(method, target)
+        bearers = [value for name, value in headers if name.lower() == b"authorization"]
+        if request is not None and sum(len(name) + len(value) for name, value in headers) <= MAX_KEY_BYTES:
+            if len(self._read) >= MOST_READ:
+                self._read.clear()
+            self._read[key] = _Read(request, _bearer(bearers[0].decode("utf-8", "surrogateescape")))
 
     async def _answer(self, request: "BaseRequest") -> tuple[str, Answer]:
         """The kind of the request, for counters, and its answer."""
@@ -153,14 +184,20 @@ class Facade:
 
     def _standing(self, request: "BaseRequest") -> Standing:
         found = request.headers.getall("Authorization", [])
-        scheme, _, bearer = found[0].partition(" ") if len(found) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not bearer.strip():
-            return Standing.UNKNOWN
-        return self._ports.callers.check(bearer.strip())
+        bearer = _bearer(found[0]) if len(found) == 1 else ""
+        return self._ports.callers.check(bearer) if bearer else Standing.UNKNOWN
+
+
+def _bearer(header: str) -> str:
+    """Of an Authorization header; empty where it is another scheme's."""
+    scheme, _, bearer = header.partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _body(request: "BaseRequest") -> bytes | None:
     """The request's content; None where it is too long, encoded, or does not come."""
+    if not request.can_read_body:
+        return b""
     if "Content-Encoding" in request.headers:
         return None
     body = bytearray()

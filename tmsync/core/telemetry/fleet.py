@@ -7,6 +7,7 @@ derived from it (judgements, lines, rows) is worked out when somebody looks.
 import threading
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Instant, iso
@@ -29,6 +30,7 @@ LONGEST_DRIVE: Final = timedelta(hours=24)
 """`since` is not renewed in a dead zone; one that is older was no drive."""
 HEARTBEAT_LINE_S: Final = 30.0
 """A vehicle's line is repeated after this when nothing changed."""
+SEEN_S: Final = 1.0
 MAX_VEHICLES: Final = 2000
 """Beyond this, topics are a limit against hostile input; at their longest they would fill some 350 MB."""
 
@@ -53,6 +55,8 @@ class VehicleView(NamedTuple):
     telemetry: dict[str, Value]
     told: frozenset[str] = frozenset()
     """The keys of it that came since the broker was last lost: it may have lost all others."""
+    heard_at: float | None = None
+    """The last heartbeat, in seconds of running time."""
     in_drive: bool = False
     """Whether it is offline in a drive, whose beginning `since` still tells."""
 
@@ -164,7 +168,7 @@ def source_message(name: str, after: Source, verdict: Verdict, *, again: bool) -
 class TrackedVehicle:
     """A vehicle and what was last said of it."""
 
-    __slots__ = ("change_at", "judgement", "line_at", "line_key", "news", "source", "vehicle")
+    __slots__ = ("change_at", "judgement", "line_at", "line_key", "news", "seen", "source", "vehicle")
 
     def __init__(self, vehicle: Vehicle) -> None:
         self.vehicle = vehicle
@@ -175,6 +179,8 @@ class TrackedVehicle:
         self.line_key: tuple[Any, ...] | None = None
         self.news = True
         """Whether the next line may say something new."""
+        self.seen: tuple[int, float, VehicleView] | None = None
+        """The last view of it alone, the vehicle's revision then, and until when it holds."""
 
     def is_due(self, at: float) -> bool:
         """Whether something came, or the verdict may have changed by mere silence."""
@@ -280,6 +286,7 @@ class Fleet:
     def _touch_all(self) -> None:
         for tracked in self._tracked.values():
             tracked.vehicle.touched = True
+            tracked.seen = None
 
     # -- out
 
@@ -292,10 +299,22 @@ class Fleet:
             return [self._view(tracked, now) for _, tracked in sorted(self._tracked.items())]
 
     def view(self, car_id: int, now: Instant) -> VehicleView | None:
-        """One vehicle as it is now; None where nothing was heard of it."""
+        """One vehicle as it is now; None where nothing was heard of it.
+
+        The same view for up to a second, until something comes or may change: then what was made from it still holds.
+        """
         with self._lock:
             tracked = self._tracked.get(car_id)
-            return None if tracked is None else self._view(tracked, now)
+            if tracked is None:
+                return None
+            if tracked.seen is not None:
+                revision, until, view = tracked.seen
+                if revision == tracked.vehicle.revision and now.running < until:
+                    return view
+            view = self._view(tracked, now)
+            until = min(now.running + SEEN_S, tracked.change_at or inf)
+            tracked.seen = tracked.vehicle.revision, until, view
+            return view
 
     def verdicts(self) -> dict[int, Verdict]:
         """Car id -> the verdict when it was last judged."""
@@ -423,5 +442,6 @@ class Fleet:
             unparsable=vehicle.unparsable,
             telemetry=dict(vehicle.values),
             told=frozenset(vehicle.told),
+            heard_at=heard,
             in_drive=facts.in_drive,
         )

@@ -68,6 +68,7 @@ class Vehicle:
         "in_drive",
         "names",
         "raw",
+        "revision",
         "told",
         "touched",
         "unparsable",
@@ -86,6 +87,8 @@ class Vehicle:
         self.names: list[str] = []
         """Every display name in the order it appeared; TWCManager knows a vehicle by it."""
         self.unparsable = 0
+        self.revision = 0
+        """Grows with every message."""
         self.touched = True
         """Whether anything has come since somebody last looked."""
         self._live_at: float | None = None
@@ -134,6 +137,7 @@ class Vehicle:
     def receive(self, key: str, payload: bytes, at: float, *, retained: bool) -> None:
         """Take in a message of a known key. A payload that cannot be read keeps the old value and is counted."""
         self.touched = True
+        self.revision += 1
         if key == HEALTHY:
             self._receive_healthy(payload, at, retained=retained)
             return
