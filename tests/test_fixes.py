@@ -13,8 +13,8 @@ from tmsync.core.fixes import catalogue, fix, placeholders
 from tmsync.core.fixes.network import BROKER, DATABASE, where
 
 PACKAGE = Path(tmsync.__file__).parent
-NOTES = {"takeover.py", "interview.py", "schedule.py"}
-"""init's notes on what it took over, and on what is left to do, are no fixes."""
+NOTES = {"takeover.py", "interview.py", "schedule.py", "running.py"}
+"""init's notes on what it took over, and on what is left to do, are no fixes; what a running serve told was one."""
 
 
 def cause_of(key: Cause | tuple[Cause, str]) -> Cause:

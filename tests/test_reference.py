@@ -4,12 +4,15 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.reference import fields
-from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto, watching
 from tests.support.surroundings import OPEN, TeslaMate, TwcFolder, tmsync
+from tests.support.tesla import tesla
+from tmsync.demo.server import free_port
 
 HBA = """\
 include more.conf
@@ -46,6 +49,25 @@ def hba_documents(folder: Path) -> Iterator[str]:
     yield tmsync(*offline, "10.0.0.1", "--apply").out
 
 
+def serving(environ: dict[str, str], twc: TwcFolder, teslamate: TeslaMate) -> Iterator[str]:
+    """serve, with every event that it has, and status of it."""
+    port = free_port()
+    # A file in place of a folder: a problem, and a token that is delivered all the same.
+    served = {**environ, "TMSYNC_SERVE_STATE_DIR": str(twc.config), "TMSYNC_SERVE_LISTEN": f"127.0.0.1:{port}"}
+    with tesla() as api:
+        served["TMSYNC_SERVE_UPSTREAM"] = f"http://127.0.0.1:{api.port}"
+        with watching(["--json"], served, command="serve") as serve:
+            serve.event(lambda event: event["event"] == "token")
+            serve.event(lambda event: event["event"] == "problem")
+            headers = {"Authorization": f"Bearer {teslamate.access}"}
+            request = Request(f"http://127.0.0.1:{port}/api/1/vehicles", headers=headers)
+            urlopen(request).close()
+            serve.event(lambda event: event["event"] == "request")
+            yield tmsync("status", "--json", environ=served).out
+            serve.end(signal.SIGTERM)
+            yield from map(json.dumps, serve.seen)
+
+
 @needs_mosquitto
 def test_every_documented_field_is_printed_and_every_printed_field_is_documented(
     teslamate: TeslaMate, twc: TwcFolder, mosquitto: Broker, tmp_path: Path
@@ -60,6 +82,7 @@ def test_every_documented_field_is_printed_and_every_printed_field_is_documented
     texts = list(hba_documents(tmp_path))
     texts.append(tmsync("config", "--all", "--json", environ=environ).out)
     texts.append(tmsync("status", "--wait", "2", "--json", environ=environ).out)
+    texts += serving(environ, twc, teslamate)
     texts.append(tmsync("sync-tokens", "--json", environ=environ).out)
     texts.append(tmsync("status", "--bad", "--json").out)
     teslamate.sql("alter role teslamate superuser", "postgres")

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "sync-tokens": "tmsync.commands.sync_tokens:sync_tokens",
     "watch-mqtt": "tmsync.commands.watch_mqtt:watch_mqtt",
     "status": "tmsync.commands.status:status",
+    "serve": "tmsync.commands.serve:serve",
     "demo": "tmsync.commands.demo:demo",
 }
 """Command -> module:function, in the order of the help."""

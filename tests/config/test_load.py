@@ -95,6 +95,7 @@ def refused(cause: Cause, *parts: str, **arguments: Any) -> ConfigError:
         ("[serve]\nupstream = 'https://tesla?a=b'\n", Cause.BAD_VALUE, ["serve.upstream"]),
         ("[serve]\nupstream = 'https://tesla:99999'\n", Cause.BAD_VALUE, ["serve.upstream"]),
         ("[serve]\nlisten = '127.0.0.1:80'\nupstream = 'http://localhost/'\n", Cause.BAD_VALUE, ["is serve.listen"]),
+        ("[serve]\nnames = ['http://pi']\n", Cause.BAD_VALUE, ["serve.names", "host names"]),
         ("[serve]\nallow = '/api/1/x'\n", Cause.WRONG_TYPE, ["a list of paths"]),
         ("[serve]\nallow = ['/api/1/../x']\n", Cause.BAD_VALUE, ["serve.allow"]),
         ("[serve]\nallow = ['/api/1/a%2fb']\n", Cause.BAD_VALUE, ["serve.allow"]),
@@ -139,13 +140,14 @@ def test_service_has_its_settings(tmp_path: Path) -> None:
         "TMSYNC_SERVE_LISTEN": "[::]:8089",
         "TMSYNC_SERVE_TLS_CERT": "/cert",
         "TMSYNC_SERVE_TLS_KEY": "/key",
+        "TMSYNC_SERVE_NAMES": "tmsync",
         "TMSYNC_SERVE_UPSTREAM": "http://127.0.0.1:4443/",
         "TMSYNC_SERVE_ALLOW": "/api/1/users/me /api/1/vehicles/{vehicle}/command/honk_horn",
     }
     found = load(environ).serve()
     allowed = ("/api/1/users/me", "/api/1/vehicles/{vehicle}/command/honk_horn")
     assert found == ServeSettings(
-        "::", 8089, "http://127.0.0.1:4443", None, None, allowed, "/cert", "/key", insecure=False
+        "::", 8089, ("tmsync",), "http://127.0.0.1:4443", None, None, allowed, "/cert", "/key", insecure=False
     )
     assert found.url == "https://[::]:8089"
 

@@ -17,7 +17,11 @@ from tmsync.core.check_db import hba_file, report
 from tmsync.core.config import survey
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.hba.lint import LintKind
-from tmsync.core.status.report import Part, RatedProblem, Severity, Status, Summary
+from tmsync.core.serve.board import ProblemChange
+from tmsync.core.serve.ports import Request
+from tmsync.core.serve.service import ServiceChange
+from tmsync.core.serve.tokens import TokenChange
+from tmsync.core.status.report import Facade, Part, RatedProblem, Severity, Status, Summary
 from tmsync.core.sync import Report
 from tmsync.core.telemetry.fleet import SourceChange, VehicleView
 from tmsync.core.telemetry.health import Source, Verdict
@@ -53,6 +57,7 @@ OBJECTS: Final[Mapping[str, tuple[str, tuple[Serialiser, ...]]]] = {
     "Setting": ("A setting", (survey.Row.as_json,)),
     "Vehicle": ("A vehicle in status", (VehicleView.as_json, Status.vehicle_json)),
     "RatedProblem": ("A problem in status", (Problem.as_json, RatedProblem.as_json)),
+    "Facade": ("The facade in status", (Facade.as_json,)),
     "Summary": ("The summary in status", (Summary.as_json,)),
 }
 """Name -> what it is, and what makes it."""
@@ -68,8 +73,12 @@ EVENTS: Final[Mapping[str, tuple[Serialiser, ...]]] = {
     "vehicle": (VehicleView.as_json,),
     "source": (SourceChange.as_json,),
     "broker": (BrokerChange.as_json,),
+    "serve": (ServiceChange.as_json,),
+    "token": (TokenChange.as_json,),
+    "problem": (ProblemChange.as_json,),
+    "request": (Request.as_json,),
 }
-"""Event of watch-mqtt -> what makes it."""
+"""Event of watch-mqtt or serve -> what makes it."""
 ENUMS: Final[Mapping[str, type[StrEnum]]] = {
     "Api": Api,
     "Cause": Cause,

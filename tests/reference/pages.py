@@ -16,6 +16,7 @@ from tmsync.core.config.kinds import Kind
 from tmsync.core.config.schema import HEALTH_GROUPS, SECTIONS, SETTINGS, TITLES, VEHICLE_STATES, Setting, allowed
 from tmsync.core.errors import PLACES, Cause, ExitCode, Step
 from tmsync.core.fixes import catalogue
+from tmsync.core.serve.board import Counters
 from tmsync.core.status.report import Broker, Database, Status
 from tmsync.core.teslamate.topics import PARSERS
 from tmsync.core.twcmanager.held import Held
@@ -215,14 +216,27 @@ def type_of(field: Field) -> str:
 
 
 def metrics_page() -> str:
-    """Every metric of status."""
+    """Every metric of status, and those that serve has besides."""
     nothing = Held(Presence.UNKNOWN, "", None, "")
     empty = Status(datetime(2026, 1, 1, tzinfo=UTC), None, Database(), nothing, Broker())
     labels = {True: "`car_id`, `name`", False: ""}
-    rows = (
+    rows = [
         [code(f"tmsync_{one.name}"), "gauge", labels[one.name.startswith("vehicle_")], one.help]
         for one in monitoring._metrics(empty)
-    )
+    ]
+    counted = {"api_requests": "`path`, `source`, `code`", "source_changes": "`car_id`, `to`"}
+    counted |= {"token_deliveries": "`result`", "untrusted_seconds": "`car_id`"}
+    rows += [
+        [
+            code(f"tmsync_{one.name}_total"),
+            "counter",
+            counted.get(one.name, ""),
+            f"{one.help} At /metrics of serve only.",
+        ]
+        for one in monitoring._counters(Counters(), None)
+    ]
+    told = f"{monitoring.BUILD.help} At /metrics of serve only."
+    rows.append([code(f"tmsync_{monitoring.BUILD.name}_info"), "info", "`version`", told])
     return table(["metric", "type", "labels", "meaning"], rows)
 
 

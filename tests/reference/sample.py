@@ -24,6 +24,7 @@ EXAMPLES: Final[Mapping[Kind, Any]] = {
     Kind.LISTEN: "127.0.0.1:8089",
     Kind.ARGUMENTS: ["sudo", "-n", "systemctl", "restart", "twcmanager"],
     Kind.PATHS: ["/api/1/vehicles/{vehicle}/command/honk_horn"],
+    Kind.NAMES: ["tmsync"],
     Kind.TEXT: "scram-sha-256",
 }
 

@@ -120,7 +120,7 @@ class Watching:
 
     def line(self, seconds: float = SECONDS) -> str:
         found = self.lines.get(timeout=seconds)
-        assert found is not None, f"watch-mqtt has ended: {self.process.stderr.read() if self.process.stderr else ''}"
+        assert found is not None, f"it has ended: {self.process.stderr.read() if self.process.stderr else ''}"
         return found
 
     def event(self, wanted: Callable[[dict[str, Any]], bool], seconds: float = SECONDS) -> dict[str, Any]:
@@ -156,18 +156,24 @@ class Watching:
 
 @contextlib.contextmanager
 def watching(
-    arguments: list[str], environ: Mapping[str, str], cwd: Path = Path("/"), module: str = "tmsync"
+    arguments: list[str],
+    environ: Mapping[str, str],
+    cwd: Path = Path("/"),
+    module: str = "tmsync",
+    command: str = "watch-mqtt",
+    **options: Any,
 ) -> Iterator[Watching]:
-    """module: what to run, as `python -m` knows it."""
+    """module: what to run, as `python -m` knows it. command: watch-mqtt or serve. options: of Popen."""
     clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", module, "watch-mqtt", *arguments],
+        [sys.executable, "-m", module, command, *arguments],
         env=clean,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **options,
     )
     watch = Watching(process)
     try:

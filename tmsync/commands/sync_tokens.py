@@ -48,11 +48,12 @@ def sync_tokens(
         watched = sys.stdout.isatty() or sys.stderr.isatty()
         if not (watched or dry_run or check or call.form is Format.JSON):
             outage = news(report, settings, clock)
-    _show(report, call, clock, outage)
+    show(report, call, clock, outage)
     raise typer.Exit(report.exit_code)
 
 
-def _show(report: Report, call: Call, clock: SystemClock, outage: News) -> None:
+def show(report: Report, call: Call, clock: SystemClock, outage: News) -> None:
+    """Print what came of it."""
     idle = report.result is Result.UNCHANGED and not sys.stdout.isatty()
     if call.form is Format.JSON:
         from tmsync.render.document import document

@@ -40,6 +40,8 @@ class Cause(StrEnum):
     """TWCManager cuts a value in its config.json short, at a `#` or `//` in it."""
     USAGE = "usage"
     """The command line is wrong."""
+    MISSING_PACKAGE = "missing-package"
+    """A Python package that this needs is not installed."""
     # network
     UNRESOLVABLE = "unresolvable"
     """A host name has no address here."""
@@ -170,6 +172,12 @@ class Cause(StrEnum):
     """TWCManager takes TeslaMate's telemetry by itself, and believes it when TeslaMate has died."""
     POWERWALL = "powerwall"
     """TWCManager 1.3.2 asks Tesla itself for its Powerwall, where a token of tmsync's own is of no use."""
+    TESLAMATE_GONE = "teslamate-gone"
+    """TeslaMate is gone, and nobody renews its token: TWCManager will be cut off from Tesla."""
+    SERVE_NOT_RUNNING = "serve-not-running"
+    """`tmsync serve` does not answer where it is configured to."""
+    LISTEN_FAILED = "listen-failed"
+    """`tmsync serve` cannot listen at its address."""
     STATE_UNUSABLE = "state-unusable"
     """`serve.state_dir` cannot be used, or others can change what is in it."""
     # MQTT

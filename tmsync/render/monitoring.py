@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from tmsync import __version__
 from tmsync.core.errors import Problem
+from tmsync.core.serve.board import Counters
+from tmsync.core.serve.ports import FacadeStatus
 from tmsync.core.status.report import Severity, Status
 from tmsync.core.telemetry.health import Source
 from tmsync.render.text import printable
@@ -107,6 +110,56 @@ def _metrics(status: Status) -> Iterator[Metric]:
         "vehicle_battery_level_percent",
         "State of charge.",
         [(labels[car_id], float(level)) for car_id, level in levels if isinstance(level, int | float)],
+    )
+
+
+def openmetrics(status: Status, counters: Counters, facade: FacadeStatus | None) -> str:
+    """status's gauges and serve's counters, as serve gives them out at /metrics.
+
+    Source: OpenMetrics 1.0, "Overall Structure" (a counter's samples end in _total, its family's name does not).
+    """
+    lines = []
+    for kind, found in (("gauge", _metrics(status)), ("counter", _counters(counters, facade)), ("info", (BUILD,))):
+        suffix = {"gauge": "", "counter": "_total", "info": "_info"}[kind]
+        for metric in found:
+            lines += [f"# TYPE tmsync_{metric.name} {kind}", f"# HELP tmsync_{metric.name} {metric.help}"]
+            lines += [f"tmsync_{metric.name}{suffix}{labels} {_number(value)}" for labels, value in metric.samples]
+    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
+
+
+BUILD: Final = Metric("build", "The version that runs.", [(f'{{version="{__version__}"}}', 1)])
+
+
+def _counters(counters: Counters, facade: FacadeStatus | None) -> Iterator[Metric]:
+    requests = {} if facade is None else facade.requests
+    yield Metric(
+        "api_requests",
+        "Requests of TWCManager, by what was asked, who answered, and the HTTP status.",
+        [
+            (f'{{path="{_label(path)}",source="{source}",code="{code}"}}', count)
+            for (path, source, code), count in sorted(requests.items())
+        ],
+    )
+    yield Metric(
+        "source_changes",
+        "Changes of the source of a vehicle's telemetry.",
+        [
+            (f'{{car_id="{car_id}",to="{to}"}}', count)
+            for (car_id, to), count in sorted(counters.source_changes.items())
+        ],
+    )
+    yield Metric(
+        "token_deliveries",
+        "Attempts to deliver the token, by what came of them.",
+        [(f'{{result="{result}"}}', count) for result, count in sorted(counters.deliveries.items())],
+    )
+    yield Metric(
+        "broker_reconnects", "Connections to the broker after the first one.", [("", counters.broker_reconnects)]
+    )
+    yield Metric(
+        "untrusted_seconds",
+        "Seconds in which TeslaMate's telemetry was not to be trusted.",
+        [(f'{{car_id="{car_id}"}}', seconds) for car_id, seconds in sorted(counters.untrusted_s.items())],
     )
 
 

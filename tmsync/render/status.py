@@ -1,6 +1,7 @@
 """status for people."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -8,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tmsync.core.clock import iso
-from tmsync.core.status.report import Broker, Database, Part, RatedProblem, Severity, Status
+from tmsync.core.status.report import Broker, Database, Facade, Part, RatedProblem, Severity, Status
 from tmsync.core.telemetry.health import Source
 from tmsync.core.words import in_words
 from tmsync.render.console import can_show_blocks, trimmed
@@ -70,6 +71,8 @@ def _unknown(status: Status) -> Iterator[Part]:
         yield Part.TOKEN
     if not status.twcmanager.readable:
         yield Part.TWCMANAGER
+    if status.facade is not None and status.facade.last_call_at is None:
+        yield Part.FACADE
     if status.broker.ok is None:
         yield Part.BROKER
     if status.undecided or not status.broker.vehicles:
@@ -85,6 +88,8 @@ def _part_lines(status: Status) -> Iterator[tuple[Part, str]]:
         yield Part.TOKEN, _token(status)
     if database.ok is not None or status.twcmanager.fingerprint:
         yield Part.TWCMANAGER, _twcmanager(status)
+    if status.facade is not None:
+        yield Part.FACADE, _facade(status.facade, status.at)
     namespace = f", namespace {printable(broker.namespace)}" if broker.namespace else ""
     yield Part.BROKER, _reached(broker, f"connected{namespace}")
     if broker.ok:
@@ -121,6 +126,14 @@ def _twcmanager(status: Status) -> str:
     left = twc.expires_at - status.at
     life = f"good for {in_words(left)}" if left.total_seconds() > 0 else f"expired {in_words(-left)} ago"
     return f"{running}; it holds {twc.fingerprint}, {life}"
+
+
+def _facade(facade: Facade, at: datetime) -> str:
+    if facade.answered is None:
+        return f"{facade.listen}: tmsync serve does not answer (see below)"
+    last = facade.last_call_at
+    when = f"last asked {in_words(at - last)} ago" if last else "not asked yet"
+    return f"{facade.listen}: {when}; {facade.answered} answered, {facade.forwarded} forwarded"
 
 
 def _vehicles(status: Status) -> str:

@@ -31,12 +31,13 @@ class Kind(Enum):
     LISTEN = "an address of this machine and a port, such as 127.0.0.1:8089 or [::1]:8089"
     TOPIC = "an MQTT topic without + and #, and not below teslamate"
     PATHS = 'a list of paths, such as ["/api/1/vehicles/{vehicle}/command/honk_horn"]'
+    NAMES = 'a list of host names, such as ["tmsync", "pi.lan"]'
     ARGUMENTS = 'a list of arguments, such as ["sudo", "systemctl", "restart", "twcmanager"]'
 
 
 TYPED: Final = frozenset({Kind.PORT, Kind.TIMEOUT, Kind.SECONDS, Kind.FLAG})
 """What stands in TOML without quotes."""
-LISTS: Final = frozenset({Kind.ARGUMENTS, Kind.PATHS})
+LISTS: Final = frozenset({Kind.ARGUMENTS, Kind.PATHS, Kind.NAMES})
 
 
 def _flag(text: str) -> bool:
@@ -145,6 +146,7 @@ READERS: Final[Mapping[Kind, Callable[[str], Any]]] = {
     Kind.FLAG: _flag,
     Kind.ARGUMENTS: shlex.split,
     Kind.PATHS: shlex.split,
+    Kind.NAMES: shlex.split,
 }
 CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     Kind.TEXT: bool,
@@ -163,5 +165,6 @@ CHECKS: Final[Mapping[Kind, Callable[[Any], bool]]] = {
     Kind.LISTEN: _is_listen,
     Kind.TOPIC: _is_topic,
     Kind.PATHS: _are_paths,
+    Kind.NAMES: lambda values: bool(values) and all(map(_is_broker, values)),
     Kind.ARGUMENTS: bool,
 }

@@ -179,9 +179,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("twcmanager", "token", Kind.TEXT, "Which token it gets: TeslaMate's, or one of tmsync serve's own", "tesla",
             no_flag=STANDING, choices=("tesla", "local")),
     Setting("serve", "listen", Kind.LISTEN, "Where Tesla's API is served to TWCManager, such as 127.0.0.1:8089",
-            no_flag=STANDING),
+            flag="--listen", metavar="ADDR:PORT"),
+    Setting("serve", "names", Kind.NAMES, "Names TWCManager calls it by, besides loopback ones and the certificate's",
+            (), otherwise="none", no_flag=STANDING),
     Setting("serve", "upstream", Kind.UPSTREAM, "Where requests go that TeslaMate cannot answer",
-            otherwise="the Tesla host that fits the token", no_flag=STANDING),
+            otherwise="the Tesla host that fits the token", flag="--upstream", metavar="URL"),
     Setting("serve", "upstream_ca_file", Kind.FILE, "Certificates of the authorities that are trusted there",
             otherwise="the system's", no_flag=STANDING),
     Setting("serve", "upstream_token", Kind.SECRET, "TeslaMate's TOKEN, where it has one (MyTeslaMate, Teslemetry)",
@@ -276,7 +278,7 @@ def _checked(setting: Setting, value: Any) -> Any:
     match setting.kind:
         case Kind.SECRET:
             return Secret(value)
-        case Kind.ARGUMENTS | Kind.PATHS:
+        case kind if kind in LISTS:
             return tuple(value)
         case Kind.FILE:
             return str(expanded(value))

@@ -135,6 +135,7 @@ class ServeSettings(NamedTuple):
 
     host: str
     port: int
+    names: tuple[str, ...]
     upstream: str | None
     """None: the Tesla host that fits the token."""
     upstream_ca_file: str | None

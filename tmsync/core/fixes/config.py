@@ -44,6 +44,11 @@ FIXES: Final[Fixes] = {
     (Cause.LOOSE_PERMISSIONS, "settings"): (
         Step("Keep others out of its folder (TWCManager makes the file anew at each save):", "sudo chmod 750 {folder}"),
     ),
+    (Cause.BAD_VALUE, "socket-unit"): (
+        Step("Let both name one address, in tmsync.socket:", "[Socket]\nListenStream={address}"),
+    ),
+    (Cause.BAD_VALUE, "no-local-token"): (Step('Set twcmanager.token to "local", and let sync-tokens deliver it.'),),
+    Cause.MISSING_PACKAGE: (Step("Install tmsync with what serve needs:", "pipx install --force 'tmsync[serve]'"),),
     Cause.STATE_UNUSABLE: (
         Step("Let it belong to the user who runs tmsync, and to nobody else:", "ls -ld {path}"),
         Step("Or name another folder as serve.state_dir."),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Step
+from tmsync.core.errors import Cause, Place, Step
 from tmsync.core.fixes import Fixes
 
 NAME_IT: Final = Step("Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.")
@@ -115,6 +115,17 @@ FIXES: Final[Fixes] = {
     ),
     (Cause.FACADE_NOT_CONFIGURED, "unseen"): (
         Step("Set twcmanager.url to TWCManager's web control, or twcmanager.config_file to its config.json."),
+    ),
+    Cause.TESLAMATE_GONE: (
+        Step("Start TeslaMate, which renews its token at once:", "docker compose up -d teslamate", Place.DOCKER),
+        Step("Start TeslaMate, which renews its token at once:", "sudo systemctl restart teslamate", Place.NATIVE),
+    ),
+    Cause.SERVE_NOT_RUNNING: (
+        Step("Start it, and see what it says:", "sudo systemctl restart tmsync\njournalctl -u tmsync -n 20 --no-pager"),
+    ),
+    Cause.LISTEN_FAILED: (
+        Step("See which program listens there:", "sudo ss -ltnp"),
+        Step("Or set serve.listen to another port, and TWCManager's teslaProxy likewise."),
     ),
     Cause.OWN_TELEMETRY: (
         Step("Set {where}.syncTelemetry to false in TWCManager's config.json: tmsync serve answers in its place."),

@@ -35,11 +35,13 @@ def request(
     body: str | None = None,
     *,
     check: Callable[[socket.socket], None] | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> tuple[int, bytes]:
     """The status and, up to a limit, the content that come back for `path` below `url`.
 
     timeout: seconds to connect, and as many again until the whole answer is there, however steadily it drips.
     body: a form, urlencoded. check: called with the connection before anything is sent; it may raise an OSError.
+    context: for https; by default one that trusts the system's authorities.
     Raises: one of FAILURES; TimeoutError when the time is over.
     """
     parts = urlsplit(url)
@@ -52,7 +54,7 @@ def request(
             check(sock)
         with cutting(sock.fileno(), timeout):
             if parts.scheme == "https":
-                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=connection.host)
+                sock = (context or ssl.create_default_context()).wrap_socket(sock, server_hostname=connection.host)
             connection.sock = sock
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
             # An answer that is not read to its end holds the connection open until it is closed itself.

@@ -120,7 +120,15 @@ class Request(NamedTuple):
     reason: str
 
     def as_json(self) -> dict[str, Any]:
-        """The request event's fields, without `event`."""
+        """The request event's fields, without `event`.
+
+        Fields:
+            at (time): when it was answered
+            path (text): what was asked for, such as vehicle_data or charge_stop
+            source (text): whose answer it is: teslamate or tesla
+            code (integer): HTTP status
+            reason (text): why that one answered
+        """
         what = {"path": self.path, "source": self.source, "code": self.status, "reason": self.reason}
         return {"at": iso(self.at), **what}
 

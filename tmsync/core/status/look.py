@@ -10,8 +10,9 @@ from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
-from tmsync.core.status.problems import problems
+from tmsync.core.status.problems import merged, problems
 from tmsync.core.status.report import Broker, Database, Status
+from tmsync.core.status.running import ask
 from tmsync.core.telemetry.liveness import LivenessProbe, LivenessReport
 from tmsync.core.twcmanager.held import held_by_twcmanager
 
@@ -27,6 +28,7 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
     """
     has_database = settings.get("database.host") is not None
     has_broker = settings.get("mqtt.host") is not None
+    serve = settings.serve()
     if not has_database and not has_broker:
         message = "neither database.host nor mqtt.host is set"
         raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="nothing"))
@@ -41,15 +43,27 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
 
         tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
         held = pool.submit(held_by_twcmanager, settings, None, clock)
-        heard = begin(lambda: _broker(settings, wait_s, clock), (Broker(), LivenessReport()), wanted=has_broker)
-        asked = begin(lambda: _liveness(settings, clock), LivenessReport(), wanted=has_database and not has_broker)
+        told = None if serve is None else ask(serve, settings.twcmanager().settings_file)
+        views = told.vehicles if told is not None else None
+        listens = has_broker and views is None
+        heard = begin(lambda: _broker(settings, wait_s, clock), (Broker(), LivenessReport()), wanted=listens)
+        asked = begin(lambda: _liveness(settings, clock), LivenessReport(), wanted=has_database and not listens)
         broker, report = heard.result()
-        report = report if has_broker else asked.result()
-        database = replace(tokens.result(), cars=report.cars, sessions=report.sessions)
+        report = report if listens else asked.result()
+        sessions = report.sessions
+        if told is not None and views is not None:
+            broker = Broker(True, told.where, None, views[0].namespace, vehicles=views)
+            sessions = told.sessions
+        database = replace(tokens.result(), cars=report.cars, sessions=sessions)
         config_file = str(settings.config_path) if settings.config_path else None
-        status = Status(clock.now(), config_file, database, held.result(), broker)
+        local = settings.twcmanager().local_token
+        facade = told.facade if told is not None else None
+        status = Status(
+            clock.now(), config_file, database, held.result(), broker, facade=facade, serve=serve, local_token=local
+        )
     unwise = (*settings.warnings, *(settings.mqtt().warnings if has_broker else ()))
-    return replace(status, problems=problems(status, unwise))
+    found = problems(status, unwise)
+    return replace(status, problems=found if told is None else merged(found, told.problems))
 
 
 def _probe(settings: Settings, clock: Clock) -> LivenessProbe:

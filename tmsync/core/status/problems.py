@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
@@ -11,6 +12,7 @@ from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.vehicle import NO_DATA
 from tmsync.core.teslamate.assessment import overdue, owner_api
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
+from tmsync.core.twcmanager.facade import not_sent_here, own_telemetry, powerwall
 from tmsync.core.words import in_words, listed
 
 
@@ -24,11 +26,20 @@ def problems(status: Status, warnings: Iterable[Problem] = ()) -> tuple[RatedPro
         *(_warning(Part.CONFIGURATION, warning) for warning in warnings),
         *_token(status),
         *_twcmanager(status),
+        *_facade(status),
         *_broker(status),
         *assess(broker.vehicles, status.database.cars, status.at),
         *_without_data(status),
     ]
     return tuple(sorted(found, key=lambda rated: list(Severity).index(rated.severity)))
+
+
+def merged(*lists: tuple[RatedProblem, ...]) -> tuple[RatedProblem, ...]:
+    """All of them, worst first; of those with one cause about the same cars, the first."""
+    found: dict[object, RatedProblem] = {}
+    for one in (one for some in lists for one in some):
+        found.setdefault((one.problem.cause, one.car_ids), one)
+    return tuple(sorted(found.values(), key=lambda one: list(Severity).index(one.severity)))
 
 
 def _critical(part: Part, problem: Problem) -> RatedProblem:
@@ -57,24 +68,45 @@ def _token(status: Status) -> Iterator[RatedProblem]:
 
 def _twcmanager(status: Status) -> Iterator[RatedProblem]:
     twc = status.twcmanager
-    if status.database.ok is None:
+    if status.database.ok is None and not status.local_token:
         # Without a database tmsync delivers no tokens.
         return
     if twc.sync_enabled:
         yield _critical(Part.TWCMANAGER, syncs_itself("its configuration"))
     if twc.problem is not None:
         yield _warning(Part.TWCMANAGER, twc.problem)
+    # A local token commands the car for ever, and by way of tmsync serve with TeslaMate's own.
+    bad = _critical if status.local_token else _warning
     if twc.holds_refresh_token:
-        yield _warning(Part.TWCMANAGER, holds_refresh_token())
+        yield bad(Part.TWCMANAGER, holds_refresh_token(local=status.local_token))
     if twc.exposed is not None:
-        yield _warning(Part.TWCMANAGER, twc.exposed)
+        yield bad(Part.TWCMANAGER, twc.exposed)
     if twc.readable and status.in_sync is not True:
         yield from _held(status)
+
+
+def _facade(status: Status) -> Iterator[RatedProblem]:
+    """What keeps TWCManager from being answered by tmsync serve."""
+    serve, facts = status.serve, status.twcmanager.facts
+    if serve is None:
+        return
+    if facts.proxy is not None and (elsewhere := not_sent_here(facts, serve)) is not None:
+        yield (_critical if status.local_token else _warning)(Part.FACADE, elsewhere)
+    if (by_itself := own_telemetry(facts)) is not None:
+        yield _warning(Part.FACADE, by_itself)
+    asks_tesla = powerwall(facts, Path(status.twcmanager.settings_file)) if status.local_token else None
+    if asks_tesla is not None:
+        yield _critical(Part.FACADE, asks_tesla)
 
 
 def _held(status: Status) -> Iterator[RatedProblem]:
     """TWCManager's own token, where it is not known to be TeslaMate's current one."""
     twc, tokens = status.twcmanager, status.database.tokens
+    if status.local_token:
+        if status.in_sync is False:
+            what = f"TWCManager holds {twc.fingerprint or 'no token'}, and tmsync serve accepts none but its own"
+            yield _critical(Part.TWCMANAGER, problem(Cause.OUT_OF_SYNC, what))
+        return
     useless = twc.fingerprint is None or (twc.expires_at is not None and twc.expires_at <= status.at)
     held = f"TWCManager holds {twc.fingerprint}" if twc.fingerprint else "TWCManager holds no token"
     if useless and twc.expires_at is not None:

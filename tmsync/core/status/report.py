@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from tmsync.core.clock import iso
+from tmsync.core.config.settings import ServeSettings
 from tmsync.core.errors import ExitCode, Problem
 from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source
@@ -31,6 +32,7 @@ class Part(StrEnum):
     DATABASE = "database"
     TOKEN = "token"
     TWCMANAGER = "twcmanager"
+    FACADE = "facade"
     BROKER = "broker"
     VEHICLES = "vehicles"
 
@@ -85,6 +87,31 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
+class Facade:
+    """What `tmsync serve` does at Tesla's API for TWCManager. The counts are None while it cannot be asked."""
+
+    listen: str
+    upstream: str | None = None
+    last_call_at: datetime | None = None
+    answered: int | None = None
+    forwarded: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's `facade`.
+
+        Fields:
+            listen (text): where it listens
+            upstream (text or null): where requests go that TeslaMate cannot answer; null while no token tells
+            last_call_at (time or null): when TWCManager last asked
+            answered (integer or null): requests answered without asking Tesla, since it was started
+            forwarded (integer or null): requests forwarded to Tesla
+        """
+        at = iso(self.last_call_at) if self.last_call_at else None
+        counts = {"answered": self.answered, "forwarded": self.forwarded}
+        return {"listen": self.listen, "upstream": self.upstream, "last_call_at": at, **counts}
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What it comes to: the problems of each severity, the vehicles still undecided, and both in one line."""
 
@@ -116,6 +143,11 @@ class Status:
     broker: Broker
     problems: tuple[RatedProblem, ...] = ()
     """Worst first."""
+    facade: Facade | None = None
+    """None where serve.listen is not set."""
+    serve: ServeSettings | None = None
+    local_token: bool = False
+    """Whether TWCManager is to get a token of tmsync's own."""
 
     @property
     def worst(self) -> Severity | None:
@@ -138,7 +170,12 @@ class Status:
 
     @property
     def in_sync(self) -> bool | None:
-        """Whether TWCManager holds TeslaMate's current token; None where that cannot be told."""
+        """Whether TWCManager holds the token that it should: TeslaMate's current one, or one of tmsync's own.
+
+        None where that cannot be told.
+        """
+        if self.twcmanager.accepted is not None:
+            return self.twcmanager.accepted
         tokens, held = self.database.tokens, self.twcmanager
         return None if tokens is None or not held.readable else tokens.fingerprint == held.fingerprint
 
@@ -216,7 +253,7 @@ class Status:
             broker.message (text or null): the same in words
             broker.namespace (text): the namespace that was looked at
             vehicles (list of Vehicle): every vehicle seen
-            facade (null): reserved
+            facade (Facade or null): what tmsync serve does; null without serve.listen
             summary (Summary): what it comes to
             problems (list of RatedProblem): worst first, one for all vehicles that share it
         """
@@ -247,7 +284,7 @@ class Status:
             },
             "broker": {**_part(broker), "namespace": broker.namespace},
             "vehicles": [self.vehicle_json(view) for view in broker.vehicles],
-            "facade": None,
+            "facade": self.facade.as_json() if self.facade else None,
             "summary": self.summary.as_json(),
             "problems": [rated.as_json() for rated in self.problems],
         }

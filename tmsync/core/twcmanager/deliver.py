@@ -91,8 +91,11 @@ class NewerTokenHeld(Exception):
     """TWCManager holds a token that expires later than ours: another run may have brought a newer one meanwhile."""
 
 
-def holds_refresh_token() -> Problem:
-    """The warning for a TWCManager that can refresh by itself."""
+def holds_refresh_token(*, local: bool = False) -> Problem:
+    """The problem of a TWCManager that can refresh by itself. local: the token it should hold is tmsync's own."""
+    if local:
+        message = "TWCManager holds a refresh token, with which it would replace a local token, and TeslaMate's pair"
+        return problem(Cause.HOLDS_REFRESH_TOKEN, message, variant="local")
     return problem(
         Cause.HOLDS_REFRESH_TOKEN,
         "TWCManager holds a refresh token, too; once it uses that, TeslaMate's tokens are no longer valid",

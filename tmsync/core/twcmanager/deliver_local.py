@@ -7,10 +7,17 @@ from typing import NamedTuple
 
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import ServeSettings, TwcSettings
-from tmsync.core.errors import Cause, DeliveryError, Problem
-from tmsync.core.fixes import problem
+from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.secret import Secret
-from tmsync.core.twcmanager.deliver import STATUS_TIMEOUT_S, Delivery, Result, WantedToken, deliver, syncs_itself
+from tmsync.core.twcmanager.deliver import (
+    STATUS_TIMEOUT_S,
+    Delivery,
+    Result,
+    WantedToken,
+    deliver,
+    holds_refresh_token,
+    syncs_itself,
+)
 from tmsync.core.twcmanager.facade import TwcFacts, facts_of, not_sent_here, powerwall
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers, make_bearer
 from tmsync.core.twcmanager.plan import SyncOptions, Via
@@ -73,8 +80,7 @@ def in_the_way(twc: TwcSettings, serve: ServeSettings, held: Snapshot | None, fo
     if found.syncs_itself:
         return syncs_itself("its configuration")
     if held is not None and held.held(REFRESH):
-        message = "TWCManager holds a refresh token, with which it would replace a local token, and TeslaMate's pair"
-        return problem(Cause.HOLDS_REFRESH_TOKEN, message, variant="local")
+        return holds_refresh_token(local=True)
     return not_sent_here(found.facts, serve) or powerwall(found.facts, twc.settings_file)
 
 

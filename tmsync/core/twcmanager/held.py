@@ -9,9 +9,13 @@ from typing import Final, NamedTuple
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings, TwcSettings
 from tmsync.core.errors import DeliveryError, Problem
+from tmsync.core.files.state import StateError
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.teslamate.claims import read_claims
-from tmsync.core.twcmanager.presence import Presence, Sighting, asks_fleet_api, is_far, look
+from tmsync.core.twcmanager.facade import TwcFacts, facts_of
+from tmsync.core.twcmanager.http import Revealed
+from tmsync.core.twcmanager.local_token import LocalBearers
+from tmsync.core.twcmanager.presence import ANYBODY, Presence, asks_fleet_api, is_far, look, trusted_users
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, exposed, parse, read_raw
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -42,6 +46,10 @@ class Held(NamedTuple):
     """Whether it is known to be newer than 1.3.2, which talks to the Fleet API alone, and asks Tesla directly."""
     problem: Problem | None = None
     """Why its settings cannot be read."""
+    facts: TwcFacts = TwcFacts()
+    """Where its configuration sends its requests, and what else counts for tmsync serve."""
+    accepted: bool | None = None
+    """Whether tmsync serve accepts the token it holds; None where it gets TeslaMate's, or that cannot be told."""
     exposed: Problem | None = None
     """That every user of this machine can read the token."""
 
@@ -60,13 +68,16 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
     twc = settings.twcmanager()
     file = SettingsFile(twc.settings_file)
     sighting = look(file.real, twc.config.path if twc.config else None, twc.urls, STATUS_TIMEOUT_S, given=twc.url_given)
+    revealed = Revealed() if sighting.url is None else _ask(twc, sighting.url, file)
+    from_file = twc.config is not None and revealed.facts.proxy is None
     found = Held(
         sighting.presence,
         sighting.reason,
         sighting.url,
         str(twc.settings_file),
-        sync_enabled=_syncs_itself(twc, sighting),
+        sync_enabled=twc.config.sync_tokens if twc.config is not None else revealed.syncs_itself,
         needs_fleet_token=asks_fleet_api(sighting, twc.config),
+        facts=facts_of(twc.config.data) if twc.config is not None and from_file else revealed.facts,
     )
     if is_far(twc):
         return found
@@ -88,18 +99,24 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
         expires_at=claims.expires_at if claims else None,
         since=_since(file, snapshot) if token else None,
         holds_refresh_token=bool(snapshot.held(REFRESH)),
+        accepted=_accepted(settings, token),
         exposed=exposed(file.real) if token else None,
     )
 
 
-def _syncs_itself(twc: TwcSettings, sighting: Sighting) -> bool | None:
-    if twc.config is not None:
-        return twc.config.sync_tokens
-    if sighting.url is None:
-        return None
+def _ask(twc: TwcSettings, url: str, file: SettingsFile) -> Revealed:
     from tmsync.core.twcmanager.http import reveal
 
-    return reveal(sighting.url, STATUS_TIMEOUT_S).syncs_itself
+    return reveal(url, STATUS_TIMEOUT_S, ANYBODY if twc.url_given else trusted_users(file.real))
+
+
+def _accepted(settings: Settings, token: str) -> bool | None:
+    if not settings.twcmanager().local_token:
+        return None
+    try:
+        return LocalBearers(settings.state_dir).known().accepts(token)
+    except StateError:
+        return None
 
 
 def _since(file: SettingsFile, snapshot: Snapshot) -> datetime | None:

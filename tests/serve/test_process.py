@@ -1,0 +1,139 @@
+"""tmsync serve as a process: what systemd sees of it, and how signals end it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.surroundings import clean_environ
+from tmsync.demo.server import free_port
+
+SECONDS = 20.0
+
+
+class Systemd:
+    """The socket that a service tells its states to, and the service."""
+
+    def __init__(self, sock: socket.socket, process: "subprocess.Popen[str]") -> None:
+        self.sock = sock
+        self.process = process
+        self.told: list[str] = []
+
+    def until(self, begin: str) -> str:
+        """The next state that begins so."""
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            self.told.append(self.sock.recv(4096).decode())
+            if self.told[-1].startswith(begin):
+                return self.told[-1]
+        raise AssertionError(self.told)
+
+    def end(self, how: signal.Signals) -> tuple[int, list[dict[str, str]]]:
+        self.process.send_signal(how)
+        out, err = self.process.communicate(timeout=SECONDS)
+        assert err == ""
+        return self.process.returncode, [json.loads(line) for line in out.splitlines()]
+
+
+@contextmanager
+def started(
+    folder: Path, environ: dict[str, str], *, abstract: bool = False, listening: socket.socket | None = None
+) -> Iterator[Systemd]:
+    """serve as systemd starts it. Neither its database nor its broker can be reached."""
+    (folder / "twc.json").write_text("{}")
+    name = f"\0tmsync-test-{os.getpid()}-{time.monotonic_ns()}" if abstract else str(folder / "notify")
+    environ = clean_environ({
+        "TMSYNC_DATABASE_HOST": "127.0.0.1", "TMSYNC_DATABASE_PORT": str(free_port()),
+        "TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(free_port()),
+        "TMSYNC_SERVE_STATE_DIR": str(folder / "state"),
+        "TMSYNC_TWCMANAGER_CONFIG_FILE": str(folder / "twc.json"),
+        "TMSYNC_TWCMANAGER_SETTINGS_FILE": str(folder / "settings.json"),
+        "NOTIFY_SOCKET": name.replace("\0", "@"), "WATCHDOG_USEC": "2000000", **environ,
+    })  # fmt: skip
+    # systemd passes the sockets as descriptors from 3 on, and names the process that they are meant for.
+    script = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv[1:])"
+    passed = () if listening is None else (listening.fileno(),)
+    if listening is not None:
+        script = f"import os; os.dup2({listening.fileno()}, 3); {script}"
+        environ["LISTEN_FDS"] = "1"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(name)
+        sock.settimeout(SECONDS)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, sys.executable, "-m", "tmsync", "serve", "--json"],
+            env=environ, pass_fds=passed, cwd="/", text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield Systemd(sock, process)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def status_of(port: int, path: str = "/healthz") -> int:
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return int(sock.recv(64).split()[1])
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_ready_comes_once_the_port_answers_and_a_signal_ends_it_in_order(tmp_path: Path, how: signal.Signals) -> None:
+    port = free_port()
+    with started(tmp_path, {"TMSYNC_SERVE_LISTEN": f"127.0.0.1:{port}"}, abstract=how is signal.SIGINT) as systemd:
+        systemd.until("READY=1")
+        assert status_of(port) == 200
+        assert status_of(port, "/readyz") == 503
+        systemd.until("STATUS=0 of 0 vehicles by TeslaMate; 0 requests answered, 0 forwarded")
+        systemd.until("WATCHDOG=1")
+        code, events = systemd.end(how)
+        assert code == 0
+        systemd.until("STOPPING=1")
+    assert [(event["event"], event.get("state")) for event in events][:1] == [("serve", "ready")]
+    assert {event.get("cause") for event in events} >= {"refused"}
+
+
+def test_reload_is_told_and_a_bad_file_keeps_the_settings(tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "config.toml"
+    config.write_text(f"[serve]\nlisten = '127.0.0.1:{port}'\n")
+    config.chmod(0o600)
+    with started(tmp_path, {"TMSYNC_CONFIG": str(config)}) as systemd:
+        systemd.until("READY=1")
+        for text in ("[serve]\nlisten = 'x'\n", f"[serve]\nlisten = '127.0.0.1:{port}'\n"):
+            config.write_text(text)
+            systemd.process.send_signal(signal.SIGHUP)
+            assert "MONOTONIC_USEC=" in systemd.until("RELOADING=1")
+            systemd.until("READY=1")
+            assert status_of(port) == 200
+        code, events = systemd.end(signal.SIGTERM)
+    assert code == 0
+    assert [event["state"] for event in events if event["event"] == "serve"] == ["ready", "kept", "reloaded"]
+
+
+def test_systemds_socket_is_served_and_no_other_is_opened(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with started(tmp_path, {"TMSYNC_SERVE_LISTEN": f"127.0.0.1:{port}"}, listening=listening) as systemd:
+            systemd.until("READY=1")
+            assert status_of(port) == 200
+            assert systemd.end(signal.SIGTERM)[0] == 0
+        # It is systemd's, and stays open: whoever calls meanwhile waits for the next start.
+        assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_systemds_socket_at_another_address_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        environ = {"TMSYNC_SERVE_LISTEN": f"127.0.0.1:{free_port()}"}
+        with started(tmp_path, environ, listening=listening) as systemd:
+            out, err = systemd.process.communicate(timeout=SECONDS)
+    assert systemd.process.returncode == 2
+    assert json.loads(out)["error"]["cause"] == "bad-value"
+    assert "systemd's socket listens at 127.0.0.1" in err

@@ -1,0 +1,252 @@
+"""tmsync serve as a whole: with real servers around it, or without them."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_sync_local import configure
+from tests.serve.service import Serving, serving
+from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.support.surroundings import TeslaMate, TwcFolder, tmsync
+from tests.support.tesla import Tesla, tesla
+from tmsync.core.config.load import load_settings
+from tmsync.core.errors import ConfigError, TmsyncError
+from tmsync.core.serve import service as service_module
+from tmsync.core.serve import tokens
+from tmsync.core.telemetry import liveness
+from tmsync.demo.server import free_port
+from tmsync.demo.teslamate import access_token
+
+LIST = "/api/1/vehicles"
+
+
+@pytest.fixture
+def api() -> Iterator[Tesla]:
+    with tesla() as found:
+        yield found
+
+
+@pytest.fixture
+def environ(teslamate: TeslaMate, twc: TwcFolder, tmp_path: Path, api: Tesla) -> dict[str, str]:
+    """A facade with TeslaMate's database, and no broker."""
+    twc.path.chmod(0o750)
+    return teslamate.environ(
+        TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config),
+        TMSYNC_SERVE_LISTEN=f"127.0.0.1:{free_port()}",
+        TMSYNC_SERVE_STATE_DIR=str(tmp_path / "state"),
+        TMSYNC_SERVE_UPSTREAM=api.url,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "READ_EVERY_S", 0.1)
+    monkeypatch.setattr(tokens, "DELIVER_EVERY_S", 0.3)
+    monkeypatch.setattr(liveness, "MISSING_S", 0.0)
+    monkeypatch.setattr(liveness, "SERVER_START", timedelta(0))
+    monkeypatch.setattr(service_module, "ASK_EVERY_S", 0.2)
+
+
+def fails(environ: dict[str, str]) -> TmsyncError:
+    """Why it cannot even begin."""
+    found = Serving(environ)
+    found._thread.join(20)
+    assert isinstance(found.error, TmsyncError)
+    return found.error
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# -- it cannot begin
+
+
+def test_nothing_to_serve_is_no_configuration() -> None:
+    error = fails({})
+    assert isinstance(error, ConfigError)
+    assert error.cause == "missing-setting"
+
+
+def test_taken_port_is_told(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        error = fails({**environ, "TMSYNC_SERVE_LISTEN": f"127.0.0.1:{other.getsockname()[1]}"})
+    assert (error.cause, error.exit_code) == ("listen-failed", 1)
+
+
+def test_unusable_certificate_is_told(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("no certificate")
+    files = {name: str(tmp_path / "cert.pem") for name in ("TMSYNC_SERVE_TLS_CERT", "TMSYNC_SERVE_TLS_KEY")}
+    error = fails({**environ, **files})
+    assert (error.cause, error.exit_code) == ("unreadable-file", 2)
+
+
+# -- callers
+
+
+def test_strangers_get_nothing_and_teslamates_token_is_forwarded(
+    environ: dict[str, str], teslamate: TeslaMate, api: Tesla
+) -> None:
+    with serving(environ) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+        assert it.get(LIST)[0] == 401
+        assert it.get(LIST, "a.stranger's.token")[0] == 401
+        assert it.get(LIST, teslamate.access, Host="evil.example")[0] == 403
+        assert api.calls == []
+        assert it.get(LIST, teslamate.access)[0] == 200
+        first = teslamate.access
+        teslamate.store(access_token(datetime.now(UTC) + timedelta(hours=8)))
+        it.until(lambda event: event["fingerprint"] != it.events[0] and event is not None, "token")
+        wait_until(lambda: it.service.check(teslamate.access).value == "known")
+        # TWCManager goes on with the last one until it has the current one, and with none that came before.
+        assert it.get(LIST, first)[0] == 200
+        teslamate.store(access_token(datetime.now(UTC) + timedelta(hours=9)))
+        wait_until(lambda: it.service.check(first).value == "unknown")
+        assert it.get(LIST, first)[0] == 401
+
+
+def test_while_the_database_is_away_strangers_are_undecided_and_known_bearers_outlive_a_restart(
+    environ: dict[str, str], teslamate: TeslaMate
+) -> None:
+    with serving(environ) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+    away = {**environ, "TMSYNC_DATABASE_PORT": str(free_port())}
+    with serving(away) as it:
+        it.problem("refused")
+        assert it.get("/readyz") == (503, "out of reach: database\n")
+        assert it.get("/healthz") == (200, "ok\n")
+        assert "whether this token is known" in it.get(LIST, "a.stranger's.token")[1]
+        # It is known; what lacks is a token to forward it with.
+        status, told = it.get(LIST, teslamate.access)
+        assert status == 503
+        assert "whether this token is known" not in told
+    kept = (Path(environ["TMSYNC_SERVE_STATE_DIR"]) / "tesla-bearers.json").read_text()
+    assert teslamate.access not in kept
+
+
+def test_local_token_is_accepted_as_soon_as_it_is_delivered_and_until_it_is_renewed(
+    environ: dict[str, str], teslamate: TeslaMate, twc: TwcFolder
+) -> None:
+    local = {**environ, "TMSYNC_TWCMANAGER_TOKEN": "local"}
+    with serving(local) as it:
+        assert it.problem("facade-not-configured")["severity"] == "critical"
+        configure(twc, teslaProxy=f"http://{environ['TMSYNC_SERVE_LISTEN']}")
+        it.until(lambda event: event["result"] == "written", "token")
+        it.problem("facade-not-configured", "cleared")
+        bearer = twc.read()["carApiBearerToken"]
+        assert it.get(LIST, bearer)[0] == 200
+        assert it.get(LIST, teslamate.access)[0] == 401
+        renewed = tmsync("serve", "--renew-local-token", "--json", environ=local)
+        assert renewed.json["result"] == "written"
+        assert it.get(LIST, bearer)[0] == 401
+        assert it.get(LIST, twc.read()["carApiBearerToken"])[0] == 200
+    told = json.dumps([event.fields for event in it.events])
+    assert bearer not in told + renewed.out + renewed.err
+
+
+def test_without_local_tokens_there_is_none_to_renew(environ: dict[str, str]) -> None:
+    run = tmsync("serve", "--renew-local-token", environ=environ)
+    assert run.code == 2
+    assert "there is no local token to renew" in run.err
+
+
+# -- telemetry, death, pages
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[Broker]:
+    with broker() as running:
+        yield running
+
+
+@needs_mosquitto
+def test_teslamates_death_is_critical_at_once_with_the_time_at_which_its_token_ends(
+    environ: dict[str, str], teslamate: TeslaMate, mosquitto: Broker
+) -> None:
+    mosquitto.publisher.car(**BLUE)
+    soon = {"TMSYNC_HEALTH_LATE_AFTER_CHARGING": "0.5", "TMSYNC_HEALTH_STALE_AFTER_CHARGING": "1"}
+    with ExitStack() as life:
+        life.enter_context(teslamate.logged_in())
+        with serving({**environ, **mosquitto.environ(), **soon}) as it:
+            mosquitto.publisher.healthy()
+            it.until(lambda event: event["to"] == "TeslaMate", "source")
+            life.close()
+            found = it.problem("teslamate-gone")
+            expires = it.document()["tokens"]["expires_at"]
+            assert found["severity"] == "critical"
+            assert found["message"].endswith(f"TWCManager is cut off from Tesla from {expires} on")
+            assert "teslamate-gone" in [one["cause"] for one in it.document()["problems"]]
+            it.until(lambda event: event["to"] == "TeslaAPI", "source")
+            assert 'tmsync_source_changes_total{car_id="1",to="TeslaAPI"} 1' in it.get("/metrics")[1]
+            with teslamate.logged_in():
+                it.problem("teslamate-gone", "cleared")
+
+
+@needs_mosquitto
+def test_pages_tell_no_position_without_a_bearer_and_no_secret_at_all(
+    environ: dict[str, str], teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder
+) -> None:
+    mosquitto.publisher.car(**BLUE, latitude="52.5", longitude="13.25", location='{"latitude": 52.5}')
+    with serving({**environ, **mosquitto.environ()}) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+        mosquitto.publisher.healthy()
+        it.until(lambda event: event["to"] == "TeslaMate", "source")
+        (stranger,) = it.document()["vehicles"]
+        (known,) = it.document(teslamate.access)["vehicles"]
+        assert known["telemetry"]["latitude"] == 52.5
+        gone = {"latitude", "longitude", "location", "geofence"}
+        assert stranger["telemetry"].keys() == known["telemetry"].keys() - gone
+        assert it.get("/readyz") == (200, "ready\n")
+        assert it.get("/tmsync/other", teslamate.access)[0] == 404
+        told = "".join(it.get(path, teslamate.access)[1] for path in ("/metrics", "/tmsync/vehicles"))
+        run = tmsync("status", "--json", environ=it.environ)
+        assert run.json["facade"]["upstream"] == environ["TMSYNC_SERVE_UPSTREAM"]
+        assert [one["verdict"] for one in run.json["vehicles"]] == ["fresh"]
+        told += run.out + run.err + json.dumps([[event.message, event.fields] for event in it.events])
+    assert [secret for secret in teslamate.secrets if secret in told] == []
+
+
+def test_status_tells_a_serve_that_does_not_answer(environ: dict[str, str]) -> None:
+    run = tmsync("status", "--json", environ=environ)
+    assert run.code == 1
+    critical = [one["cause"] for one in run.json["problems"] if one["severity"] == "critical"]
+    assert critical == ["out-of-sync", "serve-not-running"]
+    unknown = dict.fromkeys(("upstream", "last_call_at", "answered", "forwarded"))
+    assert run.json["facade"] == {"listen": environ["TMSYNC_SERVE_LISTEN"], **unknown}
+
+
+# -- reload
+
+
+def test_bad_file_keeps_the_settings_and_a_good_one_keeps_the_port(
+    environ: dict[str, str], teslamate: TeslaMate
+) -> None:
+    with serving(environ) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+        it.environ["TMSYNC_SERVE_LISTEN"] = "nowhere"
+        it.service.ask_reload()
+        assert "nowhere" in it.until(lambda event: event["state"] == "kept", "serve")["message"]
+        assert it.problem("bad-value")["severity"] == "warning"
+        it.environ["TMSYNC_SERVE_LISTEN"] = environ["TMSYNC_SERVE_LISTEN"]
+        assert it.get(LIST, teslamate.access)[0] == 200
+        it.environ["TMSYNC_SERVE_ALLOW"] = "/api/1/users/me"
+        it.service.ask_reload()
+        it.problem("bad-value", "cleared")
+        it.until(lambda event: event["state"] == "reloaded", "serve")
+        assert it.get("/api/1/users/me", teslamate.access)[0] == 200
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            it.environ["TMSYNC_SERVE_LISTEN"] = f"127.0.0.1:{other.getsockname()[1]}"
+            it.service.ask_reload()
+            it.problem("listen-failed")
+        it.environ["TMSYNC_SERVE_LISTEN"] = environ["TMSYNC_SERVE_LISTEN"]
+        assert load_settings(environ=it.environ).serve() is not None
+        assert it.get(LIST, teslamate.access)[0] == 200

@@ -1,0 +1,88 @@
+"""`tmsync serve`."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from tmsync.commands import output
+from tmsync.commands.options import Call, Format, takes
+from tmsync.core.clock import SystemClock
+from tmsync.core.errors import Cause, ConfigError, ExitCode
+from tmsync.core.serve.board import Event
+
+
+@takes(
+    "serve",
+    "mqtt",
+    "twcmanager.config_file",
+    "twcmanager.settings_file",
+    "twcmanager.url",
+    "database",
+    formats=(Format.LOG, Format.JSON),
+    usual=Format.LOG,
+    ends_with=ExitCode.GOOD,
+)
+def serve(
+    call: Call,
+    renew: Annotated[
+        bool,
+        typer.Option(
+            "--renew-local-token", help="Give TWCManager another local token, accept no earlier one any more, and end."
+        ),
+    ] = False,
+) -> None:
+    """Serve Tesla's API to TWCManager from TeslaMate, deliver tokens, publish verdicts: the link as a service.
+
+    Ends with Ctrl-C or SIGTERM, reads its settings again on SIGHUP. Made for systemd and for Docker.
+
+    Example: tmsync serve --listen 127.0.0.1:8089
+    """
+    if renew:
+        raise typer.Exit(_renew(call))
+    from tmsync.core.serve.service import Service
+    from tmsync.render.monitoring import openmetrics
+
+    service = Service(
+        call.settings, _teller(call), openmetrics, clock=SystemClock(), environ=os.environ, process=os.getpid()
+    )
+    signal.signal(signal.SIGHUP, lambda *_: service.ask_reload())
+    for warning in call.settings().warnings:
+        output.warning(warning)
+    service.run()
+
+
+def _teller(call: Call) -> Callable[[Event], None]:
+    from tmsync.render.watch import json_line, log_line
+
+    def tell(event: Event) -> None:
+        if call.form is Format.JSON:
+            text = json_line(event.kind, event.fields)
+        elif call.quiet and event.kind not in ("problem", "source"):
+            return
+        else:
+            text = log_line(event.at, event.message)
+        output.result(text)
+
+    return tell
+
+
+def _renew(call: Call) -> int:
+    from tmsync.commands.sync_tokens import show
+    from tmsync.core.outage import News
+    from tmsync.core.sync import sync
+    from tmsync.core.twcmanager.plan import SyncOptions, Via
+
+    settings = call.settings()
+    if not settings.twcmanager().local_token:
+        from tmsync.core.fixes import problem
+
+        message = 'there is no local token to renew: twcmanager.token is "tesla"'
+        raise ConfigError(problem(Cause.BAD_VALUE, message, variant="no-local-token"))
+    options = SyncOptions(Via(settings.get("twcmanager.deliver")))
+    clock = SystemClock()
+    report = sync(settings, options, clock=clock, environ=os.environ, renew=True)
+    show(report, call, clock, News())
+    return report.exit_code

@@ -1,0 +1,164 @@
+"""The facade's sockets and its event loop, in a thread of its own."""
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from tmsync.core.clock import Clock
+from tmsync.core.config.settings import ServeSettings
+from tmsync.core.errors import Cause, ConfigError, TmsyncError
+from tmsync.core.fixes import problem
+from tmsync.core.serve.ports import FacadeStatus
+
+BACKLOG: Final = 128
+START_S: Final = 10.0
+STOP_S: Final = 6.0
+DEAF_S: Final = 10.0
+"""An event loop that has not come round for so long is stuck."""
+
+
+class ListenFailed(TmsyncError):
+    """The address cannot be listened at."""
+
+
+def open_sockets(serve: ServeSettings, inherited: Sequence[socket.socket]) -> list[socket.socket]:
+    """Sockets that listen at serve.listen: those that systemd opened, else one of our own.
+
+    Raises: ListenFailed, ConfigError.
+    """
+    if inherited:
+        for sock in inherited:
+            host, port = sock.getsockname()[:2]
+            if port != serve.port or serve.host not in (host, "localhost"):
+                message = f"systemd's socket listens at {host} port {port}, and serve.listen is {serve.address}"
+                raise ConfigError(problem(Cause.BAD_VALUE, message, variant="socket-unit", address=serve.address))
+        return list(inherited)
+    family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((serve.host, serve.port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        message = f"tmsync cannot listen at {serve.address}: {error.strerror or error}"
+        raise ListenFailed(problem(Cause.LISTEN_FAILED, message)) from None
+    return [sock]
+
+
+def tls_context(serve: ServeSettings) -> ssl.SSLContext | None:
+    """What serve.tls_cert and serve.tls_key make; None where they are not set.
+
+    Raises: ConfigError.
+    """
+    if serve.tls_cert is None or serve.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(serve.tls_cert, serve.tls_key, password="")
+    except (OSError, ValueError) as error:
+        words = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else ""
+        message = f"serve.tls_cert and serve.tls_key cannot be used: {words or 'they are no certificate and its key'}"
+        raise ConfigError(problem(Cause.UNREADABLE_FILE, message)) from None
+    return context
+
+
+class Served(Protocol):
+    """A facade: what is served, in an event loop."""
+
+    async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Serve on sockets that listen already."""
+        ...
+
+    async def stop(self) -> None:
+        """Take no more requests, and give those under way some seconds."""
+        ...
+
+    def status(self) -> FacadeStatus:
+        """What it has done since it was made."""
+        ...
+
+
+class FacadeThread:
+    """Runs a facade from `start` to `stop`."""
+
+    def __init__(self, facade: Served, clock: Clock) -> None:
+        self.facade = facade
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        self._error: BaseException | None = None
+        self._end = asyncio.Event()
+        self._beat_at = clock.monotonic()
+        self._thread = threading.Thread(target=self._run, name="facade", daemon=True)
+
+    def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
+        """Serve on copies of these; once this returns, the port answers.
+
+        Raises: TmsyncError.
+        """
+        self._sockets, self._tls = [sock.dup() for sock in sockets], tls
+        self._thread.start()
+        self._started.wait(START_S)
+        if self._error is not None:
+            self._thread.join()
+            for sock in self._sockets:
+                sock.close()
+            raise self._error
+
+    def stop(self) -> None:
+        """Take no more requests, and give those under way some seconds."""
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(STOP_S)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the event loop comes round. To be asked every second or so."""
+        if self._loop is None or not self._thread.is_alive():
+            return False
+        self._loop.call_soon_threadsafe(self._beat)
+        return self._clock.monotonic() - self._beat_at < DEAF_S
+
+    def _beat(self) -> None:
+        self._beat_at = self._clock.monotonic()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self.facade.start(self._sockets, self._tls)
+        except BaseException as error:  # noqa: BLE001 - told by the thread that started this one
+            self._error = error
+            await self.facade.stop()
+            return
+        finally:
+            self._started.set()
+        await self._end.wait()
+        await self.facade.stop()
+
+
+def host_names(serve: ServeSettings) -> frozenset[str]:
+    """Names by which TWCManager may call, besides loopback ones."""
+    return frozenset(map(str.lower, (serve.host, *serve.names, *_certified(serve.tls_cert))))
+
+
+def _certified(path: str | None) -> Sequence[str]:
+    """The names in a certificate."""
+    if path is None or not os.path.isfile(path):  # noqa: PTH113 - a folder that may not be looked into raises there
+        return ()
+    from cryptography import x509
+
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            certificate = x509.load_pem_x509_certificate(file.read())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return ()
