@@ -1,7 +1,7 @@
 # The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make deb`, `make clean`; and for hours
 # of patience: `make hammer`, `make soak`, `make faults`, `make fuzz` (SECONDS=600), `make test-twcmanager` (the released
-# TWCManager itself, which wants Python 3.11), `make test-versions` (the oldest and the newest dependencies allowed); and
-# `make lock`, `make audit`.
+# TWCManager itself, which wants Python 3.11), `make test-homeassistant` (Home Assistant itself), `make test-versions` (the
+# oldest and the newest dependencies allowed); and `make lock`, `make audit`.
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -16,7 +16,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PARALLEL ?= -n $(WORKERS) --dist worksteal
 LOCK := tests/requirements-dev.lock
 
-.PHONY: demo test test-slow test-root test-all test-twcmanager test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check deb clean install
+.PHONY: demo test test-slow test-root test-all test-twcmanager test-homeassistant test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check deb clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -42,6 +42,12 @@ test-twcmanager: .venv/installed
 	@if [ -z "$(PYTHON311)" ]; then echo "test-twcmanager: skipped: TWCManager 1.3.2 wants Python 3.11, and there is none here" \
 		"(name one with PYTHON311=...)"; else $(MAKE) --no-print-directory $(TWCMANAGER)/installed && \
 		TMSYNC_TEST_TWCMANAGER="$(CURDIR)/$(TWCMANAGER)/bin/python" $(BIN)/python -m pytest tests/released; fi
+
+# Home Assistant itself, in its own environment, with Debian's Python where there is none for it; where neither is to be
+# had it says so, and that is all.
+test-homeassistant: .venv/brought
+	@python=$$($(BIN)/python -m tests.homeassistant.bring $(PYTHON313)) || { echo "test-homeassistant: skipped"; exit 0; }; \
+		TMSYNC_TEST_HOMEASSISTANT="$$python" $(BIN)/python -m pytest tests/homeassistant
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -96,7 +102,7 @@ deb: .venv/installed
 	@rm -f dist/*.deb && $(BIN)/python packaging/deb.py
 
 clean:
-	rm -rf .venv $(TWCMANAGER) .venv-oldest .venv-newest .venv-debian .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
+	rm -rf .venv $(TWCMANAGER) .venv-homeassistant .venv-oldest .venv-newest .venv-debian .venv-audit .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist bench-results
 	find tmsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
