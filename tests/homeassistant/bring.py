@@ -21,7 +21,11 @@ FOLDER: Final = Path.cwd() / ".venv-homeassistant"
 PYTHON: Final = FOLDER / "bin" / "python"
 TOOLS: Final = FOLDER / "tools"
 DEBIAN: Final = FOLDER / "debian"
-RELEASES: Final = {"3.13": "2025.4.4", "3.12": "2025.1.4"}
+RELEASES: Final = {
+    "3.13": ("homeassistant==2025.4.4", "paho-mqtt==2.1.0"),
+    "3.12": ("homeassistant==2025.1.4", "paho-mqtt==1.6.1"),
+}
+"""With what components/mqtt/manifest.json demands."""
 SUITE, PACKAGES = "trixie", ("python3.13", "libstdc++6")
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NOWHERE: Final = "sys_platform == 'nowhere'"
@@ -60,8 +64,8 @@ def install(*named: str) -> None:
     overrides = FOLDER / "overrides.txt"
     overrides.write_text("".join(f"{line}\n" for line in OVERRIDES))
     run(python, "-m", "venv", "--without-pip", str(FOLDER))
-    run(tool("uv"), "pip", "install", "--quiet", "--python", str(PYTHON), "--only-binary", ":all:",
-        "--override", str(overrides), f"homeassistant=={release}", "paho-mqtt<3")  # fmt: skip
+    run(tool("uv"), "pip", "install", "-q", "--compile-bytecode", "--python", str(PYTHON), "--only-binary", ":all:",
+        "--no-binary", "paho-mqtt", "--override", str(overrides), *release)  # fmt: skip
     (FOLDER / "installed").touch()
 
 

@@ -6,6 +6,7 @@ nothing of tmsync's.
 
 import asyncio
 import json
+import logging
 import sys
 from typing import Any
 
@@ -55,4 +56,5 @@ async def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
     asyncio.run(main(sys.argv[1]))

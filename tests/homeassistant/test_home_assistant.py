@@ -41,6 +41,8 @@ FRESH = {
     "token_out_of_sync": "off",
 }
 STALE = {**FRESH, "verdict": "stale", "trusted": "off", "problem": "on"}
+UNKNOWN = {**FRESH, "verdict": "waiting", "trusted": "off",
+           **dict.fromkeys(("problem", "token_expiry", "token_out_of_sync"), "unknown")}  # fmt: skip
 UNAVAILABLE = dict.fromkeys(FRESH, "unavailable")
 
 
@@ -70,6 +72,8 @@ def test_entities_appear_in_teslamate_s_device_and_follow_what_is_published(
         publisher.update(state(view(verdict=Verdict.STALE)))
         until(lambda: home.states("tmsync_1_") == STALE)
         assert home.entities["tmsync_1_verdict"].attributes["reason"] == "stale, as it seems"
+        publisher.update(state(view(verdict=Verdict.WAITING), token_expires_at=None, in_sync=None))
+        until(lambda: home.states("tmsync_1_") == UNKNOWN)
         publisher.update(state())
         until(lambda: home.states("tmsync_1_") == FRESH)
     until(lambda: home.states("tmsync_1_") == UNAVAILABLE)

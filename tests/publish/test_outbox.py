@@ -67,7 +67,9 @@ def test_a_car_that_goes_is_cleared_with_what_home_assistant_knows_of_it() -> No
     outbox.update(state(view(1), view(2)), 0)
     drained(outbox)
     outbox.update(state(view(1)), 1)
-    assert drained(outbox) == dict.fromkeys(GONE_CAR, "")
+    found = drained(outbox)
+    assert found == dict.fromkeys(GONE_CAR, "")
+    assert next(iter(found)) == "homeassistant/device/tmsync_2/config"
     assert outbox.published & GONE_CAR == set()
 
 
@@ -168,3 +170,26 @@ def test_values_are_sent_once_after_all_else_and_not_kept_for_another_connection
     outbox.repeat({"tmsync/cars/1/battery_level": "65"})
     outbox.connected()
     assert "tmsync/cars/1/battery_level" not in drained(outbox)
+
+
+def test_what_was_cleared_is_said_again_when_it_is_known_again() -> None:
+    outbox = started()
+    outbox.update(state(in_sync=True), 0)
+    drained(outbox)
+    outbox.update(state(in_sync=None), 1)
+    drained(outbox)
+    outbox.update(state(in_sync=True), 2)
+    assert drained(outbox) == {"tmsync/token/in_sync": "true"}
+
+
+def test_a_car_that_comes_back_while_it_is_being_cleared_stays() -> None:
+    outbox = started()
+    outbox.update(state(view(1), view(2)), 0)
+    drained(outbox)
+    outbox.update(state(view(1)), 1)
+    under_way = [message for _ in GONE_CAR if (message := outbox.next(1)) is not None]
+    outbox.update(state(view(1), view(2)), 2)
+    for message in under_way:
+        outbox.acknowledged(message)
+    assert drained(outbox).keys() == GONE_CAR
+    assert outbox.published >= GONE_CAR

@@ -15,6 +15,8 @@ from tmsync.core.telemetry.health import Source, Verdict
 
 ORIGIN: Final = {"name": "tmsync", "sw_version": __version__}
 DIAGNOSTIC: Final = "diagnostic"
+OR_UNKNOWN: Final = "{{ value or None }}"
+"""A topic that is cleared makes an entity unknown; without this Home Assistant keeps its state, with a warning."""
 
 
 @lru_cache(MAX_VEHICLES)
@@ -30,7 +32,7 @@ def device_payload(namespace: str, car_id: int, name: str | None, place: str, pr
         },
         "origin": ORIGIN,
         "availability": [{"topic": f"{prefix}/status"}],
-        "components": {key: {"unique_id": f"tmsync_{car}_{key}", **parts}
+        "components": {key: {"unique_id": f"tmsync_{car}_{key}", "value_template": OR_UNKNOWN, **parts}
                        for key, parts in _components(place, prefix).items()},
     })  # fmt: skip
 
@@ -59,7 +61,7 @@ def _components(place: str, prefix: str) -> dict[str, dict[str, Any]]:
             "name": "Telemetry problem",
             "device_class": "problem",
             "state_topic": f"{place}/source",
-            "value_template": f"{{{{ 'ON' if value == '{Source.TESLA_API}' else 'OFF' }}}}",
+            "value_template": f"{{{{ {{'{Source.TESLA_API}': 'ON', '{Source.TESLAMATE}': 'OFF'}}.get(value) }}}}",
         },
         "last_heartbeat": {
             "platform": "sensor",

@@ -62,7 +62,8 @@ class Outbox:
         self._due.update(
             dict.fromkeys(topic for topic, payload in wanted.items() if self._is_news(topic, payload, now))
         )
-        self._due.update(dict.fromkeys(gone))
+        # Home Assistant forgets a car first, and then its topics are cleared: else it complains of each of them.
+        self._due.update(dict.fromkeys(sorted(gone, key=lambda topic: not self._layout.is_discovery(topic))))
 
     def _is_news(self, topic: str, payload: Payload, now: float) -> bool:
         before = self._sent.get(topic)
@@ -86,6 +87,7 @@ class Outbox:
             if payload is not None:
                 self._sent[topic] = _Sent(payload, now)
                 return Message(topic, payload.text)
+            self._sent.pop(topic, None)
             if topic in self.published:
                 return Message(topic, "")
         if self._greets:

@@ -81,8 +81,11 @@ class Layout(NamedTuple):
 
     def filter_of(self, topic: str) -> str:
         """All that is published beside `topic`: tmsync's own topics, or what Home Assistant learns of cars."""
-        discovery = f"{self.discovery_prefix}/device/"
-        return f"{discovery}+/config" if topic.startswith(discovery) else f"{self.prefix}/#"
+        return f"{self.discovery_prefix}/device/+/config" if self.is_discovery(topic) else f"{self.prefix}/#"
+
+    def is_discovery(self, topic: str) -> bool:
+        """Whether it is for Home Assistant to learn of a car."""
+        return topic.startswith(f"{self.discovery_prefix}/device/")
 
     def car(self, namespace: str, car_id: int) -> str:
         """What a car's topics begin with."""
