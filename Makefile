@@ -41,7 +41,7 @@ test-all: test test-slow test-root
 test-twcmanager: .venv/installed
 	@if [ -z "$(PYTHON311)" ]; then echo "test-twcmanager: skipped: TWCManager 1.3.2 wants Python 3.11, and there is none here" \
 		"(name one with PYTHON311=...)"; else $(MAKE) --no-print-directory $(TWCMANAGER)/installed && \
-		TMSYNC_TEST_TWCMANAGER="$(CURDIR)/$(TWCMANAGER)/bin/python" $(BIN)/python -m pytest tests/released; fi
+		TMSYNC_TEST_TWCMANAGER="$(CURDIR)/$(TWCMANAGER)/bin/python" $(BIN)/python -m pytest $(PARALLEL) tests/released; fi
 
 # Home Assistant itself, in its own environment, with Debian's Python where there is none for it; where neither is to be
 # had it says so, and that is all.

@@ -64,10 +64,10 @@ class Program:
     """A folder with TWCManager's config.json and settings.json, and the program started in it.
 
     lib: the folder that TWCManager is taken from in place of the installed one. speed: how many times faster its clock
-    runs; then its background tasks can be given to it.
+    runs.
     """
 
-    def __init__(self, python: str, folder: Path, tesla_port: int, *, lib: str = "", speed: float = 0) -> None:
+    def __init__(self, python: str, folder: Path, tesla_port: int, *, lib: str = "", speed: float = 1) -> None:
         self.python = python
         self.lib = lib
         self.speed = speed
@@ -113,13 +113,12 @@ class Program:
             "NO_PROXY": "127.0.0.1",
             "PYTHONPATH": self.lib,
         }
-        driven = [str(DRIVER), str(self.speed), str(self.beliefs_file)]
         with (self.folder.parent / "twcmanager.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.python, *(driven if self.speed else ("-c", "import TWCManager.TWCManager"))],
+                [self.python, str(DRIVER), str(self.speed), str(self.beliefs_file)],
                 cwd=self.folder,
                 env=environ,
-                stdin=subprocess.PIPE if self.speed else subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
             )

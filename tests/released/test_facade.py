@@ -205,6 +205,14 @@ class Scene:
                     break
                 time.sleep(0.1)
 
+    def live(self, seconds: float) -> None:
+        """Let TWCManager look after its vehicles, without a wish."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.program.task(cmd="checkArrival")
+            self.program.task(cmd="checkCharge")
+            time.sleep(1)
+
     def no_more(self, wanted: list[tuple[str, str]], seconds: float = 4) -> None:
         time.sleep(seconds)
         assert self.api.commands() == wanted
@@ -257,6 +265,7 @@ def scene(tmp_path: Path, teslamate: TeslaMate, lib: str, *cars: Car) -> Iterato
             found = Scene(api, life, facade, program, teslamate)
             for one in cars:
                 found.trusted(one.vin)
+            api.forget()
             program.start(ready=False)
             eventually(lambda: len(program.beliefs()) == len(cars), "TWCManager does not learn of its vehicles")
             yield found
@@ -272,29 +281,41 @@ def lib(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_while_teslamate_is_trusted_tesla_sees_the_list_and_commands_alone(
+def test_while_teslamate_is_trusted_tesla_is_asked_for_the_list_alone(
     tmp_path: Path, teslamate: TeslaMate, lib: str, state: str
 ) -> None:
     with scene(tmp_path, teslamate, lib, car(state)) as it:
-        until = time.monotonic() + TEN_MINUTES_S
-        while time.monotonic() < until:
-            it.program.task(cmd="charge", charge=False)
-            time.sleep(2.5)
-        assert set(it.reads()) == {"list"}
-        assert it.api.commands() == ([("charge_stop", VIN)] if state == "charging" else [])
+        it.live(TEN_MINUTES_S)
+        assert it.api.kinds() == ["list"]
         counts = it.facade.counts()
-        assert counts["list", "tesla"] == 1
-        assert counts["state", "teslamate"] > 0
+        assert counts["vehicles", "tesla"] == 1
+        assert counts["vehicle", "teslamate"] > 0
         if state not in ("asleep", "offline"):
             assert counts["vehicle_data", "teslamate"] > 0
+
+
+def test_after_a_stop_tesla_is_asked_once_what_came_of_it_and_once_for_the_schedule(
+    tmp_path: Path, teslamate: TeslaMate, lib: str
+) -> None:
+    with scene(tmp_path, teslamate, lib, car("charging")) as it:
+        it.want([("charge_stop", VIN)], cmd="charge", charge=False)
+        it.live(TEN_MINUTES_S)
+        assert it.api.commands() == [("charge_stop", VIN)]
+        assert it.api.kinds().count("vehicle_data") <= 2
+        assert it.facade.counts()["charge_stop", "tesla"] == 1
+        it.api.cars[0].charging_state = "Charging"
+        it.trusted()
+        it.api.forget()
+        it.live(TEN_MINUTES_S / 2)
+        assert it.api.kinds() == []
 
 
 @pytest.mark.parametrize("state", [*STATES, "suspended", "updating"])
 def test_after_teslamates_death_the_truth_is_told_and_a_stop_reaches_the_car(
     tmp_path: Path, teslamate: TeslaMate, lib: str, state: str
 ) -> None:
-    (true,) = cars = [car(state)]
-    with scene(tmp_path, teslamate, lib, *cars) as it:
+    true = car(state)
+    with scene(tmp_path, teslamate, lib, true) as it:
         if state in ("suspended", "updating"):
             it.life.forced = state
         time.sleep(2)
@@ -311,7 +332,7 @@ def test_after_teslamates_death_the_truth_is_told_and_a_stop_reaches_the_car(
         it.life.begin()
         it.trusted()
         it.api.forget()
-        time.sleep(5)
+        it.live(5)
         assert it.api.kinds() == []
 
 
