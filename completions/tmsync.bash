@@ -38,7 +38,7 @@ _tmsync() {
                 sync-tokens) words="--dry-run --check --force --db-host --db-port --db-name --db-user --sslmode --timeout --twc-config --twc-settings --twc-url --via --format --json --config --verbose -v --quiet -q --help -h" ;;
                 watch-mqtt) words="--car --once --duration --interval --wait --with-db --exec --db-host --db-port --db-name --db-user --sslmode --timeout --mqtt-host --mqtt-port --mqtt-user --namespace --mqtt-tls --no-mqtt-tls --twc-config --format --json --config --verbose -v --quiet -q --help -h" ;;
                 status) words="--wait --db-host --db-port --db-name --db-user --sslmode --timeout --mqtt-host --mqtt-port --mqtt-user --namespace --mqtt-tls --no-mqtt-tls --twc-config --twc-settings --twc-url --format --json --config --verbose -v --quiet -q --help -h" ;;
-                serve) words="--renew-local-token --db-host --db-port --db-name --db-user --sslmode --timeout --mqtt-host --mqtt-port --mqtt-user --namespace --mqtt-tls --no-mqtt-tls --twc-config --twc-settings --twc-url --listen --upstream --format --json --config --verbose -v --quiet -q --help -h" ;;
+                serve) words="--renew-local-token --unpublish --db-host --db-port --db-name --db-user --sslmode --timeout --mqtt-host --mqtt-port --mqtt-user --namespace --mqtt-tls --no-mqtt-tls --twc-config --twc-settings --twc-url --listen --upstream --format --json --config --verbose -v --quiet -q --help -h" ;;
                 demo) words="--keep --duration --config --verbose -v --quiet -q --help -h" ;;
             esac ;;
     esac

@@ -156,6 +156,7 @@ complete -c tmsync -n '__tmsync_at status' -l verbose -s v -d 'Tell what happens
 complete -c tmsync -n '__tmsync_at status' -l quiet -s q -d 'Only errors'
 complete -c tmsync -n '__tmsync_at status' -l help -s h -d 'Show this message and exit'
 complete -c tmsync -n '__tmsync_at serve' -l renew-local-token -d 'Give TWCManager another local token, accept no earlier one any more, and end'
+complete -c tmsync -n '__tmsync_at serve' -l unpublish -d 'Clear all that was published by MQTT and is retained there, and end'
 complete -c tmsync -n '__tmsync_at serve' -l db-host -x -d 'Name, address or socket folder'
 complete -c tmsync -n '__tmsync_at serve' -l db-port -x -d 'TCP port (default 5432)'
 complete -c tmsync -n '__tmsync_at serve' -l db-name -x -d 'TeslaMate\'s DATABASE_NAME (default teslamate)'

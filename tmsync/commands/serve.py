@@ -33,6 +33,9 @@ def serve(
             "--renew-local-token", help="Give TWCManager another local token, accept no earlier one any more, and end."
         ),
     ] = False,
+    take_back: Annotated[
+        bool, typer.Option("--unpublish", help="Clear all that was published by MQTT and is retained there, and end.")
+    ] = False,
 ) -> None:
     """Serve Tesla's API to TWCManager from TeslaMate, deliver tokens, publish verdicts: the link as a service.
 
@@ -42,6 +45,9 @@ def serve(
     """
     if renew:
         raise typer.Exit(_renew(call))
+    if take_back:
+        _unpublish(call)
+        return
     from tmsync.core.serve.service import Service
     from tmsync.render.monitoring import openmetrics
 
@@ -67,6 +73,18 @@ def _teller(call: Call) -> Callable[[Event], None]:
         output.result(text)
 
     return tell
+
+
+def _unpublish(call: Call) -> None:
+    from tmsync.core.publish.unpublish import unpublish
+    from tmsync.core.serve.service import ServiceChange
+
+    clock = SystemClock()
+    done = unpublish(call.settings(), clock)
+    now = clock.now()
+    _teller(call)(Event(now, "serve", done.message, ServiceChange.as_json(now, "unpublished", done.message)))
+    if done.warning is not None:
+        output.warning(done.warning)
 
 
 def _renew(call: Call) -> int:

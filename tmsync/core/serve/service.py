@@ -27,7 +27,7 @@ from tmsync.core.status.report import Part, Status
 from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.liveness import LivenessPoller, LivenessProbe, LivenessReport
-from tmsync.core.telemetry.monitor import SETTLE_MOST_S, Batch, TelemetryMonitor, rules_of
+from tmsync.core.telemetry.monitor import Batch, TelemetryMonitor, rules_of
 
 ASK_EVERY_S: Final = 30.0
 """The facade answers from the database's records, which may not be older."""
@@ -36,7 +36,7 @@ PUBLISH_EVERY_S: Final = 0.5
 
 
 class ServiceChange:
-    """The service is ready, has read its settings again, or ends."""
+    """The service is ready, has read its settings again, or ends; or all that it published was taken back."""
 
     @staticmethod
     def as_json(at: datetime, state: str, message: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class ServiceChange:
 
         Fields:
             at (time): when
-            state (text): ready, reloaded, kept (a reload failed, and the former settings stay) or stopping
+            state (text): ready, reloaded, kept (a reload failed, and the former settings stay), stopping, unpublished
             message (text): in words
         """
         return {"at": iso(at), "state": state, "message": message}
@@ -102,7 +102,6 @@ class Service:
         self._connections = 0
         self._published_at = -PUBLISH_EVERY_S
         self._ticked_at = clock.monotonic()
-        self._begun_at = self._ticked_at
 
     def ask_reload(self) -> None:
         """Read the settings again soon; safe in a signal handler."""
@@ -324,12 +323,11 @@ class Service:
         self._published_at = now.running
         status, _ = self._look()
         tokens = status.database.tokens
-        settled = monitor.connected and now.running - self._begun_at > SETTLE_MOST_S
         publisher.update(
             State(
                 status.broker.namespace,
                 status.broker.vehicles,
-                settled,
+                monitor.is_settled,
                 tokens.expires_at if tokens else None,
                 status.in_sync,
                 status.problems,

@@ -1,0 +1,73 @@
+"""What tmsync serve publishes, from the message of TeslaMate's to the topic."""
+
+import json
+from pathlib import Path
+
+from tests.publish.scene import listening, until
+from tests.serve.service import serving
+from tests.support.brokers import BLUE, broker, needs_mosquitto
+from tests.support.surroundings import tmsync
+
+pytestmark = needs_mosquitto
+
+
+def environ(port: int, folder: Path, **more: str) -> dict[str, str]:
+    known = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(port), "TMSYNC_SERVE_STATE_DIR": str(folder),
+             "TMSYNC_PUBLISH_ENABLED": "true"}  # fmt: skip
+    return known | more
+
+
+def test_serve_publishes_what_teslamate_says_and_whether_to_trust_it(tmp_path: Path) -> None:
+    options = environ(0, tmp_path, TMSYNC_PUBLISH_VALUES="true", TMSYNC_HEALTH_STALE_AFTER_CHARGING="2")
+    with broker() as mosquitto, listening(mosquitto.port, "tmsync/#") as heard:
+        mosquitto.publisher.car(**BLUE)
+        with serving(options | {"TMSYNC_MQTT_PORT": str(mosquitto.port)}):
+            until(lambda: heard.retained.get("tmsync/cars/1/verdict") == "waiting")
+            assert heard.retained["tmsync/cars/1/trusted"] == "false"
+            assert "tmsync/cars/1/battery_level" not in heard.retained
+            mosquitto.publisher.healthy()
+            until(lambda: heard.retained["tmsync/cars/1/trusted"] == "true")
+            until(lambda: heard.retained.get("tmsync/cars/1/battery_level") == "63")
+            assert heard.retained["tmsync/status"] == "online"
+            until(lambda: heard.retained["tmsync/cars/1/source"] == "TeslaAPI")
+            until(lambda: "stale" in [found["cause"] for found in json.loads(heard.retained["tmsync/problems"])])
+        until(lambda: heard.retained["tmsync/status"] == "offline")
+
+
+def test_a_broker_that_comes_late_makes_no_car_look_gone(tmp_path: Path) -> None:
+    with broker(persistence=True) as mosquitto:
+        options = environ(mosquitto.port, tmp_path)
+        mosquitto.publisher.car(**BLUE)
+        with serving(options), listening(mosquitto.port) as heard:
+            until(lambda: heard.retained.get("tmsync/cars/1/verdict") == "waiting")
+        mosquitto.publisher.close()
+        mosquitto.server.stop()
+        with serving(options) as serve:
+            serve.until(lambda event: event["state"] == "disconnected", "broker")
+            mosquitto.server.start()
+            with listening(mosquitto.port) as heard:
+                until(lambda: heard.retained.get("tmsync/status") == "online")
+                assert [topic for topic, text, _ in heard.heard if not text] == []
+
+
+def test_unpublish_takes_everything_back(tmp_path: Path) -> None:
+    with broker() as mosquitto, listening(mosquitto.port, "tmsync/#", "homeassistant/#") as heard:
+        options = environ(mosquitto.port, tmp_path)
+        mosquitto.publisher.car(**BLUE)
+        with serving(options):
+            until(lambda: heard.retained.keys() >= {"tmsync/status", "tmsync/cars/1/verdict"})
+        done = tmsync("serve", "--unpublish", "--format", "json", environ=options)
+        assert (done.code, done.err) == (0, "")
+        event = json.loads(done.out)
+        assert (event["event"], event["state"]) == ("serve", "unpublished")
+        assert event["message"] == "7 topics cleared; nothing is left below tmsync/"
+        assert heard.retained == {}
+        assert tmsync("serve", "--unpublish", environ=options).out.endswith(
+            " 0 topics cleared; nothing is left below tmsync/\n"
+        )
+
+
+def test_unpublish_needs_a_broker(tmp_path: Path) -> None:
+    done = tmsync("serve", "--unpublish", environ={"TMSYNC_SERVE_STATE_DIR": str(tmp_path)})
+    assert done.code == 2
+    assert "mqtt.host is not set" in done.err
