@@ -57,6 +57,8 @@ complete -c tmsync -n '__tmsync_at init' -l twc-config -r -F -d 'TWCManager\'s c
 complete -c tmsync -n '__tmsync_at init' -l twc-settings -r -F -d 'TWCManager\'s settings.json (default in its settingsPath)'
 complete -c tmsync -n '__tmsync_at init' -l twc-url -x -d 'TWCManager\'s web control (default http://127.0.0.1:8080)'
 complete -c tmsync -n '__tmsync_at init' -l via -x -a 'auto file http' -d 'Way of delivery: auto, file, http (default auto, which is http if the web control runs, else file)'
+complete -c tmsync -n '__tmsync_at init' -l listen -x -d 'Where Tesla\'s API is served to TWCManager, such as 127.0.0.1:8089'
+complete -c tmsync -n '__tmsync_at init' -l upstream -x -d 'Where requests go that TeslaMate cannot answer (default the Tesla host that fits the token)'
 complete -c tmsync -n '__tmsync_at init' -l config -r -F -d 'Configuration file (default ~/.config/tmsync/config.toml)'
 complete -c tmsync -n '__tmsync_at init' -l verbose -s v -d 'Tell what happens, on standard error'
 complete -c tmsync -n '__tmsync_at init' -l quiet -s q -d 'Only errors'

@@ -37,6 +37,8 @@ services:
     ports: ["${MQTT_PORT}:1883"]
 """
 
+UNITS = (".service", ".socket")
+
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[int]:
@@ -63,7 +65,7 @@ def written(home: Path) -> dict[str, Any]:
     path = home / ".config" / "tmsync" / "config.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert [one.name for one in path.parent.iterdir() if one.suffix != ".backup"] == ["config.toml"]
+    assert [one.name for one in path.parent.iterdir() if one.suffix not in (".backup", *UNITS)] == ["config.toml"]
     return tomllib.loads(path.read_text())
 
 
@@ -114,7 +116,9 @@ def test_wrong_answers_are_told_at_once_and_corrected(teslamate: TeslaMate, brok
         assert 'Cars were seen in namespace home: set mqtt.namespace (--namespace) to "home".' in namespace
         # What was seen is offered: Enter takes it.
         screen.answer("MQTT_NAMESPACE of TeslaMate (- for none) [home]", "")
-        assert "ok: TeslaMate's cars are there" in screen.answer("Write ", "")
+        told = screen.answer("Let tmsync answer TWCManager's Tesla API calls?", "")
+        assert "ok: TeslaMate's cars are there" in told
+        screen.answer("Write ", "")
         assert screen.end() == 0
         assert "This host can read TeslaMate's tokens" in screen.told
         for secret in (PASSWORD, KEY, "wrong-SECRET"):
@@ -181,7 +185,8 @@ def test_everything_taken_over_is_shown_once_with_its_source_and_can_be_changed(
     (tmp_path / ".env").write_text(f"PASS={PASSWORD}\nMQTT_PORT={broker}\n")
     twc = tmp_path / "config.json"
     link = {"mqtt_host": "127.0.0.1", "mqtt_user": "nobody", "mqtt_pass": "nothing-SECRET"}
-    twc.write_text(json.dumps({"config": {"settingsPath": str(tmp_path)}, "vehicle": {"TeslaMate": link}}))
+    proxy = {"settingsPath": str(tmp_path), "teslaProxy": "https://pi:4443"}
+    twc.write_text(json.dumps({"config": proxy, "vehicle": {"TeslaMate": link}}))
     twc.chmod(0o600)
     arguments = ("--force", "--from-compose", str(tmp_path), "--from-twcmanager", str(twc))
     with Conversation("init", *arguments, environ={"HOME": str(home)}) as screen:
@@ -223,9 +228,19 @@ def test_everything_taken_over_is_shown_once_with_its_source_and_can_be_changed(
         assert "ok: the encryption key opens the tokens" in screen.wait_for("What now?")
         screen.type("c\n")
         screen.answer("MQTT_NAMESPACE", "")
-        screen.answer("Write ", "")
+        screen.answer("Let tmsync answer TWCManager's Tesla API calls?", "y")
+        screen.answer("Where tmsync listens [127.0.0.1:8089]", "everywhere")
+        assert "It takes: an address of this machine" in screen.answer("Where tmsync listens", "127.0.0.1:8090")
+        assert "serve.upstream = https://pi:4443, from TWCManager's config.json" in screen.answer("Write ", "")
         assert screen.end() == 0
         assert "SECRET" not in screen.told
+        assert '"teslaProxy": "http://127.0.0.1:8090",' in screen.told
+        assert "sudo systemctl enable --now tmsync.socket tmsync.service" in screen.told
+    assert sorted(one.name for one in present.parent.iterdir() if one.suffix in UNITS) == [
+        "tmsync.service",
+        "tmsync.socket",
+    ]
+    assert "ListenStream=127.0.0.1:8090" in (present.parent / "tmsync.socket").read_text()
     assert written(home) == {
         "database": {
             "host": "127.0.0.1", "port": teslamate.postgres.port, "name": "teslamate", "user": "teslamate",
@@ -234,6 +249,7 @@ def test_everything_taken_over_is_shown_once_with_its_source_and_can_be_changed(
         "teslamate": {"encryption_key_file": str(tmp_path / "key")},
         "mqtt": {"host": "127.0.0.1", "port": broker, "username": "", "namespace": "home"},
         "twcmanager": {"config_file": str(twc), "restart_command": ["a", "b c"]},
+        "serve": {"listen": "127.0.0.1:8090", "upstream": "https://pi:4443"},
     }  # fmt: skip
     # "-" for no user is not overruled by TWCManager's file.
     assert tmsync("watch-mqtt", "--once", environ={"HOME": str(home)}).code == 0
@@ -371,6 +387,31 @@ def test_what_does_not_work_yet_is_written_and_exit_code_1(home: Path) -> None:
     assert run.code == 1
     assert "What to do about connect (refused)" in run.out
     assert written(home)["database"]["host"] == "127.0.0.1"
+
+
+def test_serve_by_flag_takes_the_present_proxy_over_and_follows_no_planted_link(home: Path, tmp_path: Path) -> None:
+    twc = tmp_path / "config.json"
+    config = {"teslaProxy": "https://localhost:4443", "teslaProxyCert": "/etc/twcmanager/key.pem"}
+    twc.write_text(json.dumps({"config": config}))
+    folder = home / ".config" / "tmsync"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "tmsync.service").symlink_to(tmp_path / "other")
+    arguments: tuple[str, ...] = ("--mqtt-host", "127.0.0.1", "--mqtt-port", str(free_port()))
+    arguments += ("--listen", "127.0.0.1:8089")
+    run = init(home, "--non-interactive", *arguments, "--from-twcmanager", str(twc))
+    assert run.code == 1
+    assert written(home)["serve"] == {
+        "listen": "127.0.0.1:8089",
+        "upstream": "https://localhost:4443",
+        "upstream_ca_file": "/etc/twcmanager/key.pem",
+    }
+    assert not (tmp_path / "other").exists()
+    assert "ReadWritePaths=-/etc/twcmanager" in (folder / "tmsync.service").read_text()
+    again = init(
+        home, "--non-interactive", "--force", *arguments, "--upstream", "https://pi", "--from-twcmanager", str(twc)
+    )
+    assert written(home)["serve"] == {"listen": "127.0.0.1:8089", "upstream": "https://pi"}
+    assert "from TWCManager's config.json" not in again.err
 
 
 # -- the file

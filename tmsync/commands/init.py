@@ -26,7 +26,7 @@ Enter takes what stands in brackets. Ctrl-C ends it at any time, and writes noth
 """
 
 
-@takes("database", "mqtt", "twcmanager", ends_with=signals.INTERRUPTED)
+@takes("database", "mqtt", "twcmanager", "serve", ends_with=signals.INTERRUPTED)
 def init(
     call: Call,
     from_twcmanager: Annotated[
@@ -70,6 +70,7 @@ def init(
     Example: TMSYNC_DATABASE_PASSWORD_FILE=/run/secrets/db tmsync init --non-interactive --db-host 192.168.1.5
     """
     from tmsync.commands.interview import Interview, Sources, read_taken, which
+    from tmsync.commands.serving import offer, take_over_proxy
     from tmsync.core.setup.takeover import Taken
     from tmsync.core.setup.write import default_output, refuse_existing, sweep_leftovers
 
@@ -87,6 +88,7 @@ def init(
         interview = Interview(Sources(os.environ, flags, taken), SystemClock())
         if not call.quiet:
             interview.tell_taken()
+        take_over_proxy(interview)
         code = _write(interview.settings, interview.sources.environ, path, force=force)
         raise typer.Exit(code)
     try:
@@ -100,6 +102,8 @@ def init(
         interview.twcmanager()
         interview.database()
         interview.broker()
+        offer(interview)
+        take_over_proxy(interview)
         _confirm(interview.kept, path)
     except (KeyboardInterrupt, asking.EndOfAnswers) as ended:
         asking.say("\ntmsync: nothing was written")
@@ -188,6 +192,7 @@ def _check_broker(settings: Settings) -> bool:
 
 
 def _tell_next(settings: Settings, path: Path, environ: Mapping[str, str], *, database: bool, broker: bool) -> None:
+    from tmsync.commands.serving import write_units
     from tmsync.core.setup.schedule import schedule, survey
     from tmsync.core.setup.write import default_output
     from tmsync.render.console import console
@@ -197,7 +202,12 @@ def _tell_next(settings: Settings, path: Path, environ: Mapping[str, str], *, da
     program = "tmsync" if path in usual else f"tmsync --config {shlex.quote(str(path))}"
     lines = [f"{program} sync-tokens --dry-run"] * database + [f"{program} watch-mqtt"] * broker
     asking.say("\nNext:\n" + "\n".join(f"  {printable(line)}" for line in [*lines, f"{program} status"]))
-    if database:
-        asking.say("\nWhen that is as it should be:")
-        steps = schedule(survey(path, settings.twcmanager().settings_file.parent))
-        asking.show("\n".join(line.text for line in step_lines(steps, console(sys.stderr).width)))
+    place = survey(path, settings.twcmanager().settings_file.parent)
+    if settings.get("serve.listen") is not None:
+        steps = write_units(settings, place, path.parent)
+    elif database:
+        steps = schedule(place)
+    else:
+        return
+    asking.say("\nWhen that is as it should be:")
+    asking.show("\n".join(line.text for line in step_lines(steps, console(sys.stderr).width)))

@@ -37,24 +37,34 @@ class Place:
 
 
 def schedule(place: Place) -> list[Step]:
-    """The steps, in order, with what to paste."""
+    """The steps that let sync-tokens run again and again, in order, with what to paste."""
+    steps, program, config = prepare(place)
+    run = f"{program} --config {shlex.quote(str(config))} sync-tokens"
+    as_whom = f", as {place.runner}" if place.runner != place.me else ""
+    words = f"Let sync-tokens run every five minutes{as_whom}."
+    steps.append(Step(words, _cron(place, run) if place.has_cron else _timer(place, run)))
+    return steps
+
+
+def prepare(place: Place, extra: str = "") -> tuple[list[Step], str, Path]:
+    """What lets the runner run tmsync; and the program and the configuration that it then has.
+
+    extra: of the package, such as [serve].
+    """
     steps: list[Step] = []
-    config = place.config
+    program, config = place.program, place.config
     if not place.reachable:
         words = f"{place.runner} cannot run {place.program}: install tmsync for all users, from its own folder."
-        steps.append(Step(words, "sudo python3 -m venv /opt/tmsync\nsudo /opt/tmsync/bin/pip install ."))
-    program = place.program if place.reachable else "/opt/tmsync/bin/tmsync"
+        install = f"sudo /opt/tmsync/bin/pip install {shlex.quote(f'.{extra}')}"
+        steps.append(Step(words, f"sudo python3 -m venv /opt/tmsync\n{install}"))
+        program = "/opt/tmsync/bin/tmsync"
     if place.runner != place.me:
         config = SYSTEM
         group = f"$(id -gn {shlex.quote(place.runner)})"
         give = f"sudo install -D -m 0600 -o {shlex.quote(place.runner)} -g {group}"
         words = f"TWCManager's settings belong to {place.runner}: give that user the configuration."
         steps.append(Step(words, f"{give} {shlex.quote(str(place.config))} {config}"))
-    run = f"{program} --config {shlex.quote(str(config))} sync-tokens"
-    as_whom = f", as {place.runner}" if place.runner != place.me else ""
-    words = f"Let sync-tokens run every five minutes{as_whom}."
-    steps.append(Step(words, _cron(place, run) if place.has_cron else _timer(place, run)))
-    return steps
+    return steps, program, config
 
 
 def survey(config: Path, owned: Path | None) -> Place:

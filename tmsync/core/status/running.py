@@ -63,7 +63,7 @@ def _url(serve: ServeSettings) -> str:
     """Where it can be asked from this host."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to ask in place of them
     host = here[serve.host] if serve.host in ANY_ADDRESS else serve.host
-    return serve._replace(host=host).url
+    return serve._replace(host=host, names=()).url
 
 
 def _context(serve: ServeSettings) -> ssl.SSLContext | None:
