@@ -103,6 +103,11 @@ def refused(cause: Cause, *parts: str, **arguments: Any) -> ConfigError:
         ("[publish]\nprefix = 'teslamate/tmsync'\n", Cause.BAD_VALUE, ["publish.prefix"]),
         ("[publish]\nprefix = 'a/#'\n", Cause.BAD_VALUE, ["without + and #"]),
         ("[publish]\nprefix = '/a'\n", Cause.BAD_VALUE, ["publish.prefix"]),
+        ("[publish]\nprefix = 'a/+/b'\n", Cause.BAD_VALUE, ["without + and #"]),
+        ("[publish]\nprefix = '$SYS/a'\n", Cause.BAD_VALUE, ["not beginning with $"]),
+        ("[publish]\nprefix = 'homeassistant'\n", Cause.BAD_VALUE, ["lie one in the other", '"tmsync"']),
+        ("[publish]\nprefix = 'homeassistant/a'\n", Cause.BAD_VALUE, ["lie one in the other"]),
+        ("[publish]\nprefix = 'a'\ndiscovery_prefix = 'a/b'\n", Cause.BAD_VALUE, ["lie one in the other"]),
         ("[health.stale_after]\nonline = -1\n", Cause.BAD_VALUE, ["health.stale_after.online", "0 or more"]),
     ],
 )

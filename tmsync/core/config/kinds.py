@@ -29,7 +29,7 @@ class Kind(Enum):
     URL = "an address that begins with http:// or https:// and holds no password, such as http://192.168.1.5:8080"
     UPSTREAM = "an address that begins with https:// (on this machine, http:// will do) and holds no password"
     LISTEN = "an address of this machine and a port, such as 127.0.0.1:8089 or [::1]:8089"
-    TOPIC = "an MQTT topic without + and #, and not below teslamate"
+    TOPIC = "an MQTT topic without + and #, not below teslamate, and not beginning with $"
     PATHS = 'a list of paths, such as ["/api/1/vehicles/{vehicle}/command/honk_horn"]'
     NAMES = 'a list of host names, such as ["tmsync", "pi.lan"]'
     ARGUMENTS = 'a list of arguments, such as ["sudo", "systemctl", "restart", "twcmanager"]'
@@ -122,7 +122,7 @@ def is_loopback(host: str) -> bool:
 
 def _is_topic(value: str) -> bool:
     levels = value.split("/")
-    return all(map(_is_namespace, levels)) and all(levels) and levels[0] != "teslamate"
+    return all(map(_is_namespace, levels)) and all(levels) and levels[0] != "teslamate" and not value.startswith("$")
 
 
 def _are_paths(values: Sequence[str]) -> bool:

@@ -267,6 +267,7 @@ def check_together(settings: Settings) -> None:
 
     Raises: ConfigError.
     """
+    _check_topics(settings)
     serve, listen = settings.serve(), BY_NAME["serve.listen"]
     if serve is None:
         if settings.get("twcmanager.token") == "local":
@@ -282,6 +283,15 @@ def check_together(settings: Settings) -> None:
     if serve.upstream and _same_place(serve, serve.upstream):
         message = f"{settings.values['serve.upstream'].origin}: serve.upstream is serve.listen, {serve.address}"
         raise ConfigError(problem(Cause.BAD_VALUE, message, variant="loop"))
+
+
+def _check_topics(settings: Settings) -> None:
+    """What is published below publish.prefix may be cleared there, whoever published it."""
+    prefix, discovery = settings.get("publish.prefix"), settings.get("publish.discovery_prefix")
+    if f"{prefix}/".startswith(f"{discovery}/") or f"{discovery}/".startswith(f"{prefix}/"):
+        origin = settings.values["publish.prefix"].origin
+        message = f"{origin}: publish.prefix {prefix} and publish.discovery_prefix {discovery} lie one in the other"
+        raise ConfigError(problem(Cause.BAD_VALUE, message, variant="same-topics"))
 
 
 def _same_place(serve: ServeSettings, url: str) -> bool:

@@ -37,6 +37,9 @@ FIXES: Final[Fixes] = {
         Step("Else set serve.tls_cert and serve.tls_key, and let TWCManager's teslaProxyCert name the certificate."),
         Step("Or say that the network is to be trusted with it: serve.insecure = true"),
     ),
+    (Cause.BAD_VALUE, "same-topics"): (
+        Step('Choose a prefix of its own, such as "tmsync": below it tmsync clears what is not its own any more.'),
+    ),
     (Cause.BAD_VALUE, "loop"): (
         Step("Leave serve.upstream out; it is for another server that speaks Tesla's API, such as a proxy that signs."),
     ),
