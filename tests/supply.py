@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,39 +82,66 @@ def lock() -> int:
 
 def audit() -> int:
     """Ask for known holes: 1 when there are some, 0 when there are none, or when nobody can be asked."""
-    try:
-        told = _ask()
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        print(f"audit: nothing was audited: pip-audit cannot be had or cannot ask ({type(error).__name__})")
-        return 0
-    return report(told)
+    from tests.versions import lower_bounds
+
+    oldest = "".join(f"{name}=={version}\n" for name, version in lower_bounds().items())
+    code = 0
+    for what, text in (("locked", LOCK.read_text("utf-8")), ("the oldest allowed", oldest)):
+        try:
+            told = _ask(text)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            print(f"audit: nothing was audited: pip-audit cannot be had or cannot ask ({type(error).__name__})")
+            break
+        code = max(code, report(told, what))
+    print(f"audit: unknown to it: holes nobody has published, Debian's packages, C libraries in wheels: {bundled()}")
+    return code
 
 
-def report(told: dict[str, Any]) -> int:
-    """Tell what pip-audit found."""
+def bundled() -> str:
+    """The C libraries that wheels bring along, which have holes, and versions, of their own."""
+    import psycopg2
+    import yaml
+    from cryptography.hazmat.backends.openssl.backend import backend
+
+    libpq = psycopg2.extensions.libpq_version()
+    found = {
+        "libpq (and an OpenSSL) in psycopg2-binary": f"{libpq // 10000}.{libpq % 10000}",
+        "OpenSSL in cryptography": backend.openssl_version_text().split()[1],
+        "libyaml in PyYAML": yaml._yaml.get_version_string() if yaml.__with_libyaml__ else "none",
+    }
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def report(told: dict[str, Any], what: str) -> int:
+    """Tell what pip-audit found. what: which versions it was asked for."""
     known = told.get("dependencies", [])
     asked = [one for one in known if "skip_reason" not in one]
     holes = [(one, hole) for one in asked for hole in one.get("vulns", [])]
     for one, hole in holes:
         fixed = ", ".join(hole.get("fix_versions") or ["none yet"])
-        print(f"audit: {one['name']} {one['version']}: {hole['id']}, fixed in {fixed}")
+        print(f"audit: {one['name']} {one['version']} ({what}): {hole['id']}, fixed in {fixed}")
     if not asked:
         print(f"audit: nothing was audited: the service that knows of holes cannot be asked ({len(known)} packages)")
     elif not holes:
-        print(f"audit: no known hole in {len(asked)} packages, {len(known) - len(asked)} could not be asked for")
+        print(
+            f"audit: no known hole in {len(asked)} packages ({what}), {len(known) - len(asked)} could not be asked for"
+        )
     return 1 if holes else 0
 
 
-def _ask() -> dict[str, Any]:
+def _ask(pinned: str) -> dict[str, Any]:
     folder = ROOT / ".venv-audit"
     tool = folder / "bin" / "pip-audit"
     if not tool.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "pip-audit"]
         subprocess.run(pip, check=True, timeout=AUDIT_S, stderr=subprocess.DEVNULL)
-    # Nothing is resolved or installed: the lock names every package.
+    # Nothing is resolved or installed: every package is named.
     options = ["--format", "json", "--progress-spinner", "off", "--no-deps", "--disable-pip", "--timeout", "10"]
-    done = subprocess.run([tool, *options, "-r", LOCK], capture_output=True, text=True, timeout=AUDIT_S)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(pinned)
+        file.flush()
+        done = subprocess.run([tool, *options, "-r", file.name], capture_output=True, text=True, timeout=AUDIT_S)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -55,12 +55,12 @@ def test_licences_told_are_those_of_the_locked_versions() -> None:
         (
             {"dependencies": [{"name": "six", "version": "1", "vulns": []}]},
             0,
-            "audit: no known hole in 1 packages, 0 could not be asked for",
+            "audit: no known hole in 1 packages (locked), 0 could not be asked for",
         ),
         (
             {"dependencies": [{"name": "six", "version": "1", "vulns": [{"id": "X-1", "fix_versions": ["2"]}]}]},
             1,
-            "audit: six 1: X-1, fixed in 2",
+            "audit: six 1 (locked): X-1, fixed in 2",
         ),
     ],
     ids=["nothing", "unknown", "clean", "hole"],
@@ -68,5 +68,5 @@ def test_licences_told_are_those_of_the_locked_versions() -> None:
 def test_audit_ends_in_one_line(
     told: dict[str, object], code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report(told) == code
+    assert report(told, "locked") == code
     assert capsys.readouterr().out == line + "\n"
