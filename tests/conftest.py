@@ -87,6 +87,17 @@ def teslamate(server: TeslaMate) -> TeslaMate:
     return server
 
 
+@pytest.fixture
+def charges(teslamate: TeslaMate) -> Iterator[None]:
+    """TeslaMate's records of charging; no car does."""
+    teslamate.sql(
+        "set role teslamate; create table public.charging_processes (id serial primary key, car_id smallint,"
+        " start_date timestamp, end_date timestamp)"
+    )
+    yield
+    teslamate.sql("drop table public.charging_processes")
+
+
 @pytest.fixture(scope="session")
 def authority() -> Iterator[Authority]:
     with server_folder() as folder:

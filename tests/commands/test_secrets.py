@@ -152,6 +152,7 @@ def test_no_secret_when_pushed(teslamate: TeslaMate, twc: TwcFolder) -> None:
             assert not [path for _, path in manager.requests if teslamate.access in path]
 
 
+@pytest.mark.usefixtures("charges")
 def test_secrets_are_not_in_arguments_nor_handed_to_the_restart_command(teslamate: TeslaMate, twc: TwcFolder) -> None:
     """The one program sync-tokens starts, restart_command, gets nothing of ours."""
     twc.write({})

@@ -151,17 +151,6 @@ def test_running_but_unreachable_gets_the_file_and_a_warning(
     assert teslamate.sync(twc).json["delivery"]["twcmanager"] == "stopped"
 
 
-@pytest.fixture
-def charges(teslamate: TeslaMate) -> Iterator[None]:
-    """TeslaMate's records of charging; no car does."""
-    teslamate.sql(
-        "set role teslamate; create table public.charging_processes (id serial primary key, car_id smallint,"
-        " start_date timestamp, end_date timestamp)"
-    )
-    yield
-    teslamate.sql("drop table public.charging_processes")
-
-
 @pytest.mark.usefixtures("process", "charges")
 def test_restart_command_makes_the_file_last(teslamate: TeslaMate, twc: TwcFolder) -> None:
     twc.write(OTHER)
