@@ -10,6 +10,7 @@ import pytest
 
 from tests.publish.scene import AT, Listener, car_topics, held, listening, publishing, settings, state, until, view
 from tests.support.brokers import Broker, broker, needs_mosquitto
+from tests.support.surroundings import TeslaMate
 from tmsync.core.publish.publisher import Publisher
 from tmsync.core.telemetry.health import Verdict
 
@@ -176,3 +177,25 @@ def test_values_come_with_every_heartbeat_and_are_not_retained(mosquitto: Broker
         for key, text in values.items():
             assert [told for topic, told, _ in heard.heard if topic == f"tmsync/cars/1/{key}"] == [text] * 2
         assert not {f"tmsync/cars/1/{key}" for key in values} & set(held(mosquitto.port))
+
+
+def test_values_that_the_broker_has_lost_come_from_the_database(
+    mosquitto: Broker, teslamate: TeslaMate, tmp_path: Path
+) -> None:
+    teslamate.sql(
+        "insert into public.car_settings (id) values (1); insert into public.cars (id, eid, vid, vin, name, model,"
+        " settings_id) values (1, 1, 1, 'V1', 'Blue', '3', 1)"
+    )
+    lost = view(telemetry={"healthy": True, "battery_level": 63})
+    environ = {name: text for name, text in teslamate.environ().items() if name.startswith("TMSYNC_DATABASE_")}
+    try:
+        with (
+            listening(mosquitto.port, "tmsync/#") as heard,
+            online(mosquitto, tmp_path, heard, TMSYNC_PUBLISH_VALUES="true", **environ) as publisher,
+        ):
+            publisher.update(state(lost))
+            until(lambda: publisher._recorded is not None and publisher._recorded.values)
+            publisher.update(state(lost._replace(last_heartbeat_at=AT + timedelta(seconds=20))))
+            until(lambda: ("tmsync/cars/1/model", "3", False) in heard.heard)
+    finally:
+        teslamate.sql("delete from public.cars; delete from public.car_settings")

@@ -11,9 +11,11 @@ from tmsync.core.errors import Problem
 from tmsync.core.publish.connection import PublishingConnection
 from tmsync.core.publish.ledger import Ledger
 from tmsync.core.publish.outbox import Outbox
-from tmsync.core.publish.topics import Layout, State, is_trusted
+from tmsync.core.publish.recorded import RecordedValues
+from tmsync.core.publish.topics import Layout, State
 from tmsync.core.publish.values import Recorded, Repeater
 from tmsync.core.telemetry.connection import KEEPALIVE_S, WAIT_S, Link
+from tmsync.core.telemetry.fleet import VehicleView
 
 REST_S: Final = 0.2
 """Between two states that are worked out; those that come meanwhile are passed over, but for the newest."""
@@ -44,7 +46,8 @@ class Publisher:
         self._outbox = Outbox(self._layout, self._ledger.topics)
         self._repeater = Repeater(self._layout)
         self._repeats = options.values
-        self.recorded: Recorded = {}
+        database = settings.database() if options.values and settings.get("database.host") is not None else None
+        self._recorded = RecordedValues(database) if database is not None else None
         self._newest: deque[State] = deque(maxlen=1)
         self._taken_at: float | None = None
         self._discovery: tuple[str, ...] = ()
@@ -70,6 +73,8 @@ class Publisher:
     def start(self) -> None:
         """Connect, in the background; a broker that is away is tried for ever."""
         self._connection.start()
+        if self._recorded is not None:
+            self._recorded.start()
 
     def update(self, state: State) -> None:
         """Publish this. Only the newest state counts."""
@@ -79,6 +84,8 @@ class Publisher:
     def stop(self) -> None:
         """Say "offline" and disconnect. What else is retained stays, for the next start."""
         self._connection.stop()
+        if self._recorded is not None:
+            self._recorded.stop()
 
     # -- the publishing thread
 
@@ -105,8 +112,14 @@ class Publisher:
         self._discovery = tuple(self._layout.discovery(view.namespace, view.car_id) for view in state.vehicles)
         if self._repeats:
             for view, beats in steadied:
-                if is_trusted(view):
-                    self._outbox.repeat(self._repeater.due(view, self.recorded, beats=beats))
+                self._repeat(view, beats=beats)
+
+    def _repeat(self, view: VehicleView, *, beats: bool) -> None:
+        recorded: Recorded = {}
+        if self._recorded is not None:
+            self._recorded.look_at(view)
+            recorded = self._recorded.values
+        self._outbox.repeat(self._repeater.due(view, recorded, beats=beats))
 
     def _linked(self, link: Link) -> None:
         if link.connected:

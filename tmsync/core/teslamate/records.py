@@ -133,7 +133,7 @@ def read_cars(session: Session) -> dict[int, CarRecord]:
 
     Raises: QueryFailed.
     """
-    columns = _readable(session)
+    columns = readable_columns(session)
     if "id" not in columns.get("cars", ()):
         return {}
     newest: dict[str, dict[int, datetime]] = {}
@@ -179,13 +179,13 @@ def is_any_charging(session: Session) -> bool | None:
 
     Raises: QueryFailed.
     """
-    columns = _readable(session)
+    columns = readable_columns(session)
     if not columns.get("charging_processes", set()) >= OPEN_ROW:
         return None
     return "charging" in {state for state, _ in _states(session, columns).values()}
 
 
-def _readable(session: Session) -> dict[str, set[str]]:
+def readable_columns(session: Session) -> dict[str, set[str]]:
     """Table -> its columns, as far as this role may read them."""
     columns: dict[str, set[str]] = {}
     for table, column in session.query(_COLUMNS):
