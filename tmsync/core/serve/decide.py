@@ -20,6 +20,7 @@ from tmsync.core.serve.request import ApiRequest, Kind, RateClass
 from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.recorded import contradiction
 from tmsync.core.teslamate.records import CarRecord
 from tmsync.core.teslamate.topics import STATE
 
@@ -173,6 +174,10 @@ def _trusted(request: ApiRequest, case: Situation) -> Answer | _Wanted:
         return _Wanted("the broker has lost the state")
     if view.state not in AS_TESLA_SAYS:
         return _Wanted(f"TeslaMate says {view.state}")
+    if case.report.database_at is not None and (
+        told := contradiction(view.state, view.since, None, case.car, case.report.database_at)
+    ):
+        return _Wanted(f"{told}: it was killed, and has restored an older state")
     return _answered(request, case, view, AS_TESLA_SAYS[view.state], str(verdict))
 
 

@@ -19,6 +19,13 @@ NO_DATA_LASTS_S: Final = 120.0
 ARRIVES_S: Final = 0.5
 REPEATS: Final = 2
 REPEATED_WITHIN_S: Final = 600.0
+RESTORED: Final = frozenset({"charging_state", "charge_limit_soc"})
+"""A broker that was killed comes back with values of its last save, up to half an hour old, and TeslaMate sends changes
+only: where these differ from what was held before, they count as lost until they come live. They hardly ever change
+while the broker is away; of `state`, the database tells.
+
+Source: mosquitto.conf(5), autosave_interval.
+"""
 
 
 class Facts(NamedTuple):
@@ -143,8 +150,8 @@ class Vehicle:
             return
         if not retained:
             self._live_at = at
-        self.told.add(key)
         if self.raw.get(key) == payload:
+            self.told.add(key)
             return
         try:
             value = parse_value(key, payload)
@@ -152,6 +159,10 @@ class Vehicle:
             self.unparsable += 1
             self.told.discard(key)
             return
+        if retained and key in RESTORED and key in self.raw:
+            self.told.discard(key)
+        else:
+            self.told.add(key)
         self.raw[key] = payload
         if key == STATE:
             if value != self.values.get(STATE):
