@@ -42,7 +42,8 @@ def run_time() -> list[str]:
         for text in importlib.metadata.requires(left.pop()) or []:
             wanted = Requirement(text)
             name = normal(wanted.name)
-            if (wanted.marker is None or wanted.marker.evaluate({"extra": ""})) and name not in found:
+            needed = wanted.marker is None or any(wanted.marker.evaluate({"extra": one}) for one in ("", "serve"))
+            if needed and name not in found:
                 found.add(name)
                 left.append(name)
     return sorted(found)

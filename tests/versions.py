@@ -24,10 +24,10 @@ DEBIAN: Final = ("/usr/bin/setarch", "i686", "/usr/bin/python3")
 
 
 def lower_bounds(machine: str = platform.machine()) -> dict[str, str]:
-    """Package -> the oldest version allowed on such a machine, of everything tmsync needs at run time."""
+    """Package -> the oldest version allowed on such a machine, of everything tmsync needs at run time, `serve` included."""
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
     bounds = {}
-    for requirement in project["dependencies"]:
+    for requirement in (*project["dependencies"], *project["optional-dependencies"]["serve"]):
         read = LOWER_BOUND.fullmatch(requirement)
         assert read, f"no plain lower bound: {requirement}"
         if read[4] is None or Marker(read[4].removeprefix("; ")).evaluate({"platform_machine": machine}):
