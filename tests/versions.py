@@ -24,7 +24,7 @@ DEBIAN: Final = ("/usr/bin/setarch", "i686", "/usr/bin/python3")
 
 
 def lower_bounds(machine: str = platform.machine()) -> dict[str, str]:
-    """Package -> the oldest version allowed on such a machine, of everything tmsync needs at run time, `serve` included."""
+    """Package -> the oldest version allowed on such a machine, of everything that comes with `tmsync[serve]`."""
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
     bounds = {}
     for requirement in (*project["dependencies"], *project["optional-dependencies"]["serve"]):
