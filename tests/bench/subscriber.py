@@ -1,14 +1,25 @@
-"""One subscriber, counting to so many messages: `bare` is paho and nothing else, `tmsync` all that watch-mqtt does.
+"""One subscriber, counting to so many messages: `bare` is paho and nothing else, `tmsync` all that watch-mqtt does,
+`publishing` what serve does that publishes, and `judging` the same but for the publishing.
 
 `python -m tests.bench.subscriber KIND PORT COUNT [MARK]` prints "ready" once it is subscribed, and at the end a line of
-JSON: the seconds from the first message to the last, and the resident memory at MARK messages and at the end.
+JSON: the seconds from the first message to the last, those of the processor from message MARK to the last, and by how
+much the resident memory grew in that time.
 """
 
 import json
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tmsync.core.config.settings import Settings
+    from tmsync.core.telemetry.monitor import TelemetryMonitor
 
 FIRST, LAST = 0, 1
 
@@ -21,6 +32,7 @@ class Count:
         self.seen = 0
         self.times = [0.0, 0.0]
         self.memory = [0, 0]
+        self.cpu = [0.0, 0.0]
         self.done = threading.Event()
 
     def __call__(self) -> None:
@@ -28,10 +40,10 @@ class Count:
         if self.seen == 1:
             self.times[FIRST] = time.perf_counter()
         elif self.seen == self.mark:
-            self.memory[FIRST] = resident()
+            self.memory[FIRST], self.cpu[FIRST] = resident(), time.process_time()
         elif self.seen == self.most:
             self.times[LAST] = time.perf_counter()
-            self.memory[LAST] = resident()
+            self.memory[LAST], self.cpu[LAST] = resident(), time.process_time()
             self.done.set()
 
 
@@ -54,14 +66,19 @@ def bare(port: int, count: Count) -> None:
     client.disconnect()
 
 
-def tmsync(port: int, count: Count) -> None:
-    from tmsync.core.clock import SystemClock
+def settings_for(port: int, **environ: str) -> "Settings":
     from tmsync.core.config.load import load_settings
-    from tmsync.core.telemetry.monitor import TelemetryMonitor, rules_of
-    from tmsync.render.watch import json_line
 
-    environ = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(port), "HOME": "/nonexistent"}
-    settings = load_settings(environ=environ)
+    known = {"TMSYNC_MQTT_HOST": "127.0.0.1", "TMSYNC_MQTT_PORT": str(port), "HOME": "/nonexistent"}
+    return load_settings(environ=known | environ)
+
+
+@contextmanager
+def monitoring(settings: "Settings", count: Count) -> Iterator["TelemetryMonitor"]:
+    """Subscribed, and counting."""
+    from tmsync.core.clock import SystemClock
+    from tmsync.core.telemetry.monitor import TelemetryMonitor, rules_of
+
     monitor = TelemetryMonitor(settings.mqtt(), rules_of(settings), SystemClock())
     take = monitor.fleet.message
 
@@ -70,10 +87,17 @@ def tmsync(port: int, count: Count) -> None:
         count()
 
     monitor.fleet.message = counted  # type: ignore[method-assign]
-    with monitor, Path("/dev/null").open("w") as nowhere:
+    with monitor:
         monitor.wait_connected()
         time.sleep(0.3)
         print("ready", flush=True)
+        yield monitor
+
+
+def tmsync(port: int, count: Count) -> None:
+    from tmsync.render.watch import json_line
+
+    with monitoring(settings_for(port), count) as monitor, Path("/dev/null").open("w") as nowhere:
         for batch in monitor.batches(1.0):
             nowhere.writelines(json_line("source", change.as_json()) for change in batch.sources)
             nowhere.writelines(json_line("vehicle", view.as_json()) for view in batch.lines)
@@ -81,12 +105,47 @@ def tmsync(port: int, count: Count) -> None:
                 return
 
 
+def judging(port: int, count: Count, *, publishes: bool = False, values: bool = False) -> None:
+    from tmsync.core.clock import Instant, SystemClock
+    from tmsync.core.publish.publisher import Publisher
+    from tmsync.core.publish.topics import State
+    from tmsync.core.serve.service import PUBLISH_EVERY_S
+
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {"TMSYNC_SERVE_STATE_DIR": folder, "TMSYNC_PUBLISH_VALUES": str(values).lower()}
+        settings, clock = settings_for(port, **environ), SystemClock()
+        publisher = Publisher(settings, clock, lambda _: None)
+        if publishes:
+            publisher.start()
+        at = 0.0
+        with monitoring(settings, count) as monitor:
+            for batch in monitor.batches(1.0):
+                if publishes and batch.now.running - at >= PUBLISH_EVERY_S:
+                    at = batch.now.running
+                    views = monitor.fleet.views(Instant.of(clock))
+                    publisher.update(State(monitor.fleet.namespace, views, settled=True))
+                if count.done.is_set():
+                    break
+        publisher.stop()
+
+
 def main() -> None:
     kind, port, most = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     count = Count(most, int(sys.argv[4]) if len(sys.argv) > 4 else 10)
-    {"bare": bare, "tmsync": tmsync}[kind](port, count)
-    grown = count.memory[LAST] - count.memory[FIRST]
-    print(json.dumps({"seconds": count.times[LAST] - count.times[FIRST], "grown_bytes": grown}), flush=True)
+    kinds: dict[str, Callable[[int, Count], None]] = {
+        "bare": bare,
+        "tmsync": tmsync,
+        "judging": judging,
+        "publishing": partial(judging, publishes=True),
+        "publishing values": partial(judging, publishes=True, values=True),
+    }
+    kinds[kind](port, count)
+    found = {
+        "seconds": count.times[LAST] - count.times[FIRST],
+        "cpu_seconds": count.cpu[LAST] - count.cpu[FIRST],
+        "grown_bytes": count.memory[LAST] - count.memory[FIRST],
+    }
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

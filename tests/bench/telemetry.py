@@ -33,6 +33,8 @@ MEMORY_FROM, MEMORY_TO = 10_000, 500_000
 TABLE_CARS = 20
 TABLE_SECONDS = 20.0
 MEGABYTE = 1024 * 1024
+PUBLISH_FROM, PUBLISH_TO, PUBLISH_ROUNDS = 100_000, 500_000, 5
+PUBLISH_LIMIT = 0.15
 
 
 class Reading(NamedTuple):
@@ -64,6 +66,7 @@ def readings(rounds: int) -> list[Reading]:
         with PrivateMosquitto(folder / "broker") as broker:
             found = [reading for cars in CARS for reading in rates(broker.port, cars, rounds)]
             found.append(memory(broker.port))
+            found += publishing(broker.port)
             found.append(table_cost(broker.port))
             found.append(first_row(broker.port, rounds))
     return found
@@ -95,6 +98,20 @@ def memory(port: int) -> Reading:
     grown = subscribe("tmsync", port, messages, MEMORY_FROM)["grown_bytes"] / MEGABYTE
     name = f"memory from the {MEMORY_FROM:,}th to the {MEMORY_TO:,}th message"
     return Reading(name, grown, 0.0, "MiB", 5.0)
+
+
+def publishing(port: int) -> Iterator[Reading]:
+    """Processor time that publishing adds to that of taking the messages in and judging them, once all is published."""
+    messages = list(stream(GOAL_CARS, PUBLISH_TO))
+    names = {"publishing": "verdicts", "publishing values": "verdicts and values"}
+    shares: dict[str, list[float]] = {kind: [] for kind in names}
+    for _ in range(PUBLISH_ROUNDS):
+        alone = subscribe("judging", port, messages, PUBLISH_FROM)["cpu_seconds"]
+        for kind, found in shares.items():
+            found.append(subscribe(kind, port, messages, PUBLISH_FROM)["cpu_seconds"] / alone - 1)
+    for kind, found in shares.items():
+        name = f"publishing {names[kind]}, {GOAL_CARS} cars, of the intake"
+        yield Reading(name, statistics.median(found), spread(found), "x", PUBLISH_LIMIT)
 
 
 def subscribe(kind: str, port: int, messages: list[bytes], mark: int = 10) -> dict[str, float]:

@@ -141,11 +141,12 @@ def test_broker_that_speaks_mqtt_3_1_1_alone_is_spoken_to_so(tmp_path: Path) -> 
         server_folder() as folder,
         PurePythonBroker(folder) as amqtt,
         listening(amqtt.port, "tmsync/#") as heard,
-        publishing(settings(amqtt.port, tmp_path)) as (publisher, problems),
+        publishing(settings(amqtt.port, tmp_path, TMSYNC_PUBLISH_VALUES="true")) as (publisher, problems),
     ):
         publisher.update(state())
         until(lambda: heard.retained.get("tmsync/status") == "online")
         assert heard.retained["tmsync/cars/1/verdict"] == "fresh"
+        until(lambda: heard.retained.get("tmsync/cars/1/battery_level") == "63")
         assert problems == []
 
 

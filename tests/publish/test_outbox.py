@@ -157,19 +157,17 @@ def test_home_assistant_gets_its_payload_again_when_it_comes_back() -> None:
     assert drained(outbox) == {DISCOVERY: "..."}
 
 
-def test_values_are_sent_once_after_all_else_and_not_kept_for_another_connection() -> None:
+def test_values_are_sent_once_the_newest_and_not_kept_for_another_connection() -> None:
     outbox = started()
-    outbox.repeat({"tmsync/cars/1/battery_level": "63"})
-    outbox.update(state(), 0)
+    outbox.repeat({"tmsync/cars/1/battery_level": "63", "tmsync/cars/1/odometer": "12.5"})
     outbox.repeat({"tmsync/cars/1/battery_level": "64"})
-    last = None
-    while (message := outbox.next(0)) is not None:
-        last = message
-    assert last == Message("tmsync/cars/1/battery_level", "64", retain=False)
-    assert "tmsync/cars/1/battery_level" not in outbox.published
+    assert outbox.values(1) == [Message("tmsync/cars/1/battery_level", "64")]
+    assert outbox.values(5) == [Message("tmsync/cars/1/odometer", "12.5")]
+    assert outbox.values(5) == []
+    assert outbox.published == set()
     outbox.repeat({"tmsync/cars/1/battery_level": "65"})
     outbox.connected()
-    assert "tmsync/cars/1/battery_level" not in drained(outbox)
+    assert outbox.values(5) == []
 
 
 def test_what_was_cleared_is_said_again_when_it_is_known_again() -> None:

@@ -199,3 +199,18 @@ def test_values_that_the_broker_has_lost_come_from_the_database(
             until(lambda: ("tmsync/cars/1/model", "3", False) in heard.heard)
     finally:
         teslamate.sql("delete from public.cars; delete from public.car_settings")
+
+
+def test_values_are_sent_one_by_one_where_paho_cannot_send_several(mosquitto: Broker, tmp_path: Path) -> None:
+    class OtherPaho:
+        def __init__(self) -> None:
+            self.sent: list[tuple[str, str]] = []
+
+        def publish(self, topic: str, payload: str) -> None:
+            self.sent.append((topic, payload))
+
+    other = OtherPaho()
+    with publishing(settings(mosquitto.port, tmp_path)) as (publisher, _):
+        publisher._outbox.repeat({"tmsync/cars/1/state": "online", "tmsync/cars/1/odometer": "12.5"})
+        assert publisher._connection._send_values(other)  # type: ignore[arg-type]
+    assert other.sent == [("tmsync/cars/1/state", "online"), ("tmsync/cars/1/odometer", "12.5")]

@@ -14,11 +14,10 @@ WORDING_S: Final = 60.0
 
 
 class Message(NamedTuple):
-    """One message to send. What is retained is sent with QoS 1, an empty payload clears the topic."""
+    """One message to send; an empty payload clears a topic that is retained."""
 
     topic: str
     payload: str
-    retain: bool = True
 
 
 class _Sent(NamedTuple):
@@ -80,7 +79,7 @@ class Outbox:
         self._values.update(values)
 
     def next(self, now: float) -> Message | None:
-        """What to send next; None when that is all for now. "online" comes when all else that is retained is said."""
+        """What to send next and to have retained; None when that is all for now. "online" comes last."""
         while self._due:
             topic, _ = self._due.popitem(last=False)
             payload = self._wanted.get(topic)
@@ -93,9 +92,11 @@ class Outbox:
         if self._greets:
             self._greets = False
             return Message(self._layout.status, ONLINE)
-        if self._values:
-            return Message(*self._values.popitem(last=False), retain=False)
         return None
+
+    def values(self, most: int) -> list[Message]:
+        """Values to send now, not to be retained."""
+        return [Message(*self._values.popitem(last=False)) for _ in range(min(most, len(self._values)))]
 
     @property
     def is_empty(self) -> bool:
