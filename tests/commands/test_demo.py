@@ -48,9 +48,17 @@ def test_demo_tells_its_story_and_leaves_no_trace(temporary: Path) -> None:
         "Data from TeslaMate for Silver is stale. Switching back to TeslaAPI",
         "$ tmsync status",
         "All is well: ",
+        "$ tmsync serve",
+        "TWCManager asks for Blue: Charging, from TeslaMate",
+        "TeslaMate is killed",
+        "critical teslamate-gone: ",
+        "TeslaMate is started again",
+        "TWCManager asks for Blue: Disconnected, from TeslaMate",
+        "calls saved",
     ]
     at = [run.out.index(event) for event in plot]
     assert at == sorted(at)
+    assert "TWCManager asks for Blue: Disconnected, from Tesla\n" in run.out
     for name in ("Green", "Silver"):
         assert f"Vehicle {name} telemetry has resumed being provided by TeslaMate" in run.out
     assert leftovers(temporary) == []

@@ -142,6 +142,12 @@ class SimulatedTeslaMate:
             return self._now
         return self.start + timedelta(seconds=self._due[0][0]) if self._due else None
 
+    def truth(self, car_id: int) -> dict[str, str | None]:
+        """What is true of a car, whether TeslaMate looks or not, as it would tell it."""
+        vehicle = self._cars[car_id].vehicle
+        vehicle.advance(self._now)
+        return dict(vehicle.values)
+
     # -- controls
 
     def die(self) -> None:

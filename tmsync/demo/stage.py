@@ -16,8 +16,9 @@ from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
 from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, private_broker
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
-from tmsync.demo.server import DemoError
+from tmsync.demo.server import DemoError, free_port
 from tmsync.demo.simulator import Phase, SimulatedCar, SimulatedTeslaMate, State
+from tmsync.demo.tesla import TeslaApi
 from tmsync.demo.teslamate import TABLES, DatabaseSession, access_token, refresh_token, sealed, token_row, token_table
 from tmsync.demo.twcmanager import StandIn
 
@@ -26,12 +27,21 @@ if TYPE_CHECKING:
 
 SHUT: Final = "local all all trust\nhost postgres postgres 127.0.0.1/32 scram-sha-256\n"
 """A pg_hba.conf as many find theirs: nothing in it for the host that TWCManager runs on."""
-SPEED: Final = 20
+SPEED: Final = 30
 """Simulated seconds in each second while the story lasts; the thresholds of its configuration shrink by as much."""
 STORY_S: Final = 60
 """About how long the story takes: the simulated clock begins so much earlier that it never passes the real one."""
 SILENT, FAILING = 5, 6
 """The car that falls silent, and the one whose API calls fail."""
+CHARGING: Final = 1
+"""The car that charges while TeslaMate dies."""
+HASTE: Final = {"late_after": 2, "stale_after": 6}
+"""The thresholds for that, in seconds for all states: at the demo's speed a heartbeat is never so late."""
+READER: Final = "tmsync"
+GRANTS: Final = f"""
+grant usage on schema private to {READER}; grant select on private.tokens to {READER};
+grant select on public.cars, public.car_settings, public.states, public.positions to {READER};
+"""
 _LONG: Final = timedelta(days=30)
 
 
@@ -40,7 +50,7 @@ def _car(car_id: int, name: str, state: State) -> SimulatedCar:
 
 
 CARS: Final = (
-    _car(1, "Blue", State.CHARGING),
+    _car(CHARGING, "Blue", State.CHARGING),
     _car(2, "Red", State.DRIVING),
     _car(3, "White", State.ASLEEP),
     _car(4, "Black", State.SUSPENDED),
@@ -52,12 +62,17 @@ create table public.states (
   id serial primary key, state text not null, start_date timestamp not null, end_date timestamp,
   car_id smallint not null references public.cars (id)
 );
+create table public.positions (
+  id serial primary key, date timestamp not null, battery_level smallint, ideal_battery_range_km numeric(6, 2),
+  car_id smallint not null references public.cars (id)
+);
 """
 _ADD_CAR: Final = """
 insert into public.car_settings (id) values ({id});
 insert into public.cars (id, eid, vid, vin, name, model, settings_id)
-values ({id}, {id}, {id}, '5YJ3E7EA0KF00000{id}', '{name}', '3', {id});
+values ({id}, {id}, {id}, '{vin}', '{name}', '3', {id});
 insert into public.states (state, start_date, car_id) values ('online', now() at time zone 'utc', {id});
+insert into public.positions (date, car_id) values (now() at time zone 'utc', {id});
 """
 
 
@@ -75,6 +90,10 @@ class Stage:
         self._password = secrets.token_urlsafe(12)
         self._key = secrets.token_urlsafe(48)
         self._stack = ExitStack()
+        self._let_in: list[str] = []
+        self._session = ExitStack()
+        """TeslaMate's, with the database."""
+        self._listen = f"127.0.0.1:{free_port()}"
 
     def __enter__(self) -> Self:
         try:
@@ -91,13 +110,14 @@ class Stage:
 
     def let_in(self, line: str) -> None:
         """Put `line` into the server's pg_hba.conf, and reload."""
-        self.postgres.write_hba(f"{line}\n{SHUT}")
+        self._let_in.append(line)
+        self.postgres.write_hba("\n".join([*self._let_in, SHUT]))
         self.postgres.reload()
 
     def begin_troubles(self) -> None:
         """One car falls silent; another one's API calls fail for a while."""
         with self.pacer.steering() as teslamate:
-            teslamate.lose_reach(SILENT, timedelta(seconds=21 * SPEED))
+            teslamate.lose_reach(SILENT, timedelta(seconds=14 * SPEED))
             teslamate.api_outage(FAILING, timedelta(seconds=150))
 
     def end_troubles(self) -> None:
@@ -105,6 +125,29 @@ class Stage:
         with self.pacer.steering() as teslamate:
             teslamate.resume(SILENT)
             teslamate.api_recovers()
+
+    def begin_service(self) -> TeslaApi:
+        """A stand-in for Tesla's API; and the settings for `tmsync serve` in front of it."""
+        api = self._stack.enter_context(TeslaApi(vin(CHARGING), self._truth))
+        # A role of its own does not see TeslaMate's sessions, and need not: what it is silent about decides.
+        self.postgres.sql(f"create role {READER} login password '{self._password}'")
+        self.postgres.sql(GRANTS, "teslamate")
+        self.let_in(f"host teslamate {READER} 127.0.0.1/32 scram-sha-256")
+        self._configure(shrink=SPEED, upstream=api.url)
+        return api
+
+    def kill_teslamate(self) -> None:
+        """It is gone without a word; and the car that charged is unplugged, and drives off."""
+        self._session.close()
+        with self.pacer.steering() as teslamate:
+            teslamate.die()
+            teslamate.force(CHARGING, State.DRIVING)
+
+    def start_teslamate(self) -> None:
+        """It is there again."""
+        self._log_in()
+        with self.pacer.steering() as teslamate:
+            teslamate.start_again()
 
     def slow_down(self) -> None:
         """From now on at the pace of a real TeslaMate, with the usual thresholds."""
@@ -114,6 +157,14 @@ class Stage:
         self._configure(shrink=1)
 
     # -- inside
+
+    def _truth(self) -> dict[str, str | None]:
+        with self.pacer.steering() as teslamate:
+            return teslamate.truth(CHARGING)
+
+    def _log_in(self) -> None:
+        place = {"host": str(self.postgres.folder), "port": self.postgres.port}
+        self._session.enter_context(DatabaseSession(**place))
 
     def _build(self) -> None:
         from tmsync.demo.pacer import Pacer
@@ -134,7 +185,7 @@ class Stage:
         teslamate = SimulatedTeslaMate(CARS, self._now - timedelta(seconds=(SPEED - 1) * STORY_S))
         self._tell(f"- a simulated TeslaMate with {len(CARS)} cars, {SPEED} times as fast as life")
         self.pacer = self._stack.enter_context(Pacer(teslamate, broker.port, speed=SPEED))
-        self.twcmanager = self._stack.enter_context(StandIn(_folder(folder, "twcmanager")))
+        self.twcmanager = self._stack.enter_context(StandIn(_folder(folder, "twcmanager"), f"http://{self._listen}"))
         self._tell("- a stand-in for TWCManager with its web control")
         self.config = folder / "config.toml"
         self._configure(shrink=SPEED)
@@ -144,14 +195,15 @@ class Stage:
         postgres = self.postgres
         postgres.sql(f"create role teslamate login password '{self._password}'")
         postgres.sql("create database teslamate owner teslamate")
-        cars = "".join(_ADD_CAR.format(id=car.car_id, name=car.name) for car in CARS)
+        cars = "".join(_ADD_CAR.format(id=car.car_id, name=car.name, vin=vin(car.car_id)) for car in CARS)
         row = token_row(sealed(access, self._key), sealed(refresh_token(), self._key))
         postgres.sql(f"set role teslamate; {TABLES} {MORE_TABLES} {token_table()} {cars} {row}", "teslamate")
         postgres.write_hba(SHUT)
         postgres.reload()
-        self._stack.enter_context(DatabaseSession(host=str(postgres.folder), port=postgres.port))
+        self._stack.enter_context(self._session)
+        self._log_in()
 
-    def _configure(self, shrink: int) -> None:
+    def _configure(self, shrink: int, upstream: str = "") -> None:
         lines = [
             f'[database]\nhost = "127.0.0.1"\nport = {self.postgres.port}\npassword = "{self._password}"\n',
             f'[teslamate]\nencryption_key = "{self._key}"\n',
@@ -160,11 +212,21 @@ class Stage:
         ]
         if shrink != 1:
             for group, table in (("late_after", LATE_AFTER_S), ("stale_after", STALE_AFTER_S)):
-                entries = "".join(f"{state} = {seconds / shrink:g}\n" for state, seconds in table.items())
+                shrunk = {state: HASTE[group] if upstream else seconds / shrink for state, seconds in table.items()}
+                entries = "".join(f"{state} = {seconds:g}\n" for state, seconds in shrunk.items())
                 lines.append(f"[health.{group}]\n{entries}")
             lines.insert(4, f"[health]\nrecover_after = {120 / shrink:g}\n")
+        if upstream:
+            state = self.folder / "state"
+            lines[0] += f'user = "{READER}"\n'
+            lines.append(f'[serve]\nlisten = "{self._listen}"\nupstream = "{upstream}"\nstate_dir = "{state}"\n')
         self.config.touch(mode=0o600)
         self.config.write_text("\n".join(lines), "utf-8")
+
+
+def vin(car_id: int) -> str:
+    """A car's vehicle identification number."""
+    return f"5YJ3E7EA0KF00000{car_id}"
 
 
 def _folder(parent: Path, name: str) -> Path:

@@ -14,10 +14,15 @@ from tmsync.core.errors import Cause, ExitCode
 from tmsync.core.fixes import problem
 from tmsync.core.process import without_secrets
 from tmsync.demo.server import DemoError
-from tmsync.demo.stage import SPEED, Stage
+from tmsync.demo.stage import CHARGING, SPEED, Stage, vin
 
-LIVE_S: Final = 27.0
+LIVE_S: Final = 20.0
 """Long enough for one car to go stale, for another to turn unhealthy, and for both to be trusted again."""
+PATIENCE_S: Final = 40.0
+PAUSE_S: Final = 0.3
+ENOUGH: Final = 6
+"""So many answers in a row show who answers now."""
+SOURCES: Final = {"teslamate": "TeslaMate", "tesla": "Tesla"}
 TRY: Final = (
     "tmsync check-db",
     "tmsync sync-tokens --dry-run",
@@ -49,6 +54,7 @@ class Story:
         with Stage(self._tell, self._now) as stage:
             self._token(stage)
             self._telemetry(stage)
+            self._service(stage)
             if self._keep:
                 self._leave_running(stage)
             self._tell("\nThe servers are stopped and everything is removed.")
@@ -83,6 +89,51 @@ class Story:
         stage.end_troubles()
         self._tell("\nAnd everything in one look; also for Nagios, Prometheus and scripts.")
         self._command(stage, ["status"], expected=0)
+
+    def _service(self, stage: Stage) -> None:
+        self._tell(
+            "\nTWCManager believes what it heard last for hours, or for ever. So tmsync takes its calls to Tesla's API:"
+            " it answers from TeslaMate while that is to be trusted, and passes them on otherwise."
+        )
+        api = stage.begin_service()
+        self._tell("\n$ tmsync serve")
+        command = [*TMSYNC, "serve", "--quiet"]
+        with subprocess.Popen(command, env=_environ(stage), stdin=subprocess.DEVNULL) as serve:
+            try:
+                asked = self._asks(stage, "teslamate", serve)
+                self._tell("\nTeslaMate is killed, and Blue is unplugged and drives off.")
+                stage.kill_teslamate()
+                asked += self._asks(stage, "tesla", serve)
+                self._tell("\nTeslaMate is started again.")
+                stage.start_teslamate()
+                asked += self._asks(stage, "teslamate", serve)
+            finally:
+                serve.terminate()
+        saved = asked - api.calls
+        self._tell(f"\nTWCManager asked {asked} times, Tesla was called {api.calls} times: {saved} calls saved.")
+
+    def _asks(self, stage: Stage, wanted: str, serve: "subprocess.Popen[bytes]") -> int:
+        """TWCManager asks for Blue again and again, until `wanted` has answered some times; how often it asked."""
+        asked, right, told = 0, 0, ""
+        until = time.monotonic() + PATIENCE_S
+        while right < ENOUGH:
+            time.sleep(PAUSE_S)
+            try:
+                words, source = stage.twcmanager.ask(vin(CHARGING))
+            except OSError:
+                words, source = "", ""
+            source = source if source in SOURCES else ""
+            if time.monotonic() > until or serve.poll() is not None:
+                message = f"tmsync serve does not answer from {wanted}, but {words or 'not at all'}"
+                raise DemoError(problem(Cause.INTERNAL, message, variant="demo"))
+            if source:
+                asked += 1
+                right = right + 1 if source == wanted else 0
+                line = f"TWCManager asks for Blue: {words.split(' at ')[0]}, from {SOURCES[source]}"
+                if line != told:
+                    self._tell(line)
+                told = line
+        return asked
 
     def _leave_running(self, stage: Stage) -> None:
         stage.slow_down()

@@ -5,18 +5,21 @@ comes of it), lib/TWCManager/TWCMaster.py (saveSettings).
 """
 
 import base64
+import http.client
 import http.server
 import json
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from tmsync.demo.server import free_port
 
+BEARER: Final = "carApiBearerToken"
+ASK_S: Final = 10.0
 SETTINGS: Final = {
-    "carApiBearerToken": "",
+    BEARER: "",
     "carApiRefreshToken": "",
     "carApiTokenExpireTime": 0,
     "chargeNowAmps": 32,
@@ -28,14 +31,17 @@ MAX_BODY_BYTES: Final = 64 * 1024
 
 
 class StandIn:
-    """A TWCManager in `folder`; as a context manager its web control answers on a free loopback port inside."""
+    """A TWCManager in `folder`; as a context manager its web control answers on a free loopback port inside.
 
-    def __init__(self, folder: Path) -> None:
+    proxy: where it sends its calls to Tesla's API.
+    """
+
+    def __init__(self, folder: Path, proxy: str) -> None:
         self.port = free_port()
         self.config_file = folder / "config.json"
         self.settings_file = folder / "settings.json"
         self.config: dict[str, Any] = {
-            "config": {"settingsPath": str(folder)},
+            "config": {"settingsPath": str(folder), "teslaProxy": proxy},
             "control": {"HTTP": {"enabled": True, "listenPort": self.port}},
             "vehicle": {"TeslaMate": {"enabled": False}},
         }
@@ -54,11 +60,33 @@ class StandIn:
         self._server.shutdown()
         self._server.server_close()
 
+    def ask(self, vin: str) -> tuple[str, str]:
+        """What Tesla's API says of a car, asked as TWCManager does by way of its teslaProxy; and who answered.
+
+        Raises: OSError while nobody answers.
+        """
+        address = urlsplit(self.config["config"]["teslaProxy"])
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ASK_S)
+        try:
+            target = f"/api/1/vehicles/{vin}/vehicle_data?endpoints=location_data%3Bcharge_state%3Bdrive_state"
+            connection.request("GET", target, headers={"Authorization": f"Bearer {self._memory[BEARER]}"})
+            answer = connection.getresponse()
+            document, source = json.loads(answer.read()), answer.headers["X-Tmsync-Source"]
+        except http.client.HTTPException as error:
+            raise OSError from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            return f"HTTP status {answer.status}", source
+        charge, drive = document["response"]["charge_state"], document["response"]["drive_state"]
+        moves = ", on the road" if drive.get("shift_state") else ""
+        return f"{charge['charging_state']} at {charge['battery_level']} %{moves}", source
+
     def take(self, form: dict[str, str]) -> None:
         """Settings that were posted: applied at once, and saved."""
         self._memory.update(form)
-        if form.get("carApiBearerToken"):
-            self._memory["carApiTokenExpireTime"] = _expiry(form["carApiBearerToken"])
+        if form.get(BEARER):
+            self._memory["carApiTokenExpireTime"] = _expiry(form[BEARER])
         temporary = self.settings_file.with_name("settings.json.tmp")
         _write_private(temporary, json.dumps(self._memory))
         self.settings_file.rename(self.settings_file.with_name("settings.json.backup"))

@@ -51,9 +51,9 @@ class ProblemChange(NamedTuple):
     def event(self) -> Event:
         """As an event."""
         found = self.rated.problem
-        hint = f" {found.hint}" if found.hint else ""
+        first = " ".join(found.fix[0].as_lines()) if found.fix else ""
         words = (
-            f"{self.rated.severity} {found.cause}: {found.message}.{hint}"
+            f"{self.rated.severity} {found.cause}: {found.message}. {first}".strip()
             if self.raised
             else f"solved: {found.message}"
         )

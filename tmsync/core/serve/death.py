@@ -2,31 +2,48 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
+from typing import Final
 
 from tmsync.core.clock import iso
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.health import Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
 
 
-def is_gone(report: LivenessReport, views: Sequence[VehicleView]) -> bool:
-    """Whether TeslaMate is gone: its sessions decide where they can be seen, else its web server, else its silence."""
+class Death(StrEnum):
+    """What is known of it."""
+
+    PROVEN = "proven"
+    """A second witness saw that TeslaMate is gone."""
+    LIKELY = "likely"
+    """It is silent about every car of which it should speak, and nobody has seen it alive since."""
+
+
+ALIVE: Final = frozenset({Verdict.FRESH, Verdict.LATE, Verdict.UNHEALTHY, Verdict.BLIND})
+
+
+def death(report: LivenessReport, views: Sequence[VehicleView]) -> Death | None:
+    """None where TeslaMate lives, as far as is known."""
     if report.sessions is not None:
-        return not report.sessions
-    if report.is_open:
-        # Missing for less than half a minute: the next looks tell.
-        return False
-    if report.evidence.gone_at is not None or report.evidence.alive_at is not None:
-        return report.evidence.says_gone(None)
-    return bool(views) and all(view.judgement.cause is Cause.STALE for view in views)
+        return None if report.sessions else Death.PROVEN
+    if report.evidence.says_gone(None):
+        return Death.PROVEN
+    silent = [view for view in views if view.judgement.cause is Cause.STALE]
+    lives = any(view.judgement.verdict in ALIVE for view in views) or report.evidence.vouches
+    return Death.LIKELY if silent and not lives else None
 
 
-def cut_off(expires_at: datetime | None, now: datetime) -> Problem:
-    """The problem of a TeslaMate that is gone. expires_at: when its token ends; None where that is not known."""
+def cut_off(found: Death, expires_at: datetime | None, now: datetime) -> Problem:
+    """What follows from it. expires_at: when TeslaMate's last token ends; None where that is not known."""
     if expires_at is None:
         when = "as soon as that ends, at a time that is not known"
     else:
         when = f"since {iso(expires_at)}" if expires_at <= now else f"from {iso(expires_at)} on"
-    message = f"TeslaMate is gone and renews its token no more: TWCManager is cut off from Tesla {when}"
+    if found is Death.PROVEN:
+        message = f"TeslaMate is gone and renews its token no more: TWCManager is cut off from Tesla {when}"
+    else:
+        message = f"TeslaMate is silent about every car: if it is gone, TWCManager is cut off from Tesla {when}"
     return problem(Cause.TESLAMATE_GONE, message)

@@ -17,7 +17,7 @@ from tmsync.core.fixes import problem
 from tmsync.core.publish.publisher import Publisher
 from tmsync.core.publish.topics import State
 from tmsync.core.serve.board import Board, Counters, Event, FacadeEvents, rated
-from tmsync.core.serve.death import cut_off, is_gone
+from tmsync.core.serve.death import cut_off, death
 from tmsync.core.serve.listening import FacadeThread, Served, host_names, open_sockets, tls_context
 from tmsync.core.serve.notify import Notifier, inherited_sockets
 from tmsync.core.serve.ports import Credential, FacadeOptions, FacadeStatus, Ports, Standing
@@ -311,9 +311,9 @@ class Service:
         return [] if monitor is None else monitor.fleet.views(now)
 
     def _look_for_death(self, views: list[VehicleView], now: Instant) -> None:
-        tokens, gone = self._keeper.tokens, is_gone(self.records(), views)
+        tokens, dead = self._keeper.tokens, death(self.records(), views)
         own = self._parts.settings.get("serve.upstream_token") is not None
-        found = cut_off(tokens.expires_at if tokens else None, now.wall) if gone and not own else None
+        found = cut_off(dead, tokens.expires_at if tokens else None, now.wall) if dead and not own else None
         self._board.put("death", rated(found, critical=True, part=Part.TOKEN) if found else None)
 
     def _publish(self, now: Instant) -> None:
