@@ -1,5 +1,6 @@
 """The demo's plot: what goes wrong, what fixes it, and what it looks like when all is well."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -91,6 +92,9 @@ class Story:
         self._command(stage, ["status"], expected=0)
 
     def _service(self, stage: Stage) -> None:
+        if importlib.util.find_spec("aiohttp") is None:
+            self._tell("\nWhat tmsync serve does is left out: it needs more packages (pip install 'tmsync[serve]').")
+            return
         self._tell(
             "\nTWCManager believes what it heard last for hours, or for ever. So tmsync takes its calls to Tesla's API:"
             " it answers from TeslaMate while that is to be trusted, and passes them on otherwise."
