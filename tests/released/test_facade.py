@@ -60,7 +60,7 @@ def car(state: str, vin: str = VIN, number: int = 1) -> Car:
 
 
 class Life:
-    """A TeslaMate that sees what is true of the stand-in's cars, until it is stopped.
+    """A TeslaMate that sees what is true of the stand-in's cars, and is logged in to its database, until it dies.
 
     forced: a state it tells in place of the true one, such as suspended.
     """
@@ -72,6 +72,8 @@ class Life:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
+        self._session = self.teslamate.logged_in()
+        self._session.__enter__()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
@@ -80,6 +82,8 @@ class Life:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
+            self._thread = None
+            self._session.__exit__(None, None, None)
 
     def _live(self) -> None:
         while not self._over.wait(0.5):
@@ -192,7 +196,9 @@ class Scene:
         eventually(lambda: self.facade.source(self.teslamate.access, vin) == "teslamate", "TeslaMate is not trusted")
 
     def distrusted(self, vin: str = VIN) -> None:
-        eventually(lambda: self.facade.source(self.teslamate.access, vin) != "teslamate", "TeslaMate is still trusted")
+        eventually(
+            lambda: self.facade.source(self.teslamate.access, vin) != "teslamate", "TeslaMate is still trusted", 120
+        )
 
     def want(self, wanted: list[tuple[str, str]], seconds: float = 60, **task: Any) -> None:
         """Queue the task, again each time its own limits have let it go by, until the commands have reached Tesla."""
@@ -232,7 +238,7 @@ def scene(tmp_path: Path, teslamate: TeslaMate, lib: str, *cars: Car) -> Iterato
         )
     folder = tmp_path / "twcmanager"
     folder.mkdir()
-    with tesla(*cars) as api, broker() as mosquitto, teslamate.logged_in():
+    with tesla(*cars) as api, broker() as mosquitto:
         port = free_port()
         program = Program(PYTHON, folder, port, lib=lib, speed=SPEED)
         settings = {
