@@ -45,6 +45,9 @@ FIXES: Final[Fixes] = {
     (Cause.CONNECTION_LOST, "broker"): (
         Step("Nothing to do if the broker was restarted: tmsync reconnects by itself."),
     ),
+    (Cause.CONNECTION_LOST, "stood-still"): (
+        Step("Nothing to do if the machine slept or was paused: tmsync reconnects by itself."),
+    ),
     (Cause.CONNECTION_LOST, "values-missing"): (Step("Try again."),),
     Cause.COMMAND_FAILED: (Step("Try the command by hand; it runs again at the next change."),),
     (Cause.NOT_AUTHORISED, "subscription"): (

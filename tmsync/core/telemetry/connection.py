@@ -33,6 +33,8 @@ STOP_S: Final = 1.0
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 30.0
 WAIT_S: Final = 0.25
+STOOD_STILL_S: Final = 5.0
+"""A process that did not come round for so long was stopped, or its machine: what lies in the socket may be as old."""
 BATCH: Final = 64
 """Packets read per look at the socket."""
 CHUNK_BYTES: Final = 64 * 1024
@@ -157,7 +159,8 @@ class Connection:
         return diagnosis.of_silence(self.target)
 
     def _listen(self, client: "Client") -> None:
-        deadline = self._clock.monotonic() + ANSWER_S
+        came_round_at = self._clock.monotonic()
+        deadline = came_round_at + ANSWER_S
         sock = client.socket()
         if sock is None:
             return
@@ -170,6 +173,12 @@ class Connection:
             wait_s = self._turn() if self._accepted else WAIT_S
             poller.modify(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
             ready = held or _pending(sock) or poller.poll(wait_s * 1000)
+            before, came_round_at = came_round_at, self._clock.monotonic()
+            if (lost_s := came_round_at - before - wait_s) > STOOD_STILL_S:
+                # An old heartbeat would count as new, and vouch for a TeslaMate that may have died since.
+                message = f"tmsync stood still for {lost_s:.0f} s: what the broker sent meanwhile does not count"
+                self._refusal = problem(Cause.CONNECTION_LOST, message, variant="stood-still")
+                return
             if ready and not self._read(client):
                 return
             if client.want_write() and client.loop_write() != 0:
