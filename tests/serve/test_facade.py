@@ -105,6 +105,18 @@ def test_after_a_new_limit_teslamate_must_show_it(stage: Stage) -> None:
     assert stage.ask(STATE).source == "teslamate"
 
 
+def test_a_limit_that_somebody_has_changed_again_is_the_one_to_be_shown(stage: Stage) -> None:
+    stage.post("set_charge_limit", percent=70)
+    stage.wait(10)
+    stage.teslamate_sees(charge_limit_soc="90")
+    assert stage.ask(DATA).source == "tesla", "its 90 % may be older than the command"
+    assert stage.ask(STATE).source == "tesla"
+    stage.wait(60)
+    stage.teslamate_sees()
+    assert stage.ask(DATA).document["response"]["charge_state"]["charge_limit_soc"] == 90
+    assert stage.ask(STATE).source == "teslamate"
+
+
 def test_after_a_wake_up_a_car_still_asleep_is_believed_after_two_minutes(stage: Stage) -> None:
     stage.says(state="asleep")
     stage.post("wake_up")

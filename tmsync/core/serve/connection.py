@@ -55,14 +55,11 @@ class ApiServer(web.Server):
             auto_decompress=False,
         )
 
-    def make_room(self) -> None:
+    def make_room(self, newest: "_Connection") -> None:
         """Too many connections: the one that has said nothing for the longest goes, and the newest may speak."""
         if len(self.connections) > MAX_CONNECTIONS:
-            oldest = next(
-                (found for found in self.connections if isinstance(found, _Connection) and found.is_idle), None
-            )
-            if oldest is not None:
-                oldest.force_close()
+            idle = (found for found in self.connections if isinstance(found, _Connection) and found.is_idle)
+            next(idle, newest).force_close()
 
 
 class _Connection(web.RequestHandler):
@@ -80,7 +77,7 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if isinstance(self._manager, ApiServer):
-            self._manager.make_room()
+            self._manager.make_room(self)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -38,6 +38,10 @@ from tmsync.core.teslamate.records import CarRecord
 
 log = logging.getLogger(__name__)
 
+LIMIT_SHOWN_S: Final = 60.0
+"""So long after a command, Tesla itself tells the charge limit that holds: somebody may have changed it again."""
+MOST_FETCHES: Final = 16
+"""Of data, at once: each may be a megabyte. Commands wait for nothing."""
 STATE_FILE: Final = "facade.json"
 MOST_GIVEN: Final = 256
 MAX_STATE_BYTES: Final = 1 << 20
@@ -75,6 +79,7 @@ class Forwarder:
         self._given: dict[str, _Given] = {}
         self._flights: dict[tuple[str, int], asyncio.Task[Answer]] = {}
         self._upstream: Upstream | None = None
+        self._fetching = asyncio.Semaphore(MOST_FETCHES)
         self._saving = asyncio.Lock()
         self._saved = b""
 
@@ -156,7 +161,8 @@ class Forwarder:
     ) -> Answer:
         epoch, asked_at = memory.epoch, self._clock.monotonic()
         try:
-            answer = await self._send(request, car, decision.reason)
+            async with self._fetching:
+                answer = await self._send(request, car, decision.reason)
         except Unreachable as error:
             return self._stand_in(error, decision.reason) if request.kind is Kind.LIST else self._no_answer(error)
         if answer.origin is not Origin.TESLA:
@@ -174,7 +180,8 @@ class Forwarder:
             memory.tesla_at = asked_at
         if decision.purpose is not None and answer.status < 500:
             memory.keep((request.endpoints, decision.purpose), KeptAnswer(asked_at, answer))
-        if memory.command is not None and memory.command.limit is not None:
+        command = memory.command
+        if command is not None and command.limit is not None and asked_at - command.answered_at >= LIMIT_SHOWN_S:
             found = document_of(answer)
             charge = found.get("charge_state") if isinstance(found, dict) else None
             percent = charge.get("charge_limit_soc") if isinstance(charge, dict) else None
