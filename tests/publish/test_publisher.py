@@ -1,5 +1,6 @@
 """What stands on a real broker: every topic, and nothing that is out of date."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.publish.scene import AT, Listener, car_topics, held, listening, publishing, settings, state, until, view
+from tests.reference.pages import ROOT
 from tests.support.brokers import Broker, broker, needs_mosquitto
 from tests.support.surroundings import TeslaMate
 from tmsync.core.publish.publisher import Publisher
@@ -61,6 +63,12 @@ def test_retained_topics_are_those_of_the_documentation(mosquitto: Broker, tmp_p
             assert '"identifiers": ["teslamate_car_1"]' in discovery
         until(lambda: heard.retained["tmsync/status"] == "offline")
     assert held(mosquitto.port) == {**ONE_CAR, "tmsync/status": "offline", DISCOVERY: discovery}
+
+
+def test_documentation_lists_every_topic() -> None:
+    page = (ROOT / "docs" / "reference" / "topics.md").read_text().partition("# Topics of tmsync's")[2]
+    documented = re.findall(r"(?m)^\| `([^`]+)` \|", page)
+    assert [topic.replace("ID", "1") for topic in documented] == [*ONE_CAR, DISCOVERY]
 
 
 def test_nothing_is_said_before_there_is_something_to_say(mosquitto: Broker, tmp_path: Path) -> None:
