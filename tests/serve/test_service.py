@@ -13,6 +13,8 @@ import pytest
 from tests.commands.test_sync_local import configure
 from tests.serve.service import Serving, serving
 from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
+from tests.support.certificates import Authority
+from tests.support.standin import running as standin
 from tests.support.surroundings import TeslaMate, TwcFolder, tmsync
 from tests.support.tesla import Tesla, tesla
 from tmsync.core.config.load import load_settings
@@ -173,7 +175,7 @@ def test_teslamates_death_is_critical_at_once_with_the_time_at_which_its_token_e
     environ: dict[str, str], teslamate: TeslaMate, mosquitto: Broker
 ) -> None:
     mosquitto.publisher.car(**BLUE)
-    soon = {"TMSYNC_HEALTH_LATE_AFTER_CHARGING": "0.5", "TMSYNC_HEALTH_STALE_AFTER_CHARGING": "1"}
+    soon = {"TMSYNC_HEALTH_LATE_AFTER_CHARGING": "2", "TMSYNC_HEALTH_STALE_AFTER_CHARGING": "4"}
     with ExitStack() as life:
         life.enter_context(teslamate.logged_in())
         with serving({**environ, **mosquitto.environ(), **soon}) as it:
@@ -222,6 +224,46 @@ def test_status_tells_a_serve_that_does_not_answer(environ: dict[str, str]) -> N
     assert critical == ["out-of-sync", "serve-not-running"]
     unknown = dict.fromkeys(("upstream", "last_call_at", "answered", "forwarded"))
     assert run.json["facade"] == {"listen": environ["TMSYNC_SERVE_LISTEN"], **unknown}
+
+
+def test_status_asks_over_tls_whoever_signed_the_certificate(environ: dict[str, str], authority: Authority) -> None:
+    certificate, key = authority.issue("tmsync", ["tmsync"])
+    tls = {"TMSYNC_SERVE_TLS_CERT": str(certificate), "TMSYNC_SERVE_TLS_KEY": str(key)}
+    with serving({**environ, **tls}):
+        run = tmsync("status", "--json", environ={**environ, **tls})
+        assert run.json["facade"]["answered"] == 0
+        other = authority.issue("other")[0]
+        run = tmsync("status", "--json", environ={**environ, **tls, "TMSYNC_SERVE_TLS_CERT": str(other)})
+        assert "serve-not-running" in [one["cause"] for one in run.json["problems"]]
+
+
+def test_another_server_in_serves_place_is_told(environ: dict[str, str], twc: TwcFolder) -> None:
+    with standin(twc.settings) as manager:
+        run = tmsync("status", "--json", environ={**environ, "TMSYNC_SERVE_LISTEN": f"127.0.0.1:{manager.port}"})
+    found = next(one for one in run.json["problems"] if one["cause"] == "serve-not-running")
+    assert found["message"].endswith("what answers there is not tmsync (HTTP status 404)")
+
+
+def test_what_stands_against_a_local_token_is_critical(environ: dict[str, str], twc: TwcFolder) -> None:
+    configure(
+        twc,
+        {"TeslaMate": {"enabled": True, "syncTelemetry": True}},
+        {"Powerwall2": {"enabled": True, "serverIP": "192.168.1.9"}},
+        teslaProxy="http://127.0.0.1:1",
+    )
+    twc.write({"carApiBearerToken": "other", "carApiRefreshToken": "its-own"})
+    seen = {}
+    for token in ("local", "tesla"):
+        run = tmsync("status", "--json", environ={**environ, "TMSYNC_TWCMANAGER_TOKEN": token})
+        seen[token] = {one["cause"]: one["severity"] for one in run.json["problems"]}
+    assert seen["local"] == {
+        "holds-refresh-token": "critical", "out-of-sync": "critical", "facade-not-configured": "critical",
+        "powerwall": "critical", "serve-not-running": "critical", "own-telemetry": "warning",
+    }  # fmt: skip
+    assert seen["tesla"] == {
+        "out-of-sync": "warning", "serve-not-running": "critical", "holds-refresh-token": "warning",
+        "facade-not-configured": "warning", "own-telemetry": "warning",
+    }  # fmt: skip
 
 
 # -- reload

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import ServeSettings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
-from tmsync.core.fixes import problem
+from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.serve.ports import FacadeStatus
 
 BACKLOG: Final = 128
@@ -22,7 +22,7 @@ DEAF_S: Final = 10.0
 
 
 class ListenFailed(TmsyncError):
-    """The address cannot be listened at."""
+    """The address cannot be listened at, or no longer."""
 
 
 def open_sockets(serve: ServeSettings, inherited: Sequence[socket.socket]) -> list[socket.socket]:
@@ -91,7 +91,7 @@ class FacadeThread:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
-        self._error: BaseException | None = None
+        self._error: TmsyncError | None = None
         self._end = asyncio.Event()
         self._beat_at = clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="facade", daemon=True)
@@ -127,21 +127,29 @@ class FacadeThread:
     def _beat(self) -> None:
         self._beat_at = self._clock.monotonic()
 
+    def raise_if_dead(self) -> None:
+        """Raises: TmsyncError where it has ended by itself."""
+        if self._started.is_set() and self._error is not None:
+            raise self._error
+
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except TmsyncError as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001 - told by the thread that started this one
+            self._error = ListenFailed(unforeseen(error))
+        finally:
+            self._started.set()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
             await self.facade.start(self._sockets, self._tls)
-        except BaseException as error:  # noqa: BLE001 - told by the thread that started this one
-            self._error = error
-            await self.facade.stop()
-            return
-        finally:
             self._started.set()
-        await self._end.wait()
-        await self.facade.stop()
+            await self._end.wait()
+        finally:
+            await self.facade.stop()
 
 
 def host_names(serve: ServeSettings) -> frozenset[str]:

@@ -298,6 +298,8 @@ class Service:
         self._publish(now)
         self._tell_all()
         facade = self._parts.facade
+        if facade is not None:
+            facade.raise_if_dead()
         if facade is None or facade.is_alive:
             self._notifier.alive()
         self._notifier.status(self._in_words(views))

@@ -27,8 +27,8 @@ from tmsync.core.twcmanager.plan import SyncOptions, Via
 
 log = logging.getLogger(__name__)
 
-READ_EVERY_S: Final = 10.0
-"""A token that TeslaMate has renewed is delivered within 15 s."""
+READ_EVERY_S: Final = 5.0
+"""A token that TeslaMate has renewed is delivered within 15 s, although TWCManager may take some to be looked at."""
 DELIVER_EVERY_S: Final = 60.0
 """TWCManager may have been given another token, or may have lost one."""
 REREAD_S: Final = 10.0

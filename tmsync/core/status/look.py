@@ -43,7 +43,7 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
 
         tokens = begin(lambda: _tokens(settings, clock, environ), Database(), wanted=has_database)
         held = pool.submit(held_by_twcmanager, settings, None, clock)
-        told = None if serve is None else ask(serve, settings.twcmanager().settings_file)
+        told = None if serve is None else ask(serve, settings.twcmanager().settings_file, settings.state_dir)
         views = told.vehicles if told is not None else None
         listens = has_broker and views is None
         heard = begin(lambda: _broker(settings, wait_s, clock), (Broker(), LivenessReport()), wanted=listens)

@@ -1,8 +1,10 @@
 """Asks a running `tmsync serve`, which has listened for longer than status can wait."""
 
 import json
+import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -11,7 +13,7 @@ from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings
 from tmsync.core.errors import Cause, Problem, Step
 from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
-from tmsync.core.net.listeners import Stranger, must_belong_to
+from tmsync.core.net.listeners import Stranger, must_belong_to, server_users
 from tmsync.core.status.report import Facade, Part, RatedProblem, Severity
 from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Judgement, Thresholds, Verdict
@@ -33,8 +35,11 @@ class Told(NamedTuple):
     """Those that it alone can know, or why it does not answer."""
 
 
-def ask(serve: ServeSettings, settings_file: Path) -> Told:
-    """Ask the serve that these settings are for. settings_file: TWCManager's, whose owner serve may run as."""
+def ask(serve: ServeSettings, settings_file: Path, state_dir: Path) -> Told:
+    """Ask the serve that these settings are for.
+
+    settings_file: TWCManager's, whose owner serve may run as; state_dir: serve's own.
+    """
     silent = Facade(serve.address)
     try:
         status, body = request(
@@ -42,21 +47,33 @@ def ask(serve: ServeSettings, settings_file: Path) -> Told:
             "GET",
             PATH,
             TIMEOUT_S,
-            check=must_belong_to(trusted_users(settings_file)),
+            check=_check(settings_file, state_dir),
             context=_context(serve),
         )
-        document: Any = json.loads(body)
-        if status != 200:
-            raise ValueError
-        return _told(document)
     except Stranger as error:
         words = error.strerror or ""
     except FAILURES as error:
         words = why(error)
-    except (TypeError, KeyError, AttributeError, RecursionError):
-        words = "what answers there is not tmsync"
+    else:
+        try:
+            return _told(json.loads(body))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            words = f"what answers there is not tmsync (HTTP status {status})"
     found = problem(Cause.SERVE_NOT_RUNNING, f"tmsync serve does not answer at {serve.address}: {words}")
     return Told(silent, problems=(RatedProblem(Severity.CRITICAL, Part.FACADE, found),))
+
+
+def _check(settings_file: Path, state_dir: Path) -> Callable[[socket.socket], None]:
+    """Who listens there gets TWCManager's token. Where nothing tells whose server that is, nothing is said of it."""
+    users = set(trusted_users(settings_file))
+    with suppress(OSError):
+        users.add(state_dir.stat().st_uid)
+
+    def check(sock: socket.socket) -> None:
+        if server_users(sock):
+            must_belong_to(frozenset(users))(sock)
+
+    return check
 
 
 def _url(serve: ServeSettings) -> str:
@@ -72,11 +89,12 @@ def _context(serve: ServeSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(serve.tls_cert)
     return context
 
 
-def _told(document: Mapping[str, Any]) -> Told:
+def _told(document: Any) -> Told:
     """Raises: ValueError, TypeError, KeyError, AttributeError."""
     facade = document["facade"]
     views = tuple(map(_view, document["vehicles"]))
