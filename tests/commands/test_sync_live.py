@@ -13,7 +13,7 @@ import pytest
 
 from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_error, outcome
 from tests.support.standin import running
-from tests.support.surroundings import Run, TeslaMate, TwcFolder, tmsync
+from tests.support.surroundings import NOWHERE, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.errors import Cause
@@ -82,7 +82,7 @@ def test_twcmanager_on_another_host_needs_its_address_only(teslamate: TeslaMate,
     far = tmp_path / "far"
     far.mkdir()
     with running(far / "settings.json") as manager:
-        environ = teslamate.environ(TMSYNC_TWCMANAGER_SETTINGS_FILE="/nonexistent/settings.json")
+        environ = teslamate.environ(TMSYNC_TWCMANAGER_SETTINGS_FILE=f"{NOWHERE}/settings.json")
         arguments = ("sync-tokens", "--json", "--twc-url", f"http://127.0.0.1:{manager.port}")
         run = tmsync(*arguments, environ=environ)
         assert outcome(run) == ("pushed", 0)

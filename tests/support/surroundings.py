@@ -30,7 +30,7 @@ from tmsync.demo.teslamate import TABLES, DatabaseSession, access_token, refresh
 PASSWORD = "pass-SECRET-word"
 KEY = "key-SECRET-0123456789"
 LOCAL = "local all all trust\n"
-NO_STATE = "/proc/nothing"
+NOWHERE = "/proc/nothing"
 """Where not even root can make a folder: no run leaves anything to the next."""
 OPEN = LOCAL + "host all all all scram-sha-256\n"
 
@@ -60,7 +60,7 @@ class Run:
 
 def clean_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """No configuration, no password file, no state, nobody's environment; and what the test adds."""
-    own = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "XDG_STATE_HOME": NO_STATE}
+    own = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "XDG_STATE_HOME": NOWHERE}
     return {**own, **(environ or {})}
 
 

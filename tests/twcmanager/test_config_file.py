@@ -53,6 +53,13 @@ def test_what_is_no_configuration_is_refused_in_one_line(path: Path, text: str |
     assert "\n" not in str(caught.value)
 
 
+def test_missing_comma_is_told_as_that(path: Path) -> None:
+    """As in TWCManager's own sample of 2026-08."""
+    with pytest.raises(ConfigError) as caught:
+        read(path, '{"vehicle": {\n"HomeAssistant": {"enabled": false}\n\n# TeslaMate\n"TeslaMate": {}}}')
+    assert "line 5: there is no comma between this value and the one before it" in str(caught.value)
+
+
 @pytest.mark.parametrize("stray", ["*abcSECRET", "&aSECRET &bSECRET x", "!SECRET!x y", "*it'sSECRET", "@SECRET"])
 def test_password_that_is_no_yaml_is_not_shown(path: Path, stray: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -69,7 +69,8 @@ def init(
 
     Example: TMSYNC_DATABASE_PASSWORD_FILE=/run/secrets/db tmsync init --non-interactive --db-host 192.168.1.5
     """
-    from tmsync.commands.interview import Interview, Sources, read_taken, which
+    from tmsync.commands.at_hand import read_taken, which
+    from tmsync.commands.interview import Interview, Sources
     from tmsync.commands.serving import offer, take_over_proxy
     from tmsync.core.setup.takeover import Taken
     from tmsync.core.setup.write import default_output, refuse_existing, sweep_leftovers
@@ -115,7 +116,7 @@ def init(
 
 def _present(path: Path) -> tuple[tuple[Setting, str, str], ...]:
     """What the configuration that is to be replaced says; nothing of one that cannot be read."""
-    from tmsync.commands.interview import present_values
+    from tmsync.commands.at_hand import present_values
 
     if not is_file(path):
         return ()

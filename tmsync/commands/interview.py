@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from tmsync.commands import asking
+from tmsync.commands.at_hand import read_taken, which
 from tmsync.core.check_db.report import Stage
 from tmsync.core.clock import Clock
 from tmsync.core.config.load import load_settings
-from tmsync.core.config.schema import BY_NAME, BadValue, Setting, from_text
+from tmsync.core.config.schema import BY_NAME, SYSTEM_TWC_CONFIG, BadValue, Setting, from_text
 from tmsync.core.config.settings import Layer, Settings
 from tmsync.core.config.survey import masked
 from tmsync.core.config.twc_json import read_twc_config
-from tmsync.core.errors import ConfigError, Problem, Step
-from tmsync.core.files.paths import is_folder
+from tmsync.core.errors import ConfigError, Place, Problem
+from tmsync.core.files.paths import is_folder, is_there
 from tmsync.core.setup.answers import as_answer, host_and_port
-from tmsync.core.setup.compose import ComposeFile, find_compose, read_compose
-from tmsync.core.setup.takeover import Taken, differences, take_over, teslamates
+from tmsync.core.setup.compose import find_compose
+from tmsync.core.setup.takeover import Taken, differences
 from tmsync.core.setup.trial import TrialResult, try_broker, try_database, try_web_control
 from tmsync.render.check_db import explain, steps
 from tmsync.render.config import by_source, taken_over
@@ -110,8 +111,14 @@ class Interview:
         if self.settings.twc_config is not None or not self._is_open("twcmanager.config_file"):
             return
         asking.say("\nTWCManager's config.json, if TWCManager runs on this machine, tells where it keeps its settings.")
+        default = ""
+        if is_there(Path(SYSTEM_TWC_CONFIG)):
+            # It could not be read, and that was told as a warning only.
+            default = SYSTEM_TWC_CONFIG
+            for warning in self.settings.warnings:
+                self._tell(warning)
         while True:
-            text = asking.ask(QUESTIONS["twcmanager.config_file"], shown="none")
+            text = asking.ask(QUESTIONS["twcmanager.config_file"], default, shown=default or "none")
             if text in ("", NONE):
                 return
             path = Path(text).expanduser().absolute()
@@ -218,6 +225,9 @@ class Interview:
         return TrialResult("TeslaMate's cars are there" if namespace else "the broker lets this host in")
 
     def _tell(self, found: Problem) -> None:
+        """Tell a problem; where a docker-compose.yml was taken over, without the steps for those without Docker."""
+        if self.sources.taken.found:
+            found = replace(found, fix=tuple(step for step in found.fix if step.place is not Place.NATIVE))
         asking.show(explain(found, self.screen))
 
     # -- asking, trying, correcting
@@ -233,7 +243,7 @@ class Interview:
                 good = f"  ok: {printable(result.good)}"
                 asking.say(good if result.reached else f"  {' and '.join(names)}: not tried, for the reason above")
                 return True
-            asking.show(explain(result.failure, self.screen))
+            self._tell(result.failure)
             asking.say()
             answer = asking.choose("What now?", AFTER_FAILURE)
             if answer == "k":
@@ -350,57 +360,6 @@ class Interview:
             self.answers[setting.name.replace(".host", ".port")] = port
         self.merge()
         return True
-
-
-def read_taken(
-    path: Path, environ: Mapping[str, str], service: str, choose: Callable[[list[str]], str] | None = None
-) -> Taken:
-    """What TeslaMate's docker-compose.yml says.
-
-    service: which one is TeslaMate, empty where nobody said. choose: asks which of several is meant.
-    Raises: ConfigError.
-    """
-    compose: ComposeFile = read_compose(path, environ)
-    several = [one.name for one in teslamates(compose)]
-    if choose and not service and len(several) > 1:
-        service = choose(several)
-    taken = take_over(compose, service)
-    told = tuple(Step(f"{warning.message}. {warning.hint}", _command(warning.fix)) for warning in compose.warnings)
-    return replace(taken, notes=taken.notes + told)
-
-
-def _command(fix: Sequence[Step]) -> str:
-    return fix[0].command if fix else ""
-
-
-def which(names: list[str]) -> str:
-    """Ask which of several services that are TeslaMate is meant."""
-    asking.say(f"  {len(names)} services of this file are TeslaMate: {', '.join(map(printable, names))}.")
-    while True:
-        answer = asking.ask("Which one is meant?", names[0])
-        if answer in names:
-            return answer
-
-
-def present_values(path: Path) -> tuple[tuple[Setting, str, str], ...]:
-    """What the configuration at `path` says, as text with its origin; what it names a file for stays a file.
-
-    Raises: ConfigError.
-    """
-    settings = load_settings(environ={}, config_file=str(path))
-    return tuple(
-        (BY_NAME[name], _as_text(value.value), value.origin)
-        for name, value in settings.values.items()
-        if value.layer is Layer.TOML
-    )
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return shlex.join(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value.reveal() if hasattr(value, "reveal") else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _title(text: str) -> None:

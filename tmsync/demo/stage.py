@@ -58,6 +58,14 @@ CARS: Final = (
     _car(FAILING, "Green", State.ONLINE),
 )
 MORE_TABLES: Final = """
+create table public.drives (
+  id serial primary key, start_date timestamp not null, end_date timestamp,
+  car_id smallint not null references public.cars (id)
+);
+create table public.charging_processes (
+  id serial primary key, start_date timestamp not null, end_date timestamp,
+  car_id smallint not null references public.cars (id)
+);
 create table public.states (
   id serial primary key, state text not null, start_date timestamp not null, end_date timestamp,
   car_id smallint not null references public.cars (id)
@@ -71,9 +79,12 @@ _ADD_CAR: Final = """
 insert into public.car_settings (id) values ({id});
 insert into public.cars (id, eid, vid, vin, name, model, settings_id)
 values ({id}, {id}, {id}, '{vin}', '{name}', '3', {id});
-insert into public.states (state, start_date, car_id) values ('online', now() at time zone 'utc', {id});
+insert into public.states (state, start_date, car_id) values ('{recorded}', now() at time zone 'utc', {id});
 insert into public.positions (date, car_id) values (now() at time zone 'utc', {id});
 """
+_OPEN: Final = "insert into public.{table} (start_date, car_id) values (now() at time zone 'utc', {id});"
+_OPEN_IN: Final = {State.CHARGING: "charging_processes", State.DRIVING: "drives"}
+"""Where TeslaMate has an open row of a car in that state; its `states` know no more than online, asleep and offline."""
 
 
 class Stage:
@@ -195,7 +206,7 @@ class Stage:
         postgres = self.postgres
         postgres.sql(f"create role teslamate login password '{self._password}'")
         postgres.sql("create database teslamate owner teslamate")
-        cars = "".join(_ADD_CAR.format(id=car.car_id, name=car.name, vin=vin(car.car_id)) for car in CARS)
+        cars = "".join(map(_records, CARS))
         row = token_row(sealed(access, self._key), sealed(refresh_token(), self._key))
         postgres.sql(f"set role teslamate; {TABLES} {MORE_TABLES} {token_table()} {cars} {row}", "teslamate")
         postgres.write_hba(SHUT)
@@ -227,6 +238,14 @@ class Stage:
 def vin(car_id: int) -> str:
     """A car's vehicle identification number."""
     return f"5YJ3E7EA0KF00000{car_id}"
+
+
+def _records(car: SimulatedCar) -> str:
+    """The statements that TeslaMate's database holds of a car what the broker does."""
+    state = car.phases[0].state
+    recorded = state if state in (State.ASLEEP, State.OFFLINE) else State.ONLINE
+    added = _ADD_CAR.format(id=car.car_id, name=car.name, vin=vin(car.car_id), recorded=recorded)
+    return added + (_OPEN.format(table=_OPEN_IN[state], id=car.car_id) if state in _OPEN_IN else "")
 
 
 def _folder(parent: Path, name: str) -> Path:

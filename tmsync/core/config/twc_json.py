@@ -25,6 +25,9 @@ MAX_MERGED: Final = 1000
 MAX_INTEGER_CHARS: Final = 64
 CUT: Final = "TWCManager cuts the line at its '#', although it stands inside quotes"
 LATE: Final = "to TWCManager, // after a value is no comment, but the beginning of the next key, which is lost"
+COMMA: Final = "there is no comma between this value and the one before it, or a quote or bracket is missing there"
+"""Such as in TWCManager's own sample of 2026-08, before "TeslaMate"."""
+_EXPECTS_COMMA: Final = ("expected ',' or '}'", "expected ',' or ']'")
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _LATE_SLASHES: Final = re.compile(r"[\s,{}\[\]\"]//")
 
@@ -159,6 +162,7 @@ def _parse_yaml(path: Path, text: str, cuts: list[int], slashes: list[int]) -> A
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         what = without_quotations(error.problem or "syntax error")
+        what = COMMA if what.startswith(_EXPECTS_COMMA) else what
     except Exception:  # noqa: BLE001 - PyYAML lets through what int(), a look-up or a failed match raise
         line, what = 1, "not readable as YAML"
     variant = "twcmanager-line"

@@ -287,7 +287,7 @@ class _Delivering:
         if before is None:
             return None
         proven = self._proof(before)
-        if not proven and self._has_saved_since(before):
+        if proven is False and self._has_saved_since(before):
             # Its web control answers before its settings are loaded, and loading them undoes what was pushed.
             log.info("TWCManager saved another token, as it does when it is just starting; once more")
             push(url, form, HTTP_TIMEOUT_S, self.users)
@@ -332,8 +332,8 @@ class _Delivering:
         refresh = not self.wanted.shared or snapshot.held(REFRESH) == fields.refresh
         return snapshot.held(BEARER) == fields.bearer and refresh
 
-    def _proof(self, before: Snapshot) -> bool:
-        """Whether TWCManager has saved since, and what it saved holds the token."""
+    def _proof(self, before: Snapshot) -> bool | None:
+        """Whether TWCManager has saved since, and what it saved holds the token; None where that cannot be read."""
         deadline = self.clock.monotonic() + PROOF_S
         pause = 0.01
         while True:
@@ -341,7 +341,7 @@ class _Delivering:
             if snapshot is not None and self._is_held(snapshot) and snapshot.moment != before.moment:
                 return True
             if self.clock.monotonic() >= deadline:
-                return False
+                return None if snapshot is None else False
             self.clock.sleep(pause)
             pause = min(2 * pause, 0.2)
 
