@@ -92,6 +92,24 @@ def test_cut_off_it_is_offline_within_one_and_a_half_keepalives_and_online_when_
         until(lambda: heard.retained["tmsync/status"] == "online")
 
 
+def test_network_that_goes_holds_up_nobody_who_hands_in_states(mosquitto: Broker, tmp_path: Path) -> None:
+    with (
+        listening(mosquitto.port, "tmsync/cars/1/+") as heard,
+        proxy(mosquitto.port) as network,
+        publishing(settings(network.port, tmp_path), keepalive_s=KEEPALIVE_S) as (publisher, _),
+    ):
+        publisher.update(state())
+        until(lambda: heard.retained.get("tmsync/cars/1/verdict") == "fresh")
+        network.dark = True
+        begun = time.monotonic()
+        for number in range(5_000):
+            publisher.update(state(view(verdict=Verdict.LATE if number % 2 else Verdict.STALE)))
+        assert time.monotonic() - begun < 1
+        publisher.update(state(view(verdict=Verdict.BLIND)))
+        network.dark = False
+        until(lambda: heard.retained["tmsync/cars/1/verdict"] == "blind")
+
+
 @pytest.mark.slow
 def test_last_will_of_a_run_that_hangs_does_not_outlive_the_next_run_s_beginning(
     mosquitto: Broker, tmp_path: Path

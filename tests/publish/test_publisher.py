@@ -1,5 +1,6 @@
 """What stands on a real broker: every topic, and nothing that is out of date."""
 
+import random
 import re
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tests.reference.pages import ROOT
 from tests.support.brokers import Broker, broker, needs_mosquitto
 from tests.support.surroundings import TeslaMate
 from tmsync.core.publish.publisher import Publisher
-from tmsync.core.telemetry.health import Verdict
+from tmsync.core.telemetry.health import SOURCES, Verdict
 
 pytestmark = needs_mosquitto
 
@@ -104,6 +105,22 @@ def test_newest_state_arrives_whatever_came_before(mosquitto: Broker, tmp_path: 
         publisher.update(state(view(verdict=Verdict.BLIND)))
         until(lambda: heard.retained["tmsync/cars/1/verdict"] == "blind")
         assert len(heard.heard) < 500
+
+
+def test_every_topic_of_200_cars_ends_at_its_newest_state(mosquitto: Broker, tmp_path: Path) -> None:
+    draw = random.Random(200)
+    verdicts: dict[int, Verdict] = {}
+    with listening(mosquitto.port, "tmsync/#") as heard, online(mosquitto, tmp_path, heard) as publisher:
+        for step in range(200):
+            verdicts = {car_id: draw.choice(list(Verdict)) for car_id in range(1, 201)}
+            seen = [view(car_id, verdict, last_heartbeat_at=AT + timedelta(seconds=step))
+                    for car_id, verdict in verdicts.items()]  # fmt: skip
+            publisher.update(state(*seen))
+        newest = {f"tmsync/cars/{car_id}/last_heartbeat_at": "2026-11-29T12:03:19Z" for car_id in verdicts}
+        for car_id, verdict in verdicts.items():
+            newest[f"tmsync/cars/{car_id}/verdict"] = verdict.value
+            newest[f"tmsync/cars/{car_id}/source"] = SOURCES[verdict].value
+        until(lambda: newest.items() <= heard.retained.items())
 
 
 def test_car_that_goes_leaves_nothing(mosquitto: Broker, tmp_path: Path) -> None:

@@ -1,12 +1,18 @@
 """What tmsync serve publishes, from the message of TeslaMate's to the topic."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.publish.scene import listening, until
 from tests.serve.service import serving
 from tests.support.brokers import BLUE, broker, needs_mosquitto
-from tests.support.surroundings import tmsync
+from tests.support.surroundings import clean_environ, tmsync
+from tmsync.core.telemetry.connection import KEEPALIVE_S
 
 pytestmark = needs_mosquitto
 
@@ -62,12 +68,25 @@ def test_unpublish_takes_everything_back(tmp_path: Path) -> None:
         assert (event["event"], event["state"]) == ("serve", "unpublished")
         assert event["message"] == "7 topics cleared; nothing is left below tmsync/"
         assert heard.retained == {}
-        assert tmsync("serve", "--unpublish", environ=options).out.endswith(
-            " 0 topics cleared; nothing is left below tmsync/\n"
-        )
 
 
 def test_unpublish_needs_a_broker(tmp_path: Path) -> None:
     done = tmsync("serve", "--unpublish", environ={"TMSYNC_SERVE_STATE_DIR": str(tmp_path)})
     assert done.code == 2
     assert "mqtt.host is not set" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "most_s"), [(signal.SIGKILL, 1), (signal.SIGSTOP, 1.5 * KEEPALIVE_S + 6)])
+def test_a_serve_that_dies_or_hangs_is_offline(how: signal.Signals, most_s: float, tmp_path: Path) -> None:
+    """Mosquitto before 2.0.19 looks for clients that are silent every 5 seconds only."""
+    with broker() as mosquitto, listening(mosquitto.port, "tmsync/status") as heard:
+        command = [sys.executable, "-m", "tmsync", "serve"]
+        process = subprocess.Popen(command, env=clean_environ(environ(mosquitto.port, tmp_path)))
+        try:
+            until(lambda: heard.retained.get("tmsync/status") == "online")
+            process.send_signal(how)
+            until(lambda: heard.retained["tmsync/status"] == "offline", most_s)
+        finally:
+            process.kill()
+            process.wait()
