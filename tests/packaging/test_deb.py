@@ -18,17 +18,19 @@ from tmsync import __version__
 pytestmark = pytest.mark.slow
 SYSTEM = Path("/usr/bin/python3")
 CONFIG = Path("/etc/tmsync/config.toml")
+NO_HOME = "/proc/nothing"
+"""Where not even root can make a folder."""
 
 
-def run(*command: object, **options: object) -> "subprocess.CompletedProcess[str]":
+def run(*command: object, check: bool = True, home: object = NO_HOME) -> "subprocess.CompletedProcess[str]":
     environ = {
         "PATH": os.environ["PATH"],
-        "HOME": "/proc/nothing",  # where not even root can make a folder, as pip would
+        "HOME": str(home),
         "LC_ALL": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
     }
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environ, cwd="/", timeout=180)
-    assert options.get("check") is False or done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environ, cwd="/", timeout=400)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
 
@@ -45,7 +47,9 @@ def has_debians_packages() -> bool:
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not has_debians_packages():
         pytest.skip("needs Debian's python3-psycopg2, python3-cryptography and python3-yaml")
-    built = run(sys.executable, ROOT / "packaging" / "deb.py", tmp_path_factory.mktemp("deb"))
+    folder = tmp_path_factory.mktemp("deb")
+    # pip, and what builds wheels for it, want one.
+    built = run(sys.executable, ROOT / "packaging" / "deb.py", folder, home=folder)
     return Path(built.stdout.strip())
 
 
