@@ -67,11 +67,11 @@ class Serving:
     def problem(self, cause: str, state: str = "raised") -> dict[str, Any]:
         return self.until(lambda event: (event["cause"], event["state"]) == (cause, state), "problem")
 
-    def get(self, path: str, bearer: str = "", **headers: str) -> tuple[int, str]:
+    def get(self, path: str, bearer: str = "", method: str = "GET", **headers: str) -> tuple[int, str]:
         host, _, port = self.environ["TMSYNC_SERVE_LISTEN"].rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=SECONDS)
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {bearer}"} | headers)
+            connection.request(method, path, headers={"Authorization": f"Bearer {bearer}"} | headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:

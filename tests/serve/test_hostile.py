@@ -5,8 +5,10 @@ import http.client
 import logging
 import resource
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from tests.serve.stage import BEARER, COMMAND, DATA, STATE, Stage, staged
 from tmsync.core.serve import connection, facade
-from tmsync.core.serve.ports import Standing
+from tmsync.core.serve.ports import Page, Standing
 
 HOST = "Host: 127.0.0.1\r\n"
 BEARS = f"Authorization: Bearer {BEARER}\r\n"
@@ -241,3 +243,22 @@ def test_a_page_of_tmsyncs_own_needs_no_bearer_but_the_right_name(stage: Stage) 
     assert stage.ask("/healthz", Authorization="").document == b"anybody"
     assert stage.ask("/healthz", Host="evil.example").status == 403
     assert stage.ask("/metrics").status == 404
+
+
+def test_a_page_that_takes_long_hinders_no_request_and_is_made_once_for_all_who_wait(stage: Stage) -> None:
+    made, release = list[str](), threading.Event()
+
+    def slow(path: str, *, known: bool) -> Page:
+        made.append(path)
+        release.wait(10)
+        return Page(200, "text/plain", b"long" if known else b"short")
+
+    stage.page = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(stage.ask, "/metrics") for _ in range(8)]
+        while not made:
+            time.sleep(0.01)
+        assert stage.ask(STATE)[:2] == (200, "teslamate")
+        release.set()
+        assert {found.result().document for found in waiting} == {b"long"}
+    assert len(made) < 8

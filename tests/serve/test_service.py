@@ -16,7 +16,7 @@ from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
 from tests.support.certificates import Authority
 from tests.support.standin import running as standin
 from tests.support.surroundings import TeslaMate, TwcFolder, tmsync
-from tests.support.tesla import Tesla, tesla
+from tests.support.tesla import VIN, Tesla, reply, tesla
 from tmsync.core.config.load import load_settings
 from tmsync.core.errors import ConfigError, TmsyncError
 from tmsync.core.serve import service as service_module
@@ -26,6 +26,7 @@ from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token
 
 LIST = "/api/1/vehicles"
+STATE = f"/api/1/vehicles/{VIN}"
 
 
 @pytest.fixture
@@ -292,3 +293,24 @@ def test_bad_file_keeps_the_settings_and_a_good_one_keeps_the_port(
         it.environ["TMSYNC_SERVE_LISTEN"] = environ["TMSYNC_SERVE_LISTEN"]
         assert load_settings(environ=it.environ).serve() is not None
         assert it.get(LIST, teslamate.access)[0] == 200
+
+
+@needs_mosquitto
+def test_reload_forgets_neither_a_command_nor_a_problem_where_nothing_can_be_saved(
+    environ: dict[str, str], teslamate: TeslaMate, mosquitto: Broker, tmp_path: Path, api: Tesla
+) -> None:
+    (tmp_path / "state").write_text("no folder")
+    mosquitto.publisher.car(**BLUE)
+    with serving({**environ, **mosquitto.environ()}) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+        mosquitto.publisher.healthy()
+        it.until(lambda event: event["to"] == "TeslaMate", "source")
+        api.says["POST charge_stop"] = reply(403, {})
+        assert it.get(f"{STATE}/command/charge_stop", teslamate.access, method="POST")[0] == 403
+        it.problem("client-refused")
+        it.service.ask_reload()
+        it.until(lambda event: event["state"] == "reloaded", "serve")
+        mosquitto.publisher.healthy()
+        assert it.get(STATE, teslamate.access)[0] == 200
+        assert [call.what for call in api.calls] == ["POST charge_stop", f"GET {VIN}"]
+        it.problem("client-refused", "cleared")

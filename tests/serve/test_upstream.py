@@ -18,7 +18,7 @@ from tests.support.certificates import Authority
 from tests.support.listeners import listener
 from tests.support.tesla import CAR, Answer, reply, reset
 from tmsync.core.errors import Cause
-from tmsync.core.serve import upstream
+from tmsync.core.serve import facade, upstream
 from tmsync.core.serve.decide import Origin
 from tmsync.core.serve.hosts import host_of
 from tmsync.core.serve.ports import FacadeOptions
@@ -430,6 +430,28 @@ def test_a_damaged_state_file_hinders_nobody(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_keeps_no_charge_from_being_stopped() -> None:
     with staged(state_dir=Path("/proc/nowhere")) as stage:
         assert stage.post("charge_stop")[:2] == (200, "tesla")
+
+
+def test_the_first_request_waits_until_the_token_was_read(stage: Stage) -> None:
+    stage.token, stage.renewed = None, ["first-read"]
+    with serving(stage):
+        assert stage.post("charge_stop")[:2] == (200, "tesla")
+    assert stage.api.calls[0].headers["authorization"] == "Bearer first-read"
+
+
+def test_a_limit_that_is_over_is_no_problem_any_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facade, "FORGET_EVERY_S", 0.01)
+    with serving(stage):
+        stage.api.says["POST wake_up"] = reply(429, {}, "Retry-After: 60\r\n")
+        assert stage.post("wake_up").status == 429
+        stage.wait(59)
+        time.sleep(0.05)
+        assert stage.events == [("raised", Cause.RATE_LIMITED)]
+        stage.wait(2)
+        deadline = time.monotonic() + 5
+        while len(stage.events) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert stage.events == [("raised", Cause.RATE_LIMITED), ("cleared", Cause.RATE_LIMITED)]
 
 
 def test_without_a_token_nothing_goes_up(stage: Stage) -> None:

@@ -17,6 +17,8 @@ from tmsync.core.errors import Cause
 from tmsync.core.secret import Secret
 from tmsync.core.serve.decide import Answer
 from tmsync.core.serve.forward import Forwarder
+from tmsync.core.serve.limits import Limits
+from tmsync.core.serve.memory import Memory
 from tmsync.core.serve.ports import Credential, FacadeOptions, Ports, RaisedProblem
 from tmsync.core.serve.problems import OpenProblems
 from tmsync.core.serve.replies import Reply
@@ -75,7 +77,9 @@ class World:
 
     def start_facade(self) -> None:
         problems = OpenProblems(self, self)
-        self.facade = Forwarder(FacadeOptions(state_dir=self.folder), Ports(*([self] * 7)), problems)
+        self.facade = Forwarder(
+            FacadeOptions(state_dir=self.folder), Ports(*([self] * 7)), problems, Memory(), Limits()
+        )
         self.facade._restore()
         self.facade._upstream = self  # type: ignore[assignment]
 

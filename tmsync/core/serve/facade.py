@@ -11,7 +11,9 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -19,6 +21,8 @@ from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
 from tmsync.core.serve.decide import Answer, Origin, refusal
 from tmsync.core.serve.forward import Forwarder
+from tmsync.core.serve.limits import Limits
+from tmsync.core.serve.memory import Memory
 from tmsync.core.serve.ports import FacadeOptions, FacadeStatus, Page, Ports, RaisedProblem, Request, Standing
 from tmsync.core.serve.problems import OpenProblems
 from tmsync.core.serve.request import ApiRequest, Grammar
@@ -37,6 +41,12 @@ TESLAMATE_AGENT: Final = "TeslaMate/"
 OTHER: Final = "other"
 MOST_READ: Final = 64
 MAX_KEY_BYTES: Final = 8 * 1024
+FORGET_EVERY_S: Final = 10.0
+UPSTREAMS_OWN: Final = (
+    Cause.UPSTREAM_UNKNOWN, Cause.UPSTREAM_UNREACHABLE, Cause.TOKEN_REFUSED, Cause.WRONG_REGION, Cause.CLIENT_REFUSED,
+    Cause.SIGNED_COMMANDS, Cause.RATE_LIMITED,
+)  # fmt: skip
+"""Problems that another upstream may not have."""
 
 
 _Key: TypeAlias = tuple[str, str, tuple[tuple[bytes, bytes], ...]]
@@ -51,19 +61,32 @@ class _Read(NamedTuple):
 
 
 class Facade:
-    """Serves from `start` until `stop`, in the event loop that these are called in."""
+    """Serves from `start` until `stop`, in the event loop that these are called in.
 
-    def __init__(self, options: FacadeOptions, ports: Ports) -> None:
-        self._options = options
+    before: one that has ended, where this one goes on: a car was commanded, Tesla limits, a problem holds.
+    """
+
+    def __init__(self, options: FacadeOptions, ports: Ports, before: "Facade | None" = None) -> None:
+        self.options = options
         self._ports = ports
         self._grammar = Grammar(options.allow)
-        self._problems = OpenProblems(ports.events, ports.clock)
-        self._forwarder = Forwarder(options, ports, self._problems)
+        self.memory: Memory = Memory() if before is None else before.memory
+        self.limits: Limits = Limits() if before is None else before.limits
+        self.open_problems: OpenProblems = (
+            OpenProblems(ports.events, ports.clock) if before is None else before.open_problems
+        )
+        if before is not None and options.way_up != before.options.way_up:
+            self.limits = Limits()
+            self.open_problems.cleared(*UPSTREAMS_OWN)
+        self._forwarder = Forwarder(options, ports, self.open_problems, self.memory, self.limits)
         self._counts: Counter[tuple[str, str, int]] = Counter()
         self._last_call_at: datetime | None = None
         self._read: dict[_Key, _Read] = {}
+        self._maker = ThreadPoolExecutor(1, "pages")
+        self._making: dict[tuple[str, bool], asyncio.Future[Page | None]] = {}
         self._server: Any = None
         self._listeners: list[asyncio.Server] = []
+        self._forgetting: asyncio.Task[None] | None = None
 
     async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         """Serve on sockets that listen already.
@@ -77,15 +100,19 @@ class Facade:
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._listeners.append(await loop.create_server(self._server, sock=sock, ssl=tls, backlog=BACKLOG))
+        self._forgetting = asyncio.create_task(self._forget_problems())
 
     async def stop(self) -> None:
         """Take no more requests, and give those under way some seconds."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(STOP_S)
+        self._maker.shutdown(wait=False, cancel_futures=True)
         await self._forwarder.stop()
 
     def status(self) -> FacadeStatus:
@@ -95,7 +122,12 @@ class Facade:
 
     def problems(self) -> tuple[RaisedProblem, ...]:
         """Those that hold."""
-        return self._problems.current()
+        return self.open_problems.current()
+
+    async def _forget_problems(self) -> None:
+        while True:
+            await asyncio.sleep(FORGET_EVERY_S)
+            self.open_problems.forget_old()
 
     async def _handle(self, request: "BaseRequest") -> "Response":
         from aiohttp.web import Response
@@ -109,7 +141,7 @@ class Facade:
             name = read.request.name
         elif not self._is_addressed(request):
             name, answer = OTHER, refusal(403, "this name is not served here (serve.listen)")
-        elif request.method in ("GET", "HEAD") and (page := self._page(request)) is not None:
+        elif request.method in ("GET", "HEAD") and (page := await self._page(request)) is not None:
             return Response(status=page.status, body=page.body, headers={"Content-Type": page.content_type})
         else:
             name, answer = await self._answer(request)
@@ -156,29 +188,37 @@ class Facade:
         api = api._replace(body=body, content_type=request.headers.get("Content-Type"))
         return api.name, await self._forwarder.answer(api)
 
-    def _page(self, request: "BaseRequest") -> Page | None:
+    async def _page(self, request: "BaseRequest") -> Page | None:
+        """Made in a thread, one for all who wait: of many cars it takes long, and needs no bearer."""
         path = request.raw_path
         if path.startswith("/api/"):
             return None
-        return self._ports.pages.page(path, known=self._standing(request) is Standing.KNOWN)
+        known = self._standing(request) is Standing.KNOWN
+        page = self._making.get((path, known))
+        if page is None:
+            make = partial(self._ports.pages.page, path, known=known)
+            page = asyncio.get_running_loop().run_in_executor(self._maker, make)
+            self._making[path, known] = page
+            page.add_done_callback(lambda _: self._making.pop((path, known), None))
+        return await asyncio.shield(page)
 
     def _is_addressed(self, request: "BaseRequest") -> bool:
         """Whether the Host header is ours: a page in a browser could else reach us by a name of its own."""
         hosts = request.headers.getall("Host", [])
         name = _host_name(hosts[0]) if len(hosts) == 1 else ""
-        return name == "localhost" or name in self._options.hosts or _is_loopback(name)
+        return name == "localhost" or name in self.options.hosts or _is_loopback(name)
 
     def _looped(self, request: "BaseRequest") -> Answer | None:
         """A request that tmsync sent itself, or TeslaMate: neither can be answered from TeslaMate."""
         vias = ",".join(request.headers.getall("Via", [])).split(",")
         if any(via.split()[1:2] == [VIA] for via in vias):
             message = "a request that tmsync forwarded came back to it"
-            self._problems.raised(problem(Cause.REQUEST_LOOP, message), critical=True, for_s=TEN_MINUTES_S)
+            self.open_problems.raised(problem(Cause.REQUEST_LOOP, message), critical=True, for_s=TEN_MINUTES_S)
             return refusal(508, message)
         if request.headers.get("User-Agent", "").startswith(TESLAMATE_AGENT):
             message = "TeslaMate sends its own requests to tmsync, which answers from TeslaMate"
             told = problem(Cause.REQUEST_LOOP, message, variant="teslamate")
-            self._problems.raised(told, critical=True, for_s=TEN_MINUTES_S)
+            self.open_problems.raised(told, critical=True, for_s=TEN_MINUTES_S)
             return refusal(508, message)
         return None
 

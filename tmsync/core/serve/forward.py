@@ -45,6 +45,8 @@ MOST_FETCHES: Final = 16
 STATE_FILE: Final = "facade.json"
 MOST_GIVEN: Final = 256
 MAX_STATE_BYTES: Final = 1 << 20
+FIRST_READ_S: Final = 15.0
+"""So long a request waits for the token to be read first; it may have waited at systemd's socket for the start."""
 
 
 class _Given(NamedTuple):
@@ -61,7 +63,9 @@ class _Given(NamedTuple):
 class Forwarder:
     """Answers requests, one by one or at once; to be used in one event loop."""
 
-    def __init__(self, options: FacadeOptions, ports: Ports, problems: OpenProblems) -> None:
+    def __init__(
+        self, options: FacadeOptions, ports: Ports, problems: OpenProblems, memory: Memory, limits: Limits
+    ) -> None:
         self._options = options
         self._vehicles = ports.vehicles
         self._records = ports.records
@@ -72,21 +76,23 @@ class Forwarder:
         """Requests answered from TeslaMate, or by what Tesla told before: no call."""
         self.forwarded = 0
         """Calls to Tesla."""
-        self._memory = Memory()
-        self._limits = Limits()
+        self._memory = memory
+        self._limits = limits
         self._refused_token: bytes | None = None
         """SHA-256 of the token that Tesla refuses."""
         self._given: dict[str, _Given] = {}
         self._flights: dict[tuple[str, int], asyncio.Task[Answer]] = {}
         self._upstream: Upstream | None = None
         self._fetching = asyncio.Semaphore(MOST_FETCHES)
+        self._started_at = ports.clock.monotonic()
         self._saving = asyncio.Lock()
         self._saved = b""
 
     async def start(self) -> None:
         """Raises: UnusableFile."""
         self._upstream = Upstream(self._options.upstream_ca_file)
-        await asyncio.to_thread(self._restore)
+        if not self._memory.is_begun:
+            await asyncio.to_thread(self._restore)
 
     async def stop(self) -> None:
         """Hang up."""
@@ -214,6 +220,8 @@ class Forwarder:
     async def _send(self, request: ApiRequest, car: CarRecord | None, reason: str) -> Answer:
         """Raises: Unreachable."""
         credential = self._tokens.current()
+        if credential is None and self._clock.monotonic() - self._started_at < FIRST_READ_S:
+            credential = await self._tokens.reread()
         if credential is None:
             return refusal(503, "no token of TeslaMate's is known")
         if self._is_refused(credential) and not request.is_stop:
@@ -266,7 +274,8 @@ class Forwarder:
         else:
             self._limits.accepted(request.rate_class, now)
         if found.problem is not None:
-            self._problems.raised(found.problem, critical=found.problem.cause is not Cause.RATE_LIMITED)
+            limited = found.problem.cause is Cause.RATE_LIMITED
+            self._problems.raised(found.problem, critical=not limited, for_s=found.hold_s)
         elif 200 <= reply.status < 300:
             self._problems.cleared(Cause.WRONG_REGION, Cause.CLIENT_REFUSED)
             if request.method == "POST":

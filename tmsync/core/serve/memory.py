@@ -88,6 +88,11 @@ class Memory:
         self.listed: tuple[KnownCar, ...] = ()
         """Tesla's list, as last told."""
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether it holds anything."""
+        return bool(self._cars or self.listed)
+
     def of(self, vehicle: str, car: CarRecord | None) -> CarMemory:
         """Of the car that a path names. car: its record, where it has one."""
         names = {vehicle} if car is None else {vehicle, *filter(None, (car.vin, str(car.eid) if car.eid else None))}

@@ -159,6 +159,11 @@ class FacadeOptions:
     upstream_ca_file: str | None = None
     state_dir: Path | None = None
 
+    @property
+    def way_up(self) -> tuple[str | None, str | None]:
+        """What leads to Tesla."""
+        return self.upstream, self.upstream_ca_file
+
 
 class Ports(NamedTuple):
     """Everything around the facade."""

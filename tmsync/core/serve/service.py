@@ -8,7 +8,7 @@ from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tmsync.core.clock import Clock, Instant, iso
 from tmsync.core.config.settings import ServeSettings, Settings
@@ -28,6 +28,9 @@ from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.liveness import LivenessPoller, LivenessProbe, LivenessReport
 from tmsync.core.telemetry.monitor import Batch, TelemetryMonitor, rules_of
+
+if TYPE_CHECKING:
+    from tmsync.core.serve.facade import Facade
 
 ASK_EVERY_S: Final = 30.0
 """The facade answers from the database's records, which may not be older."""
@@ -95,6 +98,7 @@ class Service:
         self._monitor: TelemetryMonitor | None = None
         self._before: TokenKeeper | None = None
         """The one of the settings before."""
+        self._facade: Facade | None = None
         self._listening: tuple[str, list[socket.socket]] = ("", [])
         """serve.listen, and the sockets that do."""
         self._report = LivenessReport()
@@ -205,7 +209,9 @@ class Service:
             host_names(serve), serve.allow, serve.upstream, serve.upstream_ca_file, settings.state_dir
         )
         events = FacadeEvents(self._board, self._later)
-        return Facade(options, Ports(self, self, self, self, self._pages, events, self._clock))
+        ports = Ports(self, self, self, self, self._pages, events, self._clock)
+        self._facade = Facade(options, ports, self._facade)
+        return self._facade
 
     def _hear(self, report: LivenessReport) -> None:
         self._report = report
