@@ -45,6 +45,7 @@ def test_nothing_configured_tells_what_each_command_lacks() -> None:
         "sync-tokens": {"ready": False, "missing": database},
         "watch-mqtt": {"ready": False, "missing": ["mqtt.host"]},
         "status": {"ready": False, "missing": [*database, "mqtt.host"]},
+        "serve": {"ready": False, "missing": ["serve.listen", *database, "mqtt.host"]},
     }
 
 

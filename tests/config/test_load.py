@@ -154,7 +154,8 @@ def test_service_has_its_settings(tmp_path: Path) -> None:
     assert found == ServeSettings(
         "::", 8089, ("tmsync",), "http://127.0.0.1:4443", None, None, allowed, "/cert", "/key", insecure=False
     )
-    assert found.url == "https://[::]:8089"
+    assert found.url == "https://tmsync:8089"
+    assert found._replace(names=()).url == "https://[::]:8089"
 
 
 @pytest.mark.parametrize(

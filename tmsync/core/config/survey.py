@@ -34,6 +34,7 @@ NEEDS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "sync-tokens": (DATABASE,),
     "watch-mqtt": (("mqtt.host",),),
     "status": (DATABASE, ("mqtt.host",)),
+    "serve": (("serve.listen",), DATABASE, ("mqtt.host",)),
 }
 """Command -> its parts, each with the settings it needs, the indispensable one first: a server that trusts this host
 wants no password, and the first checks want no key. A command can run when one of its parts can."""
