@@ -34,7 +34,6 @@ PLOT = [
     "pushed to TWCManager at http://127.0.0.1:",
     '"carApiRefreshToken": ""',
     "$ tmsync watch-mqtt",
-    "Vehicle Blue telemetry being provided by TeslaMate",
 ]
 
 
@@ -59,6 +58,7 @@ def test_demo_tells_its_story_and_leaves_no_trace(temporary: Path) -> None:
     at = [run.out.index(event) for event in plot]
     assert at == sorted(at)
     assert "TWCManager asks for Blue: Disconnected, from Tesla\n" in run.out
+    assert "Vehicle Blue telemetry being provided by TeslaMate" in run.out
     for name in ("Green", "Silver"):
         assert f"Vehicle {name} telemetry has resumed being provided by TeslaMate" in run.out
     assert leftovers(temporary) == []

@@ -48,7 +48,8 @@ def broker() -> Iterator[int]:
         car = SimulatedCar(1, "Blue")
         with private_broker(folder) as server:
             teslamate = SimulatedTeslaMate([car], datetime.now(UTC), namespace="home")
-            with Pacer(teslamate, server.port):
+            # What it says first comes half a minute after its start.
+            with Pacer(teslamate, server.port, speed=200):
                 yield server.port
 
 

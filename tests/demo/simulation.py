@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+from tests.support.full_teslamate import FullTeslaMate
 from tmsync.demo.simulator import Attention, Phase, Publication, SimulatedCar, SimulatedTeslaMate, State
 
 START = datetime(2026, 11, 2, 6, 0, tzinfo=UTC)
@@ -29,15 +30,16 @@ def for_ever(
     return SimulatedCar(1, "Blue", (Phase(state, hours(5), attention),), streaming, **more)
 
 
-def simulate(*cars: SimulatedCar, seed: int = 0, live: bool = True, namespace: str = "") -> SimulatedTeslaMate:
-    return SimulatedTeslaMate(cars, START, seed=seed, sends_live_healthy=live, namespace=namespace)
+def simulate(*cars: SimulatedCar, seed: int = 0, live: bool = True, namespace: str = "") -> FullTeslaMate:
+    return FullTeslaMate(cars, START, seed=seed, sends_live_healthy=live, namespace=namespace)
 
 
 def run(teslamate: SimulatedTeslaMate, span: timedelta) -> list[Publication]:
-    return list(teslamate.until(teslamate.now + span))
+    """What is published of its cars."""
+    return [message for message in teslamate.until(teslamate.now + span) if message.topic.startswith("teslamate/")]
 
 
-def settled(*cars: SimulatedCar, live: bool = True) -> SimulatedTeslaMate:
+def settled(*cars: SimulatedCar, live: bool = True) -> FullTeslaMate:
     """Ten minutes after its start."""
     teslamate = simulate(*cars, live=live)
     run(teslamate, minutes(10))

@@ -9,10 +9,11 @@ import pytest
 
 from tests.conftest import server_folder
 from tests.demo.test_broker import Client, client
+from tests.support.full_teslamate import FullTeslaMate
 from tmsync.demo.broker import private_broker
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.server import DemoError, PrivateServer, free_port
-from tmsync.demo.simulator import Phase, SimulatedCar, SimulatedTeslaMate, State
+from tmsync.demo.simulator import Phase, SimulatedCar, State
 
 CARS = [SimulatedCar(number, f"Car {number}", (Phase(State.CHARGING, timedelta(days=9)),)) for number in range(1, 6)]
 
@@ -23,8 +24,8 @@ def broker() -> Iterator[PrivateServer]:
         yield running
 
 
-def simulated() -> SimulatedTeslaMate:
-    return SimulatedTeslaMate(CARS, datetime(2026, 11, 2, tzinfo=UTC))
+def simulated() -> FullTeslaMate:
+    return FullTeslaMate(CARS, datetime(2026, 11, 2, tzinfo=UTC))
 
 
 def arrives(reader: Client, wanted: Callable[[str, bytes, bool], bool]) -> None:
@@ -63,6 +64,7 @@ def test_stop_ends_it_and_may_be_repeated(broker: PrivateServer) -> None:
     reached = pacer.teslamate.now
     pacer.stop()
     with pacer.steering() as teslamate:
+        assert isinstance(teslamate, FullTeslaMate)
         teslamate.rename(1, "Red")
     assert pacer.teslamate.now == reached
     with pacer, client(broker) as reader:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import datetime, timedelta
+from itertools import groupby
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.demo.simulation import (
     seconds,
     settled,
     simulate,
+    values,
 )
 from tmsync.demo.simulator import Attention, Phase, SimulatedCar, State
 
@@ -42,7 +44,7 @@ def test_heartbeat_keeps_the_states_pace(car: SimulatedCar, least: float, most: 
     # Phases of the one state follow each other: the look that begins the next comes early, and counts for nothing.
     found = gaps(beats(run(simulate(car), timedelta(days=3))))
     in_phase = [gap for gap in found if gap >= least]
-    assert len(in_phase) >= len(found) - 3 * 24 / 5
+    assert len(in_phase) >= len(found) - 3 * 24 / 5 - 1
     assert max(found) <= most + SLOW
     assert sorted(in_phase)[len(in_phase) // 2] <= most + 2
     if len(in_phase) > 2000:
@@ -61,8 +63,8 @@ def test_heartbeat_keeps_the_states_pace(car: SimulatedCar, least: float, most: 
 )
 def test_silent_states_tell_their_beginning_and_no_more(car: SimulatedCar) -> None:
     messages = run(simulate(car), hours(4))
-    assert len(beats(messages)) == 1
-    assert messages[-1].at - START < seconds(10)
+    assert len(set(beats(messages))) == 1
+    assert messages[-1].at - START < seconds(32)
 
 
 def test_sleeper_with_a_long_polling_interval_is_heard_again_when_it_wakes() -> None:
@@ -71,12 +73,13 @@ def test_sleeper_with_a_long_polling_interval_is_heard_again_when_it_wakes() -> 
     assert len(beats(run(teslamate, minutes(10)))) > 5
 
 
-@pytest.mark.parametrize("state", [State.DRIVING, State.CHARGING])
-def test_nothing_comes_while_the_car_is_out_of_reach(state: State) -> None:
+@pytest.mark.parametrize(("state", "silent"), [(State.DRIVING, 14 * 60 - 80), (State.CHARGING, 14 * 60)])
+def test_nothing_comes_while_the_car_is_out_of_reach(state: State, silent: float) -> None:
+    """But for one heartbeat when a car that drives is called offline."""
     phase = Phase(state, minutes(40), reachable_for=minutes(5), out_of_reach=minutes(14))
     messages = run(simulate(SimulatedCar(1, "Blue", (phase,))), minutes(39))
     longest = max(gaps(message.at for message in messages))
-    assert 14 * 60 <= longest <= 14 * 60 + 20 + SLOW
+    assert silent <= longest <= silent + 20 + SLOW
     assert max(beats(messages)) > START + minutes(37)
 
 
@@ -88,9 +91,10 @@ def test_reach_is_lost_and_regained_by_hand() -> None:
 
 
 LONGEST = {
-    **dict.fromkeys(("online", "asleep", "offline"), 60.0),
+    **dict.fromkeys(("online", "asleep"), 60.0),
+    "offline": 14 * 60 - 80.0,
     "charging": 20.0,
-    "driving": 14 * 60 + 15.0,
+    "driving": 80.0 + 5,
 }
 
 
@@ -99,16 +103,15 @@ def test_healthy_life_has_every_state_and_never_more_than_its_normal_silence() -
     state: dict[str, str] = {}
     last: dict[str, tuple[str, datetime]] = {}
     seen: dict[str, float] = defaultdict(float)
-    for message in simulate(*cars, seed=5).until(START + timedelta(days=14)):
-        car = message.topic.rsplit("/", 1)[0]
-        if key(message) == "state":
-            state[car] = message.payload.decode()
-        elif key(message) == "healthy" and message.payload:
-            assert message.payload == b"true"
+    messages = run(simulate(*cars, seed=5), timedelta(days=14))
+    for (at, car), burst in groupby(messages, lambda message: (message.at, message.topic.rsplit("/", 1)[0])):
+        held = values(burst := list(burst))
+        state[car] = held.get("state", b"").decode() or state.get(car, "")
+        if any(key(message) == "healthy" and message.payload for message in burst):
             if car in last:
-                then, at = last[car]
-                seen[then] = max(seen[then], (message.at - at).total_seconds())
-            last[car] = state[car], message.at
+                then, before = last[car]
+                seen[then] = max(seen[then], (at - before).total_seconds())
+            last[car] = state[car], at
     assert set(seen) == {*LONGEST, "suspended", "updating"}
     assert {name: gap for name, gap in seen.items() if gap > LONGEST.get(name, 1e9) + SLOW} == {}
-    assert seen["driving"] > 14 * 60, "no dead zone in two weeks of four cars"
+    assert seen["offline"] > 12 * 60, "no dead zone in two weeks of four cars"

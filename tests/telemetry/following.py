@@ -1,57 +1,71 @@
 """A simulated TeslaMate followed by a Fleet, message by message, on the simulation's own clock."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from tests.support.full_teslamate import FullTeslaMate
 from tmsync.core.clock import Instant
 from tmsync.core.config.load import load_settings
 from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
 from tmsync.core.telemetry.health import Evidence, Rules, Source, Verdict
-from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.liveness import EVERY_S, MISSING_S, SOON_S, LivenessReport
 from tmsync.core.telemetry.monitor import rules_of
 from tmsync.core.teslamate.records import CarRecord
-from tmsync.demo.simulator import SimulatedTeslaMate
 
 NOWHERE = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
 EPSILON = 1e-6
+ALIVE = "TeslaMate's database sessions are there"
+GONE = "TeslaMate's database sessions are gone"
 
 
 def default_rules() -> Rules:
     return rules_of(load_settings(environ=NOWHERE))
 
 
-def report(evidence: Evidence, polling: Mapping[int, int] | None = None) -> LivenessReport:
-    """What the witnesses say, where TeslaMate logs cars 1 to 99, and polls some of them every so many minutes."""
-    polled = {car_id: (minutes, False) for car_id, minutes in (polling or {}).items()}
-    cars = {
-        car_id: CarRecord(car_id, None, None, *polled.get(car_id, (None, True)), enabled=True, last_record_at=None)
-        for car_id in range(1, 100)
-    }
-    return LivenessReport(evidence, cars, database_at=datetime.now(UTC))
+class Database:
+    """TeslaMate's database, asked as LivenessProbe does. readable: whether its sessions' statements can be seen."""
+
+    def __init__(self, teslamate: FullTeslaMate, *, readable: bool) -> None:
+        self.teslamate = teslamate
+        self.readable = readable
+        self.due = teslamate.now.timestamp()
+        self._missing_since: float | None = None
+        self._last = Evidence()
+
+    def ask(self, at: float) -> LivenessReport:
+        """at: seconds of running time."""
+        alive = self.teslamate.alive if self.readable else None
+        self._missing_since = None if alive is not False else at if self._missing_since is None else self._missing_since
+        if self._missing_since is not None and at - self._missing_since < MISSING_S:
+            alive = None
+        if alive:
+            self._last = Evidence(at, self._last.gone_at, (ALIVE,))
+        elif alive is False:
+            self._last = Evidence(self._last.alive_at, at, (GONE,))
+        open_ = alive is None and self._missing_since is not None
+        self.due = at + (SOON_S if open_ else EVERY_S)
+        now = datetime.fromtimestamp(at, UTC)
+        return LivenessReport(
+            self._last, self.teslamate.records(), alive, self._missing_since, database_at=now, asked_at=at
+        )
 
 
 class Follower:
-    """Hands every publication to a Watch and judges at every moment at which something may change.
+    """Hands every publication to a Fleet and judges at every moment at which something may change.
 
-    witness: asked once a minute for what the second witnesses say.
+    database: whether TeslaMate's database is at hand; readable: whether its sessions can be seen.
     """
 
     def __init__(
-        self,
-        teslamate: SimulatedTeslaMate,
-        rules: Rules | None = None,
-        witness: Callable[[float], Evidence] | None = None,
-        polling: Mapping[int, int] | None = None,
+        self, teslamate: FullTeslaMate, rules: Rules | None = None, *, database: bool = False, readable: bool = True
     ) -> None:
         self.teslamate = teslamate
         self.fleet = Fleet("", rules or default_rules())
-        self.witness = witness
-        self.polling = polling or {}
+        self.database = Database(teslamate, readable=readable) if database else None
         self.changes: list[SourceChange] = []
         self.verdicts: list[tuple[datetime, int, Verdict]] = []
         """Every change of a verdict: when, of which car, to what."""
         self._last: dict[int, Verdict] = {}
-        self._asked_at = self.running(teslamate.now) - 60
 
     def running(self, moment: datetime) -> float:
         return moment.timestamp()
@@ -77,17 +91,16 @@ class Follower:
     def _pass_time(self, until: float) -> None:
         while True:
             moments = [moment for moment in (self.fleet.next_change_at(),) if moment is not None]
-            if self.witness is not None:
-                moments.append(self._asked_at + 60)
+            if self.database is not None:
+                moments.append(self.database.due)
             due = min(moments, default=until)
             if due >= until:
                 return
             self._judge(due + EPSILON)
 
     def _judge(self, at: float) -> None:
-        if self.witness is not None and at >= self._asked_at + 60:
-            self._asked_at = at
-            self.fleet.hear(report(self.witness(at), self.polling))
+        if self.database is not None and at >= self.database.due:
+            self.fleet.hear(self.database.ask(at))
         now = Instant(datetime.fromtimestamp(at, UTC), at)
         self.changes += self.fleet.changes(now)
         for car_id, verdict in self.fleet.verdicts().items():

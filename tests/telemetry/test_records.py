@@ -110,6 +110,21 @@ def test_where_nothing_happens_nobody_is_blind(followed: Followed, state: str) -
     assert followed.verdict() in (Verdict.FRESH, Verdict.QUIET)
 
 
+def test_a_car_that_slept_for_long_is_not_blind_when_it_wakes(followed: Followed) -> None:
+    followed.says(display_name="Blue", state="asleep", healthy="true")
+    still(followed, 8 * 3600)
+    # The values of a burst come in random order, and the records are read once a minute.
+    followed.says(state="online")
+    assert followed.verdict() is Verdict.FRESH
+    still(followed, 1740)
+    assert followed.verdict() is Verdict.FRESH
+    # A moment without data is no news.
+    followed.says(state="start")
+    followed.says(state="online")
+    still(followed, 60)
+    assert followed.verdict() is Verdict.BLIND
+
+
 def test_new_records_alone_and_new_values_alone_are_enough_to_see(followed: Followed) -> None:
     """After `suspended` no position is recorded for hours; and what is published may not change for as long."""
     followed.says(display_name="Blue", state="online", healthy="true")
@@ -226,9 +241,12 @@ def test_a_witness_is_told_with_its_age(followed: Followed) -> None:
 
 
 def test_records_that_go_on_without_heartbeats_tell_of_a_lost_link(followed: Followed) -> None:
-    silent(followed, "charging", 359, newest_s=340)
+    silent(followed, "charging", 355, newest_s=340)
     assert followed.verdict() is Verdict.LATE
-    followed.wait(1)
+    followed.wait(4.9)
+    # Nothing is said of a record that was read just now: what is published with it may be under way.
+    assert followed.verdict() is Verdict.LATE
+    followed.wait(5.1)
     found = followed.view().judgement
     assert (found.verdict, found.cause) == (Verdict.STALE, Cause.MQTT_LINK_LOST)
     assert found.reason == "TeslaMate does not reach this broker; its newest record is newer than the last heartbeat"

@@ -58,6 +58,7 @@ class SimulatedCar:
     phases: repeated for ever; none: a healthy life of its own, made from the seed.
     streaming, suspend_min (minutes): as in TeslaMate's car_settings.
     polling_asleep_interval_s: TeslaMate's POLLING_ASLEEP_INTERVAL, seconds.
+    charger_kw: what it is charged with; TeslaMate looks the more often the more it is.
     """
 
     car_id: int
@@ -67,6 +68,7 @@ class SimulatedCar:
     suspend_min: int = 21
     polling_asleep_interval_s: int = 30
     trim_badging: str | None = "74D"
+    charger_kw: int = 11
 
 
 def healthy_life(rng: Random) -> Iterator[Phase]:
@@ -112,13 +114,17 @@ class Vehicle:
         self.elevation = rng.randint(20, 500)
         self.inside, self.outside = rng.uniform(15, 24), rng.uniform(2, 20)
         self.energy = 0.0
+        self.charger_kw = car.charger_kw
+        self.power = 0
+        """What it charges with at this moment, kW."""
         self.release = rng.randint(2, 30)
         self.values: dict[str, str | None] = {}
         self.changed: dict[str, None] = {}
         self._put(_identity(car, rng))
         self._put({"display_name": car.name, "geofence": "Home", "charging_state": "Disconnected"})
         self._put(_nothing_charges())
-        self._put({"shift_state": None, "speed": "0", "power": "0", "plugged_in": "false", "version": self._version()})
+        self._put({"shift_state": None, "power": "0", "plugged_in": "false", "version": self._version()})
+        self._put({"update_version": "", "software_update": _software(self._version(), self._version())})
         self._tell_battery()
         self._tell_place()
         self._tell_weather()
@@ -166,17 +172,17 @@ class Vehicle:
 
     def _charge(self, seconds: float) -> None:
         room = max(0.0, self.limit - self.battery) * BATTERY_KWH / 100
-        power = 11.0 if room else 0.0
-        added = min(room, power * seconds / 3600)
+        self.power = self.charger_kw if room else 0
+        added = min(room, self.power * seconds / 3600)
         self.energy += added
         self.battery += added / BATTERY_KWH * 100
         self._put(
             {
-                "charge_energy_added": f"{self.energy:.1f}",
-                "charger_power": str(int(power)),
+                "charge_energy_added": number(round(self.energy, 2)),
+                "charger_power": str(self.power),
                 "charger_voltage": str(self.rng.choice((229, 230, 230, 230, 230, 231))),
                 "charger_actual_current": "16" if room else "0",
-                "time_to_full_charge": f"{(room - added) / 11:.2f}",
+                "time_to_full_charge": number(round((room - added) / self.charger_kw, 2)),
             }
         )
         self._tell_battery()
@@ -194,7 +200,8 @@ class Vehicle:
         self._drive(1.0)
 
     def _park(self) -> None:
-        self._put({"shift_state": None, "speed": "0", "power": "0", "is_user_present": "false", **_NO_ROUTE})
+        # A speed that is no more is not told: the last one stays.
+        self._put({"shift_state": None, "power": "0", "is_user_present": "false", **_NO_ROUTE})
         self._put({"geofence": self.rng.choice(("Home", "Work", None)), "is_climate_on": "false"})
 
     def _plug_in(self, _: datetime) -> None:
@@ -212,10 +219,13 @@ class Vehicle:
 
     def _begin_update(self, _: datetime) -> None:
         self._put({"update_available": "true", "update_version": self._version(1), "install_perc": "1"})
+        self._put({"software_update": _software(self._version(), self._version(1))})
 
     def _end_update(self) -> None:
         self.release += 1
-        self._put({"update_available": "false", "version": self._version(), "install_perc": "0"})
+        version = self._version()
+        self._put({"update_available": "false", "update_version": "", "version": version, "install_perc": "0"})
+        self._put({"software_update": _software(version, version)})
 
     # -- telling
 
@@ -237,9 +247,9 @@ class Vehicle:
                 "battery_level": str(int(self.battery)),
                 "usable_battery_level": str(int(self.battery)),
                 "charge_limit_soc": str(self.limit),
-                "rated_battery_range_km": f"{rated:.2f}",
-                "est_battery_range_km": f"{rated * 0.87:.2f}",
-                "ideal_battery_range_km": f"{rated * 1.02:.2f}",
+                "rated_battery_range_km": number(rated),
+                "est_battery_range_km": number(round(rated * 0.87, 2)),
+                "ideal_battery_range_km": number(round(rated * 1.02, 2)),
             }
         )
 
@@ -247,17 +257,17 @@ class Vehicle:
         latitude, longitude = round(self.latitude, 6), round(self.longitude, 6)
         self._put(
             {
-                "latitude": str(latitude),
-                "longitude": str(longitude),
-                "location": f'{{"latitude":{latitude},"longitude":{longitude}}}',
+                "latitude": number(latitude),
+                "longitude": number(longitude),
+                "location": f'{{"latitude":{number(latitude)},"longitude":{number(longitude)}}}',
                 "heading": str(self.heading),
                 "elevation": str(self.elevation),
-                "odometer": f"{self.odometer:.2f}",
+                "odometer": number(round(self.odometer, 2)),
             }
         )
 
     def _tell_weather(self) -> None:
-        self._put({"inside_temp": f"{self.inside:.1f}", "outside_temp": f"{self.outside:.1f}"})
+        self._put({"inside_temp": number(round(self.inside, 1)), "outside_temp": number(round(self.outside, 1))})
 
 
 _LIVE: Final = {State.DRIVING: Vehicle._drive, State.CHARGING: Vehicle._charge, State.ONLINE: Vehicle._stand}  # noqa: SLF001
@@ -282,6 +292,15 @@ _NO_ROUTE: Final[Mapping[str, str | None]] = {
 def stamp(moment: datetime) -> str:
     """ISO 8601 in UTC with `Z`, as TeslaMate writes times."""
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def number(value: float) -> str:
+    """A float as TeslaMate writes it: the shortest text that is this number, and never without a decimal."""
+    return repr(float(value))
+
+
+def _software(installed: str, latest: str) -> str:
+    return json.dumps({"installed_version": installed, "latest_version": latest}, separators=(",", ":"))
 
 
 def _route(vehicle: Vehicle) -> Mapping[str, str | None]:
@@ -325,10 +344,18 @@ def _attention(attention: Attention) -> Mapping[str, str | None]:
 
 def _identity(car: SimulatedCar, rng: Random) -> Mapping[str, str | None]:
     """What hardly ever changes."""
-    closed = ("doors_open", "windows_open", "trunk_open", "frunk_open", "charge_port_door_open", "update_available")
+    places = ("driver_front", "driver_rear", "passenger_front", "passenger_rear")
+    closed = (
+        *("doors_open", "windows_open", "trunk_open", "frunk_open", "charge_port_door_open", "update_available"),
+        *(f"{place}_{what}_open" for place in places for what in ("door", "window")),
+    )
     tyres = ("fl", "fr", "rl", "rr")
+    model = rng.choice("SXY3")
+    roof = {"sun_roof_state": "closed", "sun_roof_percent_open": "0"} if model == "S" else {}
     return {
-        "model": rng.choice("SXY3"),
+        "model": model,
+        "sun_roof_installed": str(bool(roof)).lower(),
+        **roof,
         "trim_badging": car.trim_badging,
         "exterior_color": rng.choice(("DeepBlue", "PearlWhite", "MidnightSilver")),
         "wheel_type": rng.choice(("Pinwheel18", "Stiletto19")),
@@ -342,7 +369,7 @@ def _identity(car: SimulatedCar, rng: Random) -> Mapping[str, str | None]:
         "charge_current_request_max": "16",
         "scheduled_charging_start_time": None,
         **dict.fromkeys(closed, "false"),
-        **{f"tpms_pressure_{tyre}": f"{rng.uniform(2.6, 3.0):.1f}" for tyre in tyres},
+        **{f"tpms_pressure_{tyre}": number(round(rng.uniform(2.6, 3.0), 3)) for tyre in tyres},
         **{f"tpms_soft_warning_{tyre}": "false" for tyre in tyres},
         **_NO_ROUTE,
     }

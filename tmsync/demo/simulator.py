@@ -1,16 +1,18 @@
 """A simulated TeslaMate: what it would publish over MQTT, moment by moment, on a clock of the caller's.
 
 It follows the facts of TeslaMate's lib/teslamate/mqtt (publisher, vehicle_subscriber) and lib/teslamate/vehicles
-(vehicle, summary): all values retained and sent on change only, `healthy` unretained and sent with every summary.
+(vehicle, summary), and a run of the whole of it: all values retained and sent on change only, in random order within a
+burst, and `healthy` unretained and with every summary.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count, cycle, islice
 from random import Random
 from typing import Final, NamedTuple
 
+from tmsync.demo import pace
 from tmsync.demo.simulated_car import Attention, Phase, SimulatedCar, State, Vehicle, healthy_life, stamp
 
 __all__ = ["Attention", "Phase", "Publication", "SimulatedCar", "SimulatedTeslaMate", "State"]
@@ -23,22 +25,13 @@ SENT_WHEN_NIL: Final = frozenset(
 )
 """Keys that are sent empty, which deletes their topic, when they become nil. Of other keys nil is not sent."""
 
-# Seconds from one look at the car to the next: least and most.
-POLLS: Final = {State.CHARGING: (5.0, 20.0), State.DRIVING: (2.5, 15.0)}
-STREAMED: Final = {Attention.NONE: 30.0, Attention.USER_PRESENT: 15.0}
-STREAMED_BUSY: Final = 60.0
-POLLED: Final = {Attention.NONE: 15.0, Attention.USER_PRESENT: 15.0}
-POLLED_BUSY: Final = 30.0
-ASLEEP_S: Final = 30.0
-
-SLOW_REQUESTS: Final = 0.004
-"""Share of requests that take longer than usual, up to SLOWEST_S."""
-USUAL_S: Final = (0.1, 1.5)
-SLOWEST_S: Final = 80.0
-ERROR_EVERY_S: Final = 30.0
 ERRORS_THAT_BREAK: Final = 4
 BROKEN_S: Final = 300.0
 """After the fourth API error TeslaMate calls itself unhealthy for so long, then counts anew."""
+AWAKE: Final = frozenset({State.ONLINE, State.CHARGING, State.DRIVING, State.UPDATING, State.SUSPENDED})
+FRAMES_MISSED_S: Final = 80.0
+"""A car that drives out of reach is called offline after so long."""
+DRIVE_CLOSES_S: Final = 900.0
 
 
 class Publication(NamedTuple):
@@ -50,7 +43,7 @@ class Publication(NamedTuple):
     retain: bool
 
 
-class _Publisher:
+class Publisher:
     """What TeslaMate holds about one car: the car itself, what it told of it, and what keeps it from looking."""
 
     def __init__(self, car: SimulatedCar, rng: Random, now: datetime, prefix: str) -> None:
@@ -72,7 +65,12 @@ class _Publisher:
         self.ready_at = 0.0
         self.signed_in = True
         self.api_down = False
+        self.counts_errors = True
+        """Whether the API's errors are such that TeslaMate counts: timeouts (504, 408) are not."""
         self.limited_until = 0.0
+        self.lost_at = 0.0
+        self.offline_since: datetime | None = None
+        """When TeslaMate took a car that is out of reach for one that is offline."""
         self.errors = 0
         self.broken_until = 0.0
         self.told: dict[str, str | None] = {}
@@ -109,9 +107,9 @@ class SimulatedTeslaMate:
         self._elapsed = 0.0
         self._now = start
         self._order = count()
-        self._due: list[tuple[float, int, Callable[[_Publisher, int], None], _Publisher, int]] = []
+        self._due: list[tuple[float, int, Callable[[Publisher, int], None], Publisher, int]] = []
         self._out: list[Publication] = []
-        self._cars: dict[int, _Publisher] = {}
+        self._cars: dict[int, Publisher] = {}
         for car in cars:
             self.add_car(car)
         self.start_again()
@@ -167,17 +165,18 @@ class SimulatedTeslaMate:
             car.errors = 0
             if self.sends_live_healthy:
                 self._publish(car, "healthy", b"", retain=True)
-            self._tell(car, "display_name", car.vehicle.values["display_name"])
-            self._tell(car, "state", State.START.value)
-            self._tell(car, "since", stamp(self._now))
-            seconds = car.rng.uniform(1.0, 4.0)
+            seconds = pace.second_look(car.vehicle, car.car, car.rng)
             car.ready_at = self._elapsed + seconds
             self._look_again(car, seconds)
 
-    def api_outage(self, car_id: int | None = None, duration: timedelta | None = None) -> None:
-        """Tesla's API answers with errors, for one car or all, until `api_recovers` or for `duration`."""
+    def api_outage(self, car_id: int | None = None, duration: timedelta | None = None, *, counted: bool = True) -> None:
+        """Tesla's API answers with errors, for one car or all, until `api_recovers` or for `duration`.
+
+        counted: False for timeouts (504, 408), which TeslaMate calls healthy while every value stands still.
+        """
         for car in self._chosen(car_id):
             car.api_down = True
+            car.counts_errors = counted
             car.outage += 1
             self._look_again(car, max(0.0, car.ready_at - self._elapsed))
             if duration is not None:
@@ -192,23 +191,9 @@ class SimulatedTeslaMate:
         """HTTP 429: one summary, then silence for Retry-After."""
         car = self._cars[car_id]
         if self._watches(car):
-            self._summary(car)
+            self._tell_health(car)
         car.limited_until = self._elapsed + seconds
         self._look_again(car, seconds)
-
-    def sign_out(self) -> None:
-        """Tesla takes TeslaMate's tokens no more: one `healthy=false` per car, then silence."""
-        for car in self._cars.values():
-            car.signed_in = False
-            car.turn += 1
-            if self.alive and car.present:
-                self._tell_health(car, healthy=False)
-
-    def sign_in(self) -> None:
-        """The owner signs in again."""
-        for car in self._cars.values():
-            car.signed_in = True
-            self._look_again(car, 1.0)
 
     def force(self, car_id: int, state: State, attention: Attention = Attention.NONE) -> None:
         """Put a car into `state`, where it stays until `resume`."""
@@ -218,7 +203,7 @@ class SimulatedTeslaMate:
         self._notice(car)
 
     def lose_reach(self, car_id: int, duration: timedelta) -> None:
-        """The car is out of reach while it drives or charges: TeslaMate tells nothing of it for `duration`."""
+        """The car is out of reach while it drives or charges, for `duration`."""
         car = self._cars[car_id]
         self._lose(car, car.plan)
         self._later(duration.total_seconds(), self._regain, car, car.plan)
@@ -228,24 +213,17 @@ class SimulatedTeslaMate:
         car = self._cars[car_id]
         self._enter_next(car, car.plan)
 
-    def rename(self, car_id: int, name: str) -> None:
-        """The owner renames a car; TeslaMate sees it at its next look."""
-        car = self._cars[car_id]
-        car.vehicle.rename(name)
-        if self._pace(car) is not None:
-            self._notice(car)
-
     def add_car(self, car: SimulatedCar) -> None:
         """A further car, of which TeslaMate publishes nothing before it starts again."""
         if car.car_id in self._cars:
             raise ValueError(f"there is a car {car.car_id} already")
         rng = Random(f"{self.seed}:{car.car_id}")  # noqa: S311 - nothing secret hangs on it
-        added = self._cars[car.car_id] = _Publisher(car, rng, self._now, self._prefix)
+        added = self._cars[car.car_id] = Publisher(car, rng, self._now, self._prefix)
         self._enter_next(added, added.plan)
 
     # -- the car's own life
 
-    def _enter_next(self, car: _Publisher, plan: int) -> None:
+    def _enter_next(self, car: Publisher, plan: int) -> None:
         if plan != car.plan:
             return
         car.plan += 1
@@ -258,36 +236,37 @@ class SimulatedTeslaMate:
             self._later(gone + phase.out_of_reach.total_seconds(), self._regain, car, car.plan)
         self._notice(car)
 
-    def _lose(self, car: _Publisher, plan: int) -> None:
+    def _lose(self, car: Publisher, plan: int) -> None:
         if plan == car.plan:
             car.vehicle.reachable = False
-            car.turn += 1
+            car.lost_at = self._elapsed
+            self._notice(car)
 
-    def _regain(self, car: _Publisher, plan: int) -> None:
+    def _regain(self, car: Publisher, plan: int) -> None:
         if plan == car.plan and not car.vehicle.reachable:
             car.vehicle.reachable = True
             self._notice(car)
 
     # -- TeslaMate looking at it
 
-    def _watches(self, car: _Publisher) -> bool:
+    def _watches(self, car: Publisher) -> bool:
         """Whether TeslaMate gets anything new of the car."""
         kept_off = car.api_down or self._elapsed < max(car.limited_until, car.ready_at)
         return self._asks(car) and not kept_off
 
-    def _asks(self, car: _Publisher) -> bool:
-        return self.alive and car.present and car.signed_in and car.vehicle.reachable
+    def _asks(self, car: Publisher) -> bool:
+        return self.alive and car.present and car.signed_in
 
-    def _notice(self, car: _Publisher) -> None:
+    def _notice(self, car: Publisher) -> None:
         if self._watches(car):
             car.turn += 1
             self._look(car, car.turn)
 
-    def _look_again(self, car: _Publisher, seconds: float) -> None:
+    def _look_again(self, car: Publisher, seconds: float) -> None:
         car.turn += 1
         self._later(seconds, self._look, car, car.turn)
 
-    def _look(self, car: _Publisher, turn: int) -> None:
+    def _look(self, car: Publisher, turn: int) -> None:
         """One request to Tesla's API and what follows from it."""
         if turn != car.turn or not self._asks(car):
             return
@@ -295,78 +274,93 @@ class SimulatedTeslaMate:
             self._look_again(car, car.limited_until - self._elapsed)
         elif car.api_down:
             self._fail(car)
-        else:
+        elif car.vehicle.reachable:
             self._refresh(car)
+        else:
+            self._miss(car)
 
-    def _refresh(self, car: _Publisher) -> None:
-        if car.starting:
-            car.starting = False
-            car.vehicle.changed = dict.fromkeys(car.vehicle.values)
-        car.vehicle.advance(self._now)
+    def _refresh(self, car: Publisher) -> None:
+        vehicle = car.vehicle
+        if car.starting or car.offline_since is not None:
+            vehicle.changed = dict.fromkeys(vehicle.values)
+        elif car.told.get("state") != vehicle.state:
+            vehicle.changed["state"] = None
+        car.offline_since = None
+        vehicle.advance(self._now)
+        if car.starting and vehicle.state in AWAKE:
+            # It finds out what the car does when it looks at what it has already told.
+            self._summary(car, state=State.ONLINE)
+            vehicle.changed["state"] = vehicle.changed["since"] = None
+        car.starting = False
         self._summary(car)
-        pace = self._pace(car)
-        if pace is not None:
-            self._look_again(car, pace + self._request(car.rng))
+        seconds = pace.next_look(car.vehicle, car.car, car.rng)
+        if seconds is not None:
+            self._look_again(car, seconds + pace.request(car.rng))
 
-    def _pace(self, car: _Publisher) -> float | None:
-        """Seconds until the next look of which anything is told; None where TeslaMate keeps silent."""
-        state, attention = car.vehicle.state, car.vehicle.attention
-        if state in POLLS:
-            return car.rng.uniform(*POLLS[state])
-        if state is State.ONLINE:
-            if car.car.streaming:
-                return STREAMED.get(attention, STREAMED_BUSY)
-            return POLLED.get(attention, POLLED_BUSY)
-        if state in (State.ASLEEP, State.OFFLINE):
-            return ASLEEP_S if car.car.polling_asleep_interval_s <= ASLEEP_S else None
-        if state is State.SUSPENDED and not car.car.streaming:
-            return car.car.suspend_min * 60.0
-        return None
+    def _miss(self, car: Publisher) -> None:
+        """The car cannot be reached: a drive goes on for 15 minutes, a charge for as long as it takes."""
+        gone = self._elapsed - car.lost_at
+        if car.vehicle.state is State.CHARGING and not car.starting:
+            self._look_again(car, pace.AFTER_ERROR_S)
+        elif car.vehicle.state is State.DRIVING and not car.starting and gone < DRIVE_CLOSES_S:
+            if gone >= FRAMES_MISSED_S and car.told.get("state") != State.OFFLINE:
+                self._tell_all(car, {"state": State.OFFLINE})
+            self._look_again(car, max(5.0, FRAMES_MISSED_S - gone) if gone < FRAMES_MISSED_S else pace.AFTER_ERROR_S)
+        else:
+            values = dict(car.vehicle.values) if car.starting else {}
+            car.starting = False
+            car.offline_since = car.offline_since or self._now
+            self._tell_all(car, {**values, "state": State.OFFLINE, "since": stamp(car.offline_since)})
+            self._look_again(car, pace.ASLEEP_S)
 
-    @staticmethod
-    def _request(rng: Random) -> float:
-        return rng.uniform(10.0, SLOWEST_S) if rng.random() < SLOW_REQUESTS else rng.uniform(*USUAL_S)
-
-    def _fail(self, car: _Publisher) -> None:
+    def _fail(self, car: Publisher) -> None:
         """An API error: the fourth makes TeslaMate unhealthy for five minutes, in which none counts."""
         if car.vehicle.state is State.SUSPENDED:
             # It does not ask, so it does not see that nobody answers.
-            self._look_again(car, ERROR_EVERY_S)
+            self._look_again(car, pace.AFTER_ERROR_S)
             return
-        if self._elapsed >= car.broken_until:
+        if car.counts_errors and self._elapsed >= car.broken_until:
             car.errors += 1
             if car.errors == ERRORS_THAT_BREAK:
                 car.errors, car.broken_until = 0, self._elapsed + BROKEN_S
-        self._tell_health(car, healthy=self._elapsed >= car.broken_until)
-        self._look_again(car, ERROR_EVERY_S + car.rng.uniform(*USUAL_S))
+        self._tell_health(car)
+        self._look_again(car, pace.after_error(car.vehicle.state) + pace.request(car.rng))
 
-    def _recover(self, car: _Publisher, outage: int) -> None:
+    def _recover(self, car: Publisher, outage: int) -> None:
         if car.api_down and outage == car.outage:
             car.api_down = False
             car.errors = 0
-            self._look_again(car, car.rng.uniform(*USUAL_S))
+            self._look_again(car, pace.request(car.rng))
 
     # -- telling
 
-    def _summary(self, car: _Publisher) -> None:
-        vehicle = car.vehicle
-        if vehicle.changed:
-            for key in vehicle.changed:
-                self._tell(car, key, vehicle.values[key])
-            vehicle.changed = {}
-        self._tell_health(car, healthy=self._elapsed >= car.broken_until)
+    def _summary(self, car: Publisher, **instead: str) -> None:
+        """Everything that has changed, and the heartbeat. instead: what is told in place of the truth."""
+        changed, car.vehicle.changed = car.vehicle.changed, {}
+        self._tell_all(car, {key: instead.get(key, car.vehicle.values[key]) for key in changed})
 
-    def _tell(self, car: _Publisher, key: str, value: str | None) -> None:
+    def _tell_all(self, car: Publisher, values: Mapping[str, str | None]) -> None:
+        """`values` and the heartbeat in random order: ten tasks at a time publish them."""
+        keys = [*values, "healthy"]
+        car.rng.shuffle(keys)
+        for key in keys:
+            if key == "healthy":
+                self._tell_health(car)
+            else:
+                self._tell(car, key, values[key])
+
+    def _tell(self, car: Publisher, key: str, value: str | None) -> None:
         if (value is not None or key in SENT_WHEN_NIL) and (key not in car.told or car.told[key] != value):
             self._publish(car, key, b"" if value is None else value.encode(), retain=True)
             car.told[key] = value
 
-    def _tell_health(self, car: _Publisher, *, healthy: bool) -> None:
+    def _tell_health(self, car: Publisher) -> None:
+        healthy = car.signed_in and self._elapsed >= car.broken_until
         if self.sends_live_healthy or healthy is not car.told_healthy:
             self._publish(car, "healthy", b"true" if healthy else b"false", retain=not self.sends_live_healthy)
         car.told_healthy = healthy
 
-    def _publish(self, car: _Publisher, key: str, payload: bytes, *, retain: bool) -> None:
+    def _publish(self, car: Publisher, key: str, payload: bytes, *, retain: bool) -> None:
         self._out.append(Publication(self._now, car.topic(key), payload, retain))
 
     # -- time
@@ -375,9 +369,9 @@ class SimulatedTeslaMate:
         self._elapsed = elapsed
         self._now = self.start + timedelta(seconds=elapsed)
 
-    def _later(self, seconds: float, action: Callable[[_Publisher, int], None], car: _Publisher, token: int) -> None:
+    def _later(self, seconds: float, action: Callable[[Publisher, int], None], car: Publisher, token: int) -> None:
         # In whole microseconds, as datetime counts them, so that a caller can ask for the very moment.
         heapq.heappush(self._due, (round(self._elapsed + seconds, 6), next(self._order), action, car, token))
 
-    def _chosen(self, car_id: int | None) -> list[_Publisher]:
+    def _chosen(self, car_id: int | None) -> list[Publisher]:
         return list(self._cars.values()) if car_id is None else [self._cars[car_id]]

@@ -126,9 +126,9 @@ class Stage:
         self.postgres.reload()
 
     def begin_troubles(self) -> None:
-        """One car falls silent; another one's API calls fail for a while."""
+        """Tesla's API wants no request of one car for a while; another one's API calls fail."""
         with self.pacer.steering() as teslamate:
-            teslamate.lose_reach(SILENT, timedelta(seconds=14 * SPEED))
+            teslamate.rate_limited(SILENT, 14 * SPEED)
             teslamate.api_outage(FAILING, timedelta(seconds=150))
 
     def end_troubles(self) -> None:

@@ -22,10 +22,9 @@ from tmsync.core.telemetry.health import (
 from tmsync.core.telemetry.judging import judge
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.recorded import contradiction, left_over
-from tmsync.core.telemetry.vehicle import ARRIVES_S, Facts, Vehicle
+from tmsync.core.telemetry.vehicle import ARRIVES_S, DRIVING, OFFLINE, Facts, Vehicle
 from tmsync.core.teslamate.topics import BATTERY_LEVEL, Value, parse_topic
 
-OFFLINE, DRIVING = "offline", "driving"
 LONGEST_DRIVE: Final = timedelta(hours=24)
 """`since` is not renewed in a dead zone; one that is older was no drive."""
 HEARTBEAT_LINE_S: Final = 30.0
@@ -382,8 +381,8 @@ class Fleet:
         evidence = self._report.evidence._replace(
             broker_lost_at=self._lost_at, single_look=self._single_look, sessions=self._report.sessions
         )
-        before = tracked.judgement.verdict if tracked.judgement else None
-        judgement = judge(facts, now.running, self.rules, evidence, self._recorded(tracked.vehicle), before=before)
+        recorded = self._recorded(tracked.vehicle)
+        judgement = judge(facts, now.running, self.rules, evidence, recorded, before=tracked.judgement)
         tracked.change_at = judgement.change_at
         tracked.judgement = judgement
         return judgement

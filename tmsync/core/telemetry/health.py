@@ -151,6 +151,8 @@ class Judgement(NamedTuple):
     """When the verdict may change if nothing is heard until then; seconds of running time."""
     cause: Cause | None = None
     """What is wrong, where something is."""
+    seeing_since: float | None = None
+    """Blind: since when there is data from Tesla again; None while there is not."""
 
     @property
     def source(self) -> Source:

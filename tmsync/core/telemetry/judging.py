@@ -28,6 +28,8 @@ REQUEST_S: Final = 1.0
 """After a wait of exactly so long, as for HTTP 429, the heartbeat comes with the answer to the next request."""
 RECORDS_AHEAD_S: Final = 120.0
 """Records that are newer than the last heartbeat by more than this went past the broker."""
+UNDER_WAY_S: Final = 10.0
+"""What TeslaMate records it publishes in the same moment: a record that was read may be so far ahead of the broker."""
 SEEN_JUST_NOW_S: Final = 10.0
 """A witness's words that are older are told with their age."""
 BROKER_PATIENCE_S: Final = 60.0
@@ -44,7 +46,7 @@ class _Case(NamedTuple):
     recorded: Recorded
     recover_after_s: float
     blind_after_s: float
-    before: Verdict | None
+    before: Judgement | None
 
     @property
     def is_unheard_look(self) -> bool:
@@ -77,8 +79,12 @@ class _Case(NamedTuple):
     @property
     def records_go_on(self) -> bool:
         """Whether TeslaMate recorded something long after the last heartbeat."""
-        heard, newest = self.facts.heartbeat_at, self.recorded.newest_at
-        return heard is not None and newest is not None and newest - heard > RECORDS_AHEAD_S
+        heard, newest, read_at = self.facts.heartbeat_at, self.recorded.newest_at, self.recorded.read_at
+        if heard is None or newest is None or read_at is None:
+            return False
+        # Once that has come true, it is not asked anew at each look into the records.
+        known = self.before is not None and self.before.cause is Cause.MQTT_LINK_LOST
+        return newest - heard > RECORDS_AHEAD_S and (known or self.now - read_at >= UNDER_WAY_S)
 
     @property
     def explained(self) -> Iterator[str]:
@@ -105,6 +111,8 @@ class _Case(NamedTuple):
         )
         if self.evidence.broker_lost_at is not None:
             yield self.evidence.broker_lost_at + BROKER_PATIENCE_S
+        if self.recorded.read_at is not None:
+            yield self.recorded.read_at + UNDER_WAY_S
         if self.facts.no_data_at is not None:
             yield self.facts.no_data_at + NO_DATA_LASTS_S
         yield from (
@@ -115,11 +123,12 @@ class _Case(NamedTuple):
 
     @property
     def seeing_since(self) -> float | None:
-        """When there was data from Tesla again, after it was called blind."""
-        if self.before is not Verdict.BLIND or self.facts.no_data_at is not None:
+        """When there was data from Tesla again, after it was called blind; None while there is none."""
+        if self.before is None or self.before.verdict is not Verdict.BLIND or self.facts.no_data_at is not None:
             return None
-        moments = (self.facts.state_at, self.facts.changed_at, self.recorded.newest_at)
-        return max((moment for moment in moments if moment is not None), default=None)
+        if _standing_still(self) is not None:
+            return None
+        return self.now if self.before.seeing_since is None else self.before.seeing_since
 
 
 Words: TypeAlias = tuple[str, ...] | None
@@ -278,11 +287,11 @@ def judge(
     evidence: Evidence = NO_EVIDENCE,
     recorded: Recorded = NOTHING_RECORDED,
     *,
-    before: Verdict | None = None,
+    before: Judgement | None = None,
 ) -> Judgement:
     """The verdict at `now`, seconds of running time.
 
-    before: the last verdict, which holds until `start` has lasted, and which TeslaMate has to recover from.
+    before: the last one, which holds until `start` has lasted, and which TeslaMate has to recover from.
     """
     limits, blind_after_s = rules.of(facts, recorded.suspend_min), rules.blind_after_s.get(facts.state or "", 0)
     case = _Case(facts, now, limits, evidence, recorded, rules.recover_after_s, blind_after_s, before)
@@ -291,10 +300,11 @@ def judge(
         (verdict, cause, words) for ask, verdict, cause in QUESTIONS if (words := ask(case)) is not None
     )
     if cause is None and facts.no_data_at is not None:
-        verdict = Verdict.WAITING if before is None else before
+        verdict = Verdict.WAITING if before is None else before.verdict
         words = (f"TeslaMate says {facts.state} for {_span(now - facts.no_data_at)}: until then {verdict}",)
         cause = next((of for _, kind, of in reversed(QUESTIONS) if kind is verdict), None)
-    return Judgement(verdict, "; ".join(filter(None, words)), case.limits, change_at, cause)
+    seeing_since = case.seeing_since if verdict is Verdict.BLIND else None
+    return Judgement(verdict, "; ".join(filter(None, words)), case.limits, change_at, cause, seeing_since)
 
 
 def _span(seconds: float) -> str:

@@ -17,6 +17,10 @@ NO_DATA: Final = frozenset({"start", "unavailable"})
 NO_DATA_LASTS_S: Final = 120.0
 """Shorter than this, they come with single failures and at TeslaMate's start."""
 ARRIVES_S: Final = 0.5
+OFFLINE: Final = "offline"
+DRIVING: Final = "driving"
+BEATS_APART_S: Final = 5.0, 120.0
+"""Least and most between two heartbeats of a car that is plainly offline; in a dead zone there is one in 15 minutes."""
 REPEATS: Final = 2
 REPEATED_WITHIN_S: Final = 600.0
 RESTORED: Final = frozenset({"charging_state", "charge_limit_soc"})
@@ -46,10 +50,8 @@ class Facts(NamedTuple):
     """Whether `offline` is a dead zone: the drive goes on, and is closed 15 minutes after its last frame."""
     no_data_at: float | None = None
     """Since when its state says that TeslaMate has no data from Tesla; None while it does not."""
-    state_at: float | None = None
-    """Since when it is in its state."""
     changed_at: float | None = None
-    """When a value last changed, other than healthy, state and since; None where that was not followed."""
+    """When a value last changed, other than healthy, state and since, or it came into its state; None: not followed."""
     recorded_state: str | None = None
     """The state by TeslaMate's records, where the broker has lost it."""
     longest_pause_s: float = 0.0
@@ -177,10 +179,13 @@ class Vehicle:
         """Another state begins."""
         before = self.state
         self._state_at = at
-        self.in_drive = None if before is None else (before, state) == ("driving", "offline")
+        self.in_drive = None if before is None else (before, state) == (DRIVING, OFFLINE)
         if state in NO_DATA:
             self._no_data_at = at if self._no_data_at is None else self._no_data_at
         else:
+            if self._no_data_at is None:
+                # What stood still before says nothing of a state in which it should move.
+                self._changed_at = at
             self._no_data_at = None
 
     @property
@@ -205,6 +210,9 @@ class Vehicle:
             self._longest_pause = max(self._longest_pause, 0.0 if last is None else at - last)
             # An older one sends it on change, and once at its start.
             self._repeats += last is not None and value == self.healthy and at - last < REPEATED_WITHIN_S
+            least, most = BEATS_APART_S
+            if self.in_drive is None and self.state == OFFLINE and last is not None and last >= self._state_at:
+                self.in_drive = False if least < at - last < most else None
             self._live_at = self._healthy_live_at = at
         if value is False:
             self.healthy_since = None
@@ -227,7 +235,6 @@ class Vehicle:
             legacy,
             bool(self.in_drive),
             self._no_data_at,
-            self._state_at,
             self._changed_at,
             longest_pause_s=self._longest_pause,
         )
