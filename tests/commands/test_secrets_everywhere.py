@@ -135,6 +135,7 @@ def family(pid: int) -> Iterator[int]:
         return
 
 
+@pytest.mark.usefixtures("charges")
 def test_what_runs_shows_no_secret_in_its_arguments_or_environment(
     teslamate: TeslaMate, mosquitto: Broker, twc: TwcFolder, make_config: Callable[..., Path], tmp_path: Path
 ) -> None:
