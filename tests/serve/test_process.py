@@ -45,7 +45,12 @@ class Systemd:
 
 @contextmanager
 def started(
-    folder: Path, environ: dict[str, str], *, abstract: bool = False, listening: socket.socket | None = None
+    folder: Path,
+    environ: dict[str, str],
+    *,
+    abstract: bool = False,
+    listening: socket.socket | None = None,
+    arguments: tuple[str, ...] = ("serve", "--json"),
 ) -> Iterator[Systemd]:
     """serve as systemd starts it. Neither its database nor its broker can be reached."""
     (folder / "twc.json").write_text("{}")
@@ -68,7 +73,7 @@ def started(
         sock.bind(name)
         sock.settimeout(SECONDS)
         process = subprocess.Popen(
-            [sys.executable, "-c", script, sys.executable, "-m", "tmsync", "serve", "--json"],
+            [sys.executable, "-c", script, sys.executable, "-m", "tmsync", *arguments],
             env=environ, pass_fds=passed, cwd="/", text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -79,9 +84,15 @@ def started(
 
 
 def status_of(port: int, path: str = "/healthz") -> int:
+    return int(answer_of(port, path).split()[1])
+
+
+def answer_of(port: int, path: str, bearer: str = "") -> str:
     with socket.create_connection(("127.0.0.1", port), SECONDS) as sock:
-        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        return int(sock.recv(64).split()[1])
+        head = f"Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n"
+        sock.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        with sock.makefile("rb") as answer:
+            return answer.read().decode()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -137,3 +148,35 @@ def test_systemds_socket_at_another_address_is_told(tmp_path: Path) -> None:
     assert systemd.process.returncode == 2
     assert json.loads(out)["error"]["cause"] == "bad-value"
     assert "systemd's socket listens at 127.0.0.1" in err
+
+
+def test_no_secret_is_told_whatever_is_out_of_reach(tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "[database]\npassword = 'a-SECRET'\n[teslamate]\nencryption_key = 'b-SECRET'\n"
+        "[mqtt]\nusername = 'me'\npassword = 'c-SECRET'\n"
+        f"[serve]\nlisten = '127.0.0.1:{port}'\nupstream = 'https://127.0.0.1:1'\nupstream_token = 'd-SECRET'\n"
+        "[publish]\nenabled = true\n"
+    )
+    config.chmod(0o600)
+    told = []
+    arguments = ("--verbose", "--config", str(config), "serve", "--format", "log")
+    with started(tmp_path, {}, arguments=arguments) as systemd:
+        systemd.until("READY=1")
+        paths = (
+            "/metrics",
+            "/tmsync/vehicles",
+            "/readyz",
+            "/api/1/vehicles",
+            "/api/1/x?access_token=f-SECRET",
+            "e-SECRET",
+        )
+        told += [answer_of(port, path, "e-SECRET") for path in paths]
+        told += [Path(f"/proc/{systemd.process.pid}/{name}").read_text() for name in ("cmdline", "environ")]
+        systemd.until("WATCHDOG=1")
+        systemd.process.terminate()
+        told += [*systemd.process.communicate(timeout=SECONDS), *systemd.told]
+    told += [path.read_text() for path in (tmp_path / "state").iterdir()] if (tmp_path / "state").exists() else []
+    assert "refuse" in "".join(told)
+    assert [text for text in told if "SECRET" in text] == []
