@@ -72,16 +72,19 @@ def main() -> int:
             with live_twcmanager(folder / "live") as port:
                 lines = commands(folder, postgres.port) | deliveries(folder, port)
                 figures = side_by_side(lines, environ(postgres.port), rounds)
+            idle = serve.idle(database(postgres.port)) if find_mosquitto() is not None else []
     print(
         f"Python {platform.python_version()}, PostgreSQL {binaries.version}, {os.cpu_count()} cores, {rounds} rounds\n"
     )
     rows = [row(goal, figures) for goal in GOALS]
     show(rows)
-    found = serve.readings(min(rounds, 15))
+    found = serve.readings(min(rounds, 15)) + idle
     if find_mosquitto() is not None:
         found += telemetry.readings(min(rounds, 15))
     else:
-        print("\nwatch-mqtt is not measured: no Mosquitto at hand (sudo apt-get install mosquitto)")
+        print(
+            "\nwatch-mqtt, and serve when idle, are not measured: no Mosquitto at hand (sudo apt-get install mosquitto)"
+        )
     telemetry.show(found)
     document = {"rounds": rounds, "rows": rows, "readings": [reading.as_json() for reading in found]}
     results = Path("bench-results")
@@ -96,6 +99,12 @@ def fill(postgres: PrivatePostgres) -> None:
     access = access_token(datetime.now(UTC) + timedelta(hours=7))
     row = token_row(sealed(access, KEY), sealed(refresh_token(), KEY))
     postgres.sql(f"set role teslamate; {TABLES} {token_table()} {row}", "teslamate")
+
+
+def database(port: int) -> dict[str, str]:
+    """tmsync's settings of it, without TMSYNC_."""
+    login = {"DATABASE_HOST": "127.0.0.1", "DATABASE_PORT": str(port), "DATABASE_PASSWORD": PASSWORD}
+    return {**login, "TESLAMATE_ENCRYPTION_KEY": KEY}
 
 
 def environ(port: int) -> dict[str, str]:

@@ -1,23 +1,27 @@
 """tmsync serve measured: an answer from TeslaMate against a bare handler of the same library, and what forwarding adds.
 
-Servers are processes of their own; the client keeps its connection, and asks both in turn, so that a busy machine slows
-both alike.
+Servers are processes of their own; the client keeps its connections, and asks both in turn, so that a busy machine
+slows both alike. The first round only warms up.
 """
 
+import os
+import resource
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from tests.bench.telemetry import Reading, spread
+from tests.bench.telemetry import TABLE_CARS, Reading, quiet_cars, shares_of_a_core, spread
 from tests.serve.stage import BEARER, DATA
+from tmsync.demo.broker import PrivateMosquitto
 
 REQUEST = f"GET {DATA} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {BEARER}\r\n\r\n".encode()
-WARM, EACH = 200, 1000
-FORWARDED = 300
+EACH, FORWARDED = 1000, 300
 
 
 def readings(rounds: int) -> list[Reading]:
@@ -47,6 +51,38 @@ def readings(rounds: int) -> list[Reading]:
     ]
 
 
+def idle(database: Mapping[str, str]) -> list[Reading]:
+    """`tmsync serve` itself with quiet cars, all that it can do switched on. database: its settings."""
+    with tempfile.TemporaryDirectory(prefix="tmsync-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        for part in ("broker", "state"):
+            (folder / part).mkdir()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            listen = f"127.0.0.1:{free.getsockname()[1]}"
+        settings = {
+            "MQTT_HOST": "127.0.0.1", "SERVE_LISTEN": listen, "SERVE_STATE_DIR": str(folder / "state"),
+            "PUBLISH_ENABLED": "true", "PUBLISH_VALUES": "true",
+            "TWCMANAGER_SETTINGS_FILE": str(folder / "settings.json"),
+        }  # fmt: skip
+        with PrivateMosquitto(folder / "broker") as broker, quiet_cars(broker.port):
+            settings["MQTT_PORT"] = str(broker.port)
+            environ = {f"TMSYNC_{key}": value for key, value in {**settings, **database}.items()}
+            command = [Path(sys.executable).with_name("tmsync"), "serve"]
+            process = subprocess.Popen(command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL)
+            try:
+                time.sleep(6)
+                shares = shares_of_a_core(process.pid)
+                resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+            finally:
+                process.terminate()
+                process.wait(10)
+    return [
+        Reading(f"serve, {TABLE_CARS} quiet cars", statistics.mean(shares), spread(shares), "% of a core", 2.0),
+        Reading(f"serve, {TABLE_CARS} quiet cars, memory", resident / 1e6, 0.0, "MB", 90.0),
+    ]
+
+
 class Times:
     """Of one round, in seconds."""
 
@@ -72,19 +108,19 @@ class Client:
             body += self._sock.recv(1 << 16)
         return body
 
-    def times(self, count: int) -> Times:
-        taken = []
-        for _ in range(count):
-            begun = time.perf_counter()
-            self.ask()
-            taken.append(time.perf_counter() - begun)
-        return Times(taken)
-
 
 def pairs(bare: Client, ours: Client, rounds: int, each: int) -> list[tuple[Times, Times]]:
-    for found in (bare, ours):
-        found.times(WARM)
-    return [(bare.times(each), ours.times(each)) for _ in range(rounds)]
+    """Of every round, both: asked in turn, request by request."""
+    found = []
+    for _ in range(rounds + 1):
+        taken: tuple[list[float], list[float]] = [], []
+        for _ in range(each):
+            for asked, times in zip((bare, ours), taken, strict=True):
+                begun = time.perf_counter()
+                asked.ask()
+                times.append(time.perf_counter() - begun)
+        found.append((Times(taken[0]), Times(taken[1])))
+    return found[1:]
 
 
 @contextmanager

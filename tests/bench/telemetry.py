@@ -237,10 +237,6 @@ class Screen:
             if self.row_after is None and b"Car 1 " in tail:
                 self.row_after = time.perf_counter() - self.begun
 
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def close(self) -> None:
         self.process.terminate()
         self.process.wait()
@@ -248,8 +244,9 @@ class Screen:
         os.close(self.master)
 
 
-def table_cost(port: int) -> Reading:
-    """CPU of the live table with quiet cars: asleep, a heartbeat each every 30 s."""
+@contextmanager
+def quiet_cars(port: int) -> Iterator[None]:
+    """Cars that are asleep, with a heartbeat each every 30 s."""
     retain(port, TABLE_CARS, TOPICS, "asleep")
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", port)
@@ -264,19 +261,38 @@ def table_cost(port: int) -> Reading:
 
     beats = threading.Thread(target=beat, daemon=True)
     beats.start()
-    screen = Screen(port)
-    time.sleep(4)
+    try:
+        yield
+    finally:
+        ended.set()
+        beats.join()
+        client.disconnect()
+        client.loop_stop()
+        forget(port, TABLE_CARS)
+
+
+def shares_of_a_core(pid: int) -> list[float]:
+    """Percent of a core that a process takes, again and again."""
     shares = []
     for _ in range(7):
-        before = screen.cpu_seconds()
+        before = cpu_seconds(pid)
         time.sleep(TABLE_SECONDS / 7)
-        shares.append((screen.cpu_seconds() - before) / (TABLE_SECONDS / 7) * 100)
-    screen.close()
-    ended.set()
-    beats.join()
-    client.disconnect()
-    client.loop_stop()
-    forget(port, TABLE_CARS)
+        shares.append((cpu_seconds(pid) - before) / (TABLE_SECONDS / 7) * 100)
+    return shares
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def table_cost(port: int) -> Reading:
+    """CPU of the live table with quiet cars."""
+    with quiet_cars(port):
+        screen = Screen(port)
+        time.sleep(4)
+        shares = shares_of_a_core(screen.process.pid)
+        screen.close()
     name = f"live table, {TABLE_CARS} quiet cars"
     return Reading(name, statistics.mean(shares), spread(shares), "% of a core", 4.0)
 

@@ -120,7 +120,7 @@ def _facts(answer: Answer) -> dict[str, Any]:
 CHECKED = frozenset({"state", "charging_state", "charge_limit_soc", "battery_level", "latitude"})
 
 TestAnything = Anything.TestCase
-TestAnything.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnything.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.slow
