@@ -1,7 +1,7 @@
 # The front door: `make demo`, `make test`, `make lint`, `make bench`, `make completions`, `make deb`, `make clean`; and for hours
-# of patience: `make hammer`, `make soak`, `make faults`, `make fuzz` (SECONDS=600), `make test-twcmanager` (the released
-# TWCManager itself, which wants Python 3.11), `make test-homeassistant` (Home Assistant itself), `make test-versions` (the
-# oldest and the newest dependencies allowed); and `make lock`, `make audit`.
+# of patience: `make hammer`, `make soak`, `make soak-watch`, `make faults`, `make fuzz` (SECONDS=600),
+# `make test-twcmanager` (the released TWCManager itself, which wants Python 3.11), `make test-homeassistant` (Home Assistant
+# itself), `make test-versions` (the oldest and the newest dependencies allowed); and `make lock`, `make audit`.
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -16,7 +16,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PARALLEL ?= -n $(WORKERS) --dist worksteal
 LOCK := tests/requirements-dev.lock
 
-.PHONY: demo test test-slow test-root test-all test-twcmanager test-homeassistant test-versions lint bench hammer soak faults fuzz lock audit completions picture dist-check deb clean install
+.PHONY: demo test test-slow test-root test-all test-twcmanager test-homeassistant test-versions lint bench hammer soak soak-watch faults fuzz lock audit completions picture dist-check deb clean install
 
 install: .venv/installed
 demo: .venv/installed-demo
@@ -60,9 +60,12 @@ bench: .venv/installed
 hammer: .venv/installed
 	$(BIN)/python -m tests.twcmanager.hammer
 
-# Two hours; SOAK takes what python -m tests.soak.run --help lists, such as SOAK="--duration 600 --cars 50".
+# Two hours each; SOAK takes what python -m tests.soak.serve --help lists, such as SOAK="--duration 600 --cars 50".
 soak: .venv/installed
-	$(BIN)/python -m tests.soak.run $(SOAK)
+	$(BIN)/python -m tests.soak.serve $(SOAK)
+
+soak-watch: .venv/installed
+	$(BIN)/python -m tests.soak.watch $(SOAK)
 
 faults: .venv/installed
 	$(BIN)/python -m tests.faults.handshakes

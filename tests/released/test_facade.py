@@ -26,9 +26,9 @@ from typing import Any
 
 import pytest
 
-from tests.released.cars import HOME, READS, Car, Tesla, Trouble, answers, send, tesla
 from tests.released.program import Program
 from tests.support.brokers import Broker, broker, needs_mosquitto
+from tests.support.cars import HOME, READS, Car, Tesla, Trouble, answers, send, tesla
 from tests.support.surroundings import TeslaMate
 from tests.telemetry.test_witness import TABLES
 from tmsync.demo.server import free_port
@@ -309,7 +309,7 @@ def test_after_a_stop_tesla_is_asked_once_what_came_of_it_and_once_for_the_sched
         assert it.api.commands() == [("charge_stop", VIN)]
         assert it.api.kinds().count("vehicle_data") <= 2
         assert it.facade.counts()["charge_stop", "tesla"] == 1
-        it.api.cars[0].charging_state = "Charging"
+        it.life.cars[0].charging_state = "Charging"
         it.trusted()
         it.api.forget()
         it.live(TEN_MINUTES_S / 2)

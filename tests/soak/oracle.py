@@ -1,19 +1,22 @@
-"""What watch-mqtt may say of a car at a moment, worked out from what TeslaMate sent and from what was done to it.
+"""What tmsync may say of a car at a moment, worked out from what TeslaMate sent and from what was done to it.
 
 It knows nothing of tmsync's own judgement: only the contract's table of thresholds and verdicts. Delays are unknown, so
 it answers with every verdict that may be right; `SLACK_S` is how long a message or an answer may be under way.
 """
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 SLACK_S = 2.0
 NEAR_S = 120.0
 """An interruption that ended so long ago is forgotten."""
 WITNESS_S = 60.0
 """watch-mqtt asks the second witnesses once a minute."""
+READS_S = 35.0
+"""serve does twice a minute; and so long, and half a minute after that, it takes until TeslaMate is said to be gone."""
 VOUCHED_S = 600.0
 """For so long at most TeslaMate's sessions vouch where silence proves something; no setting shortens it, either."""
 STALE_AFTER = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
@@ -63,18 +66,48 @@ class CarDiary:
 
     states: list[Entry] = field(default_factory=list)
     beats: list[Entry] = field(default_factory=list)
+    values: dict[str, list[Entry]] = field(default_factory=dict)
+    """Key -> its values as text, None where it was deleted; of the keys that the diary keeps."""
+    looks: list[Entry] = field(default_factory=list)
+    """When TeslaMate got data of it from Tesla, and when all that was published."""
+    looked_at: float | None = None
+    """The same for the look whose summary is under way."""
+    records: list["Record"] = field(default_factory=list)
+
+    def first_look_after(self, moment: float) -> float:
+        """When the summary of TeslaMate's first look since was out; 0 before."""
+        place = _index(self.looks, moment)
+        return self.looks[place][1] if place < len(self.looks) else 0.0
+
+
+class Record(NamedTuple):
+    """A position in TeslaMate's database. at: when its data came from Tesla."""
+
+    at: float
+    date: datetime
+    begin: float
+    """It may have been there from then on, and was from `end` on."""
+    end: float
 
 
 class Diary:
-    """All that happened. Written by several threads; entries are only ever appended."""
+    """All that happened. Written by several threads; entries are only ever appended.
+
+    witness_s: how often the second witnesses are asked. keys: those whose values are kept.
+    """
 
     def __init__(self, speed: float, *, witness: bool) -> None:
         self.speed = speed
         self.witness = witness
+        self.witness_s = WITNESS_S
+        self.keys: Collection[str] = ()
         self.cars: dict[int, CarDiary] = {}
         self.cuts: list[Span] = []
         """When messages may have been lost or late: broker restarts, cut connections, stalls of this machine."""
         self.deaths: list[Span] = []
+        self.database_downs: list[Span] = []
+        self.restarts: list[float] = []
+        """When tmsync was started again, and so knew nothing of what was live before."""
         self.messages = 0
         self._near: list[Span] = []
 
@@ -82,17 +115,68 @@ class Diary:
         """TeslaMate sends a message."""
         self.messages += 1
         *_, car_id, key = topic.split("/")
-        car = self.cars.setdefault(int(car_id), CarDiary())
+        car = self.of(int(car_id))
         if key == "state":
             if not car.states or car.states[-1][1] != payload.decode():
                 car.states.append((at, payload.decode()))
         elif key == "healthy" and payload and not retained:
             car.beats.append((at, payload == b"true"))
+            if car.looked_at is not None:
+                car.looks.append((car.looked_at, at))
+                car.looked_at = None
+        if key in self.keys:
+            car.values.setdefault(key, []).append((at, payload.decode() or None))
+
+    def look(self, car_id: int, at: float) -> None:
+        """TeslaMate gets data of a car; what is new of it is sent next."""
+        self.of(car_id).looked_at = at
+
+    def of(self, car_id: int) -> CarDiary:
+        return self.cars.setdefault(car_id, CarDiary())
 
     def allowed(self, car_id: int, at: float) -> set[str]:
         """Every verdict that may be right at `at`, or was within the slack before."""
+        self._look_around(at)
+        car, restart = self.cars[car_id], self._restart(at)
+        if not restart:
+            return self._allowed(car, at)
+        # Each process begins with what is retained, and trusts nobody before something live comes.
+        heard = car.beats[_index(car.beats, restart) : _index(car.beats, at)]
+        found = self._allowed(CarDiary(car.states, heard), at)
+        return found if heard else found - {"fresh", "late"} | {"waiting"}
+
+    def possible(self, entries: list[Entry], begin: float, end: float, since: float = 0.0) -> Iterator[Any]:
+        """What tmsync may believe at some moment from `begin` to `end`, newest first.
+
+        since: what something sent then took the place of is known to be no more.
+        """
+        self._look_around(end)
+        for moment, value in reversed(_before(entries, end)):
+            yield value
+            if moment <= since or self._latest_arrival(moment) <= begin:
+                return
+
+    def newest_beat(self, car_id: int, begin: float, end: float) -> tuple[float, float]:
+        """When the newest heartbeat of all that surely arrived by `begin` was sent, and the latest arrival by `end`."""
+        self._look_around(end)
+        restart = self._restart(begin)
+        beats = [moment for moment, _ in _before(self.cars[car_id].beats, end) if moment >= restart - SLACK_S]
+        sure = (moment for moment in reversed(beats) if self._latest_arrival(moment) <= begin)
+        return next(sure, 0.0), max((min(self._latest_arrival(moment), end) for moment in beats), default=0.0)
+
+    def is_cut(self, begin: float, end: float) -> bool:
+        """Whether something that came before may have been lost between the two, with a slack."""
+        return any(
+            span.begin - SLACK_S <= end and (span.end is None or span.end + SLACK_S >= begin)
+            for span in self.cuts[-40:]
+        )
+
+    def _look_around(self, at: float) -> None:
         self._near = [span for span in self.cuts if span.begin <= at and (span.end is None or span.end > at - NEAR_S)]
-        return self._allowed(self.cars[car_id], at)
+
+    def _restart(self, at: float) -> float:
+        """When the process that is there at `at` was started, for one that is not the first."""
+        return max((moment for moment in self.restarts if moment <= at), default=0.0)
 
     # -- inside
 
@@ -120,7 +204,7 @@ class Diary:
 
     def _without_data(self, car: CarDiary, begun: float, at: float) -> set[str]:
         """What it was when `begun` was heard of, or what else came in the meantime; then blind."""
-        begun = _without_data_since(car, begun)
+        begun = max(_without_data_since(car, begun), self._restart(at))
         heard = min(self._latest_arrival(begun), at)
         earlier = CarDiary(_before(car.states, begun - 1e-6), _before(car.beats, begun - 1e-6))
         found = {"blind"} if at - begun >= BLIND_AFTER_S else set()
@@ -183,7 +267,7 @@ class Diary:
     def _may_be_gone(self, at: float, newest_sure: float | None) -> bool:
         for span in self.deaths:
             over = span.end is not None and (
-                at > span.end + WITNESS_S + 2 * SLACK_S or (newest_sure or 0.0) > span.end + SLACK_S
+                at > span.end + self.witness_s + 2 * SLACK_S or (newest_sure or 0.0) > span.end + SLACK_S
             )
             if self.witness and span.begin <= at and not over:
                 return True
@@ -191,7 +275,9 @@ class Diary:
 
     def _surely_gone(self, at: float) -> bool:
         """Two rounds of questions: a restart of the database in between excuses TeslaMate once."""
-        ripe = [span for span in self.deaths if span.begin + 2 * WITNESS_S + 2 * SLACK_S <= at]
+        needed = 2 * self.witness_s + 2 * SLACK_S
+        begun = self._restart(at)
+        ripe = [span for span in self.deaths if max(span.begin, begun) + needed <= at]
         return self.witness and any(span.holds(at) for span in ripe)
 
     def _may_be_unhealthy(self, car: CarDiary, at: float) -> bool:

@@ -1,9 +1,9 @@
-"""A short form of `make soak`, and that its judge is no rubber stamp."""
+"""Short forms of `make soak` and `make soak-watch`, and that the judge of verdicts is no rubber stamp."""
 
 import pytest
 
+from tests.soak import serve, watch
 from tests.soak.oracle import Diary, Span
-from tests.soak.run import soak
 from tests.support.brokers import needs_mosquitto
 
 AT = 1000.0
@@ -14,7 +14,7 @@ SPEED = 20.0
 @needs_mosquitto
 @pytest.mark.parametrize(("witness", "to_tesla"), [(True, 8), (False, 20)])
 def test_every_trouble_once_without_a_wrong_verdict_a_missed_transition_or_growth(witness: bool, to_tesla: int) -> None:
-    found = soak(cars=60, speed=40, duration=48, cycle=48, witness=witness)
+    found = watch.soak(cars=60, speed=40, duration=48, cycle=48, witness=witness)
     assert found.problems() == []
     assert set(found.done) == {
         "restart_broker", "cut", "restart_postgres", "die", "start_again", "api_outage", "api_recovers"
@@ -25,6 +25,18 @@ def test_every_trouble_once_without_a_wrong_verdict_a_missed_transition_or_growt
     assert found.told["TeslaMate"] > 60
     assert {"waiting", "fresh", "late", "quiet", "unhealthy"} <= set(found.verdicts)
     assert witness or "stale" in found.verdicts
+
+
+@pytest.mark.slow
+@needs_mosquitto
+def test_every_trouble_once_without_a_wrong_answer_a_needless_call_or_a_lost_command() -> None:
+    found = serve.soak(cars=60, speed=40, duration=36, cycle=36, witness=False)
+    assert found.problems() == []
+    assert set(found.done) == {what for _, what in serve.PLAN}
+    assert found.answers["by teslamate"] > 200
+    assert found.answers["by tesla"] > 200
+    assert sum(found.commands.values()) > 5
+    assert {"waiting", "fresh", "late", "quiet", "unhealthy"} <= set(found.verdicts)
 
 
 def diary(state: str, silence: float, *, witness: bool = False) -> Diary:
