@@ -15,12 +15,13 @@ from tests.serve.service import Serving, serving
 from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
 from tests.support.certificates import Authority
 from tests.support.standin import running as standin
-from tests.support.surroundings import TeslaMate, TwcFolder, tmsync
+from tests.support.surroundings import TeslaMate, TwcFolder, clean_environ, tmsync
 from tests.support.tesla import VIN, Tesla, reply, tesla
 from tmsync.core.config.load import load_settings
 from tmsync.core.errors import ConfigError, TmsyncError
+from tmsync.core.serve import facade, tokens
 from tmsync.core.serve import service as service_module
-from tmsync.core.serve import tokens
+from tmsync.core.serve.listening import open_sockets
 from tmsync.core.telemetry import liveness
 from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token
@@ -62,6 +63,11 @@ def fails(environ: dict[str, str]) -> TmsyncError:
     found._thread.join(20)
     assert isinstance(found.error, TmsyncError)
     return found.error
+
+
+def address(environ: dict[str, str]) -> tuple[str, int]:
+    host, _, port = environ["TMSYNC_SERVE_LISTEN"].rpartition(":")
+    return host, int(port)
 
 
 def wait_until(is_so: Callable[[], object]) -> None:
@@ -225,6 +231,36 @@ def test_status_tells_a_serve_that_does_not_answer(environ: dict[str, str]) -> N
     assert critical == ["out-of-sync", "serve-not-running"]
     unknown = dict.fromkeys(("upstream", "last_call_at", "answered", "forwarded"))
     assert run.json["facade"] == {"listen": environ["TMSYNC_SERVE_LISTEN"], **unknown}
+
+
+def test_whoever_begins_no_tls_is_hung_up_on(
+    environ: dict[str, str], authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facade, "HANDSHAKE_S", 0.2)
+    certificate, key = authority.issue("tmsync", ["tmsync"])
+    tls = {"TMSYNC_SERVE_TLS_CERT": str(certificate), "TMSYNC_SERVE_TLS_KEY": str(key)}
+    with serving({**environ, **tls}), socket.create_connection(address(environ), timeout=5) as silent:
+        assert silent.recv(1) == b""
+
+
+class ListeningAt(socket.socket):
+    """Where systemd has it listen, without doing so."""
+
+    at = ("", 0)
+
+    def getsockname(self) -> tuple[str, int]:
+        return self.at
+
+
+def test_systemds_socket_for_localhost_must_be_a_loopback_one() -> None:
+    serve = load_settings(environ=clean_environ({"TMSYNC_SERVE_LISTEN": "localhost:8089"})).serve()
+    assert serve is not None
+    with ListeningAt() as listening:
+        listening.at = ("127.0.0.1", 8089)
+        assert open_sockets(serve, [listening]) == [listening]
+        listening.at = ("0.0.0.0", 8089)
+        with pytest.raises(ConfigError, match=r"systemd's socket listens at 0\.0\.0\.0 port 8089"):
+            open_sockets(serve, [listening])
 
 
 def test_status_asks_over_tls_whoever_signed_the_certificate(environ: dict[str, str], authority: Authority) -> None:

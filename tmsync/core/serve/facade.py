@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 16 * 1024
 BODY_S: Final = 5.0
 STOP_S: Final = 5.0
+HANDSHAKE_S: Final = 5.0
+"""Of TLS, at its beginning and its end: until then a connection is none of those that are counted."""
 BACKLOG: Final = 256
 TEN_MINUTES_S: Final = 600.0
 TESLAMATE_AGENT: Final = "TeslaMate/"
@@ -98,8 +100,13 @@ class Facade:
         await self._forwarder.start()
         self._server = ApiServer(self._handle)
         loop = asyncio.get_running_loop()
+        limit = None if tls is None else HANDSHAKE_S
         for sock in sockets:
-            self._listeners.append(await loop.create_server(self._server, sock=sock, ssl=tls, backlog=BACKLOG))
+            listener = await loop.create_server(
+                self._server, sock=sock, ssl=tls, backlog=BACKLOG,
+                ssl_handshake_timeout=limit, ssl_shutdown_timeout=limit,
+            )  # fmt: skip
+            self._listeners.append(listener)
         self._forgetting = asyncio.create_task(self._forget_problems())
 
     async def stop(self) -> None:

@@ -1,18 +1,22 @@
 """The facade's sockets and its event loop, in a thread of its own."""
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
 import threading
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tmsync.core.clock import Clock
+from tmsync.core.config.kinds import is_loopback
 from tmsync.core.config.settings import ServeSettings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.serve.ports import FacadeStatus
+
+log = logging.getLogger(__name__)
 
 BACKLOG: Final = 128
 START_S: Final = 10.0
@@ -33,7 +37,7 @@ def open_sockets(serve: ServeSettings, inherited: Sequence[socket.socket]) -> li
     if inherited:
         for sock in inherited:
             host, port = sock.getsockname()[:2]
-            if port != serve.port or serve.host not in (host, "localhost"):
+            if port != serve.port or not (host == serve.host or (serve.host == "localhost" and is_loopback(host))):
                 message = f"systemd's socket listens at {host} port {port}, and serve.listen is {serve.address}"
                 raise ConfigError(problem(Cause.BAD_VALUE, message, variant="socket-unit", address=serve.address))
         return list(inherited)
@@ -144,12 +148,20 @@ class FacadeThread:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_in_one_line)
         try:
             await self.facade.start(self._sockets, self._tls)
             self._started.set()
             await self._end.wait()
         finally:
             await self.facade.stop()
+
+
+def _in_one_line(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell what asyncio would tell with a traceback, such as an accept() without descriptors left."""
+    error = context.get("exception")
+    why = error.strerror if isinstance(error, OSError) else type(error).__name__ if error is not None else ""
+    log.warning("%s", ": ".join(filter(None, (context["message"], why))))
 
 
 def host_names(serve: ServeSettings) -> frozenset[str]:
