@@ -1,4 +1,6 @@
-"""Runs in TWCManager's own interpreter: its clock runs faster, and what it is to do comes from standard input.
+"""Runs in TWCManager's own interpreter, before TWCManager itself.
+
+Its clock runs faster then, and what it is to do comes from standard input.
 
 Arguments: how many times faster, and where it tells what TWCManager believes. A line of input is a background task of
 TWCManager's, as its policies queue them; a line `look` writes what it believes of its vehicles.
@@ -39,4 +41,3 @@ def obey() -> None:
 
 
 threading.Thread(target=obey, daemon=True).start()
-import TWCManager.TWCManager  # noqa: E402, F401 - its import is its run
