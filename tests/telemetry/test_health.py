@@ -116,6 +116,14 @@ def test_a_lost_broker_is_a_witness_after_a_minute() -> None:
     assert verdict(facts("online", 400), lost).reason.endswith("; the broker is lost") is False
 
 
+def test_a_restart_of_the_broker_takes_no_witness_away() -> None:
+    vouched = ALIVE._replace(sessions=True)
+    assert verdict(facts("online", 500), vouched).verdict is Verdict.LATE
+    lost = vouched._replace(broker_lost_at=1000.0 - BROKER_PATIENCE_S + 1)
+    assert verdict(facts("online", 500), lost).verdict is Verdict.LATE
+    assert verdict(facts("online", 500), lost._replace(broker_lost_at=900.0)).verdict is Verdict.STALE
+
+
 def test_long_sleep_with_a_living_teslamate_is_explained() -> None:
     found = verdict(facts("asleep", 400), ALIVE)
     assert found.verdict is Verdict.STALE

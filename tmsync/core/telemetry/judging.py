@@ -70,6 +70,12 @@ class _Case(NamedTuple):
         return f"no heartbeat for {_span(self.silence)} {self.during}"
 
     @property
+    def is_cut_off(self) -> bool:
+        """Whether the broker has been lost for longer than its restart takes."""
+        lost_at = self.evidence.broker_lost_at
+        return lost_at is not None and self.now - lost_at >= BROKER_PATIENCE_S
+
+    @property
     def witnesses(self) -> Iterator[str]:
         """What the second witnesses say, with its age."""
         said_at = max(self.evidence.alive_at or 0.0, self.evidence.gone_at or 0.0)
@@ -183,14 +189,14 @@ def _by_sessions_alone(case: _Case) -> Words:
 
 def _cut_off(case: _Case) -> Words:
     lost_at = case.evidence.broker_lost_at
-    if lost_at is None or case.now - lost_at < BROKER_PATIENCE_S or not (case.proves_nothing or case.is_late):
+    if lost_at is None or not case.is_cut_off or not (case.proves_nothing or case.is_late):
         return None
     return (f"the broker has been lost for {_span(case.now - lost_at)}",)
 
 
 def _silent(case: _Case) -> Words:
     limit = case.limits.stale_after_s
-    if case.evidence.sessions and case.evidence.broker_lost_at is None:
+    if case.evidence.sessions and not case.is_cut_off:
         limit = max(limit, VOUCHED_S + REQUEST_S)
     if case.proves_nothing or case.silence < limit:
         return None
