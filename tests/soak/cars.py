@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
+from tmsync.demo import pace
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.simulated_car import State, Vehicle
 
@@ -50,9 +51,7 @@ class SoakCar:
 
     def data(self) -> dict[str, Any]:
         with self._pacer.steering() as teslamate:
-            vehicle: Vehicle = self._publisher.vehicle
-            vehicle.advance(teslamate.now)
-            values = dict(vehicle.values)
+            values = teslamate.truth(self.car_id)
         charge = {
             "battery_level": int(values["battery_level"] or 0),
             "charge_limit_soc": int(values["charge_limit_soc"] or 0),
@@ -93,7 +92,7 @@ class SoakCar:
     def _enter(self, publisher: Any, state: State) -> None:
         """TeslaMate sees it when it looks next; a sleepy car that it does not look at streams."""
         simulated = self._pacer.teslamate
-        looks = simulated._pace(publisher) is not None
+        looks = pace.next_look(publisher.vehicle, publisher.car, self._rng) is not None
         publisher.plan += 1
         publisher.vehicle.enter(state, simulated.now)
         least, most = (span.total_seconds() for span in STAYS)

@@ -15,8 +15,8 @@ NEAR_S = 120.0
 """An interruption that ended so long ago is forgotten."""
 WITNESS_S = 60.0
 """watch-mqtt asks the second witnesses once a minute."""
-READS_S = 35.0
-"""serve does twice a minute; and so long, and half a minute after that, it takes until TeslaMate is said to be gone."""
+SERVE_WITNESS_S = 35.0
+"""serve asks twice a minute, and while sessions are missing every five seconds, for half a minute."""
 VOUCHED_S = 600.0
 """For so long at most TeslaMate's sessions vouch where silence proves something; no setting shortens it, either."""
 STALE_AFTER = {"online": 360, "charging": 360, "driving": 960, "asleep": 360, "offline": 360}
@@ -70,8 +70,6 @@ class CarDiary:
     """Key -> its values as text, None where it was deleted; of the keys that the diary keeps."""
     looks: list[Entry] = field(default_factory=list)
     """When TeslaMate got data of it from Tesla, and when all that was published."""
-    looked_at: float | None = None
-    """The same for the look whose summary is under way."""
     records: list["Record"] = field(default_factory=list)
 
     def first_look_after(self, moment: float) -> float:
@@ -107,9 +105,10 @@ class Diary:
         self.deaths: list[Span] = []
         self.database_downs: list[Span] = []
         self.restarts: list[float] = []
-        """When tmsync was started again, and so knew nothing of what was live before."""
+        """When tmsync was started, and so knew nothing of what was live before."""
         self.messages = 0
         self._near: list[Span] = []
+        self._look: tuple[int, float] | None = None
 
     def note(self, topic: str, payload: bytes, retained: bool, at: float) -> None:
         """TeslaMate sends a message."""
@@ -121,15 +120,19 @@ class Diary:
                 car.states.append((at, payload.decode()))
         elif key == "healthy" and payload and not retained:
             car.beats.append((at, payload == b"true"))
-            if car.looked_at is not None:
-                car.looks.append((car.looked_at, at))
-                car.looked_at = None
         if key in self.keys:
             car.values.setdefault(key, []).append((at, payload.decode() or None))
 
     def look(self, car_id: int, at: float) -> None:
         """TeslaMate gets data of a car; what is new of it is sent next."""
-        self.of(car_id).looked_at = at
+        self._look = car_id, at
+
+    def end_look(self, at: float) -> None:
+        """All that is sent."""
+        if self._look is not None:
+            car_id, begun = self._look
+            self.of(car_id).looks.append((begun, at))
+            self._look = None
 
     def of(self, car_id: int) -> CarDiary:
         return self.cars.setdefault(car_id, CarDiary())
@@ -143,6 +146,9 @@ class Diary:
         # Each process begins with what is retained, and trusts nobody before something live comes.
         heard = car.beats[_index(car.beats, restart) : _index(car.beats, at)]
         found = self._allowed(CarDiary(car.states, heard), at)
+        if self._cut(restart) is not None and self._cut(restart) is self._cut(at):
+            # A heartbeat may have come before the state, and without that silence proves nothing.
+            found.add("quiet")
         return found if heard else found - {"fresh", "late"} | {"waiting"}
 
     def possible(self, entries: list[Entry], begin: float, end: float, since: float = 0.0) -> Iterator[Any]:
@@ -175,7 +181,7 @@ class Diary:
         self._near = [span for span in self.cuts if span.begin <= at and (span.end is None or span.end > at - NEAR_S)]
 
     def _restart(self, at: float) -> float:
-        """When the process that is there at `at` was started, for one that is not the first."""
+        """When the process that is there at `at` was started, as far as that matters."""
         return max((moment for moment in self.restarts if moment <= at), default=0.0)
 
     # -- inside
@@ -191,6 +197,9 @@ class Diary:
                 found |= self._without_data(car, begun, at)
             else:
                 found |= self._by_state(state, least, most, at, newest_sure)
+                if state == "offline" and (_state_before(car, begun) == "driving" or not self.witness):
+                    # A drive in a dead zone; without the records nobody may know.
+                    found |= self._by_state("driving", least, most, at, newest_sure)
                 found |= {"blind"} if self._may_be_seeing_again(car, begun, at) else set()
         if newest_sure is None:
             found.add("waiting")
@@ -304,6 +313,10 @@ def _without_data_since(car: CarDiary, begun: float) -> float:
         elif moment != begun:
             break
     return begun
+
+
+def _state_before(car: CarDiary, moment: float) -> str:
+    return next((state for begun, state in reversed(_before(car.states, moment)) if begun < moment), "")
 
 
 def _index(entries: list[Entry], moment: float) -> int:

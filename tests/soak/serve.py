@@ -21,7 +21,7 @@ from typing import Any
 from tests.soak.answers import KEYS, Judge
 from tests.soak.callers import Caller
 from tests.soak.cars import SoakCar
-from tests.soak.oracle import READS_S, Span, thresholds
+from tests.soak.oracle import SERVE_WITNESS_S, Span, thresholds
 from tests.soak.records import Records, enrol
 from tests.soak.world import DOWN_S, LOOK_S, MARKER, PATIENCE_S, Findings, World, as_program, in_words
 from tests.support.brokers import Watching, watching
@@ -88,7 +88,7 @@ class ServeSoak(World):
     def __init__(self, stack: ExitStack, *, cars: int, speed: float, seed: int, witness: bool) -> None:
         self._fetched: deque[tuple[int, State, float, datetime]] = deque()
         super().__init__(stack, cars=cars, speed=speed, seed=seed, witness=witness, keys=KEYS)
-        self.diary.witness_s = READS_S
+        self.diary.witness_s = SERVE_WITNESS_S
         self.found: Served = Served("serve", cars, spare_descriptors=CALLERS, spare_threads=SPARE_THREADS)
         self.pending: deque[tuple[float, float, int, str]] = deque()
         numbers = range(1, cars + 1)
@@ -133,6 +133,7 @@ class ServeSoak(World):
     def _begin(self) -> None:
         """Start serve; once this returns, it is ready and connected to the broker."""
         known, ready = self.connections, len(self.judge.ready_at)
+        self.diary.restarts.append(time.monotonic())
         self.life = ExitStack()
         self.fleet: Watching = self.life.enter_context(watching(["--json"], self._environ(), command="serve"))
         self.reader = threading.Thread(target=self.read, args=(self.fleet,), daemon=True)
@@ -169,7 +170,6 @@ class ServeSoak(World):
         self.judge.serve_downs.append(down)
         with self._interrupted():
             self._end(how)
-            self.diary.restarts.append(time.monotonic())
             self._begin()
             down.end = time.monotonic()
         self.found.usage.clear()

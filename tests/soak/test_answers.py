@@ -48,6 +48,7 @@ class Court:
         """TeslaMate gets data from Tesla, publishes it, and records a position of the same moment as the first."""
         self.diary.look(1, at)
         self.says(at, **values)
+        self.diary.end_look(at)
         self.diary.cars[1].records.append(Record(at, RECORDED, at, at + 0.1))
 
     def commanded(self, at: float, arrivals: int = 1) -> None:

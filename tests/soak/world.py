@@ -50,8 +50,10 @@ class Recorded(SimulatedTeslaMate):
         for message in super().until(moment):
             self.diary.note(message.topic, message.payload, message.retain, time.monotonic())
             yield message
+        self.diary.end_look(time.monotonic())
 
     def _refresh(self, car: Any) -> None:
+        self.diary.end_look(time.monotonic())
         super()._refresh(car)
         self.on_refresh(car.car.car_id, car.vehicle.state)
 
