@@ -233,6 +233,39 @@ def test_status_tells_a_serve_that_does_not_answer(environ: dict[str, str]) -> N
     assert run.json["facade"] == {"listen": environ["TMSYNC_SERVE_LISTEN"], **unknown}
 
 
+def test_port_that_a_reload_gives_up_is_closed_and_open_again_when_it_is_wanted(environ: dict[str, str]) -> None:
+    with serving(environ) as it:
+        for listen, ready in (("", False), (environ["TMSYNC_SERVE_LISTEN"], True)):
+            it.environ["TMSYNC_SERVE_LISTEN"] = listen
+            before = len(it.events)
+            it.service.ask_reload()
+            wait_until(lambda: any(event.fields.get("state") == "reloaded" for event in it.events[before:]))  # noqa: B023
+            if ready:
+                assert it.get("/healthz")[0] == 200
+                continue
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address(environ), timeout=5)
+
+
+def test_status_hides_no_server_behind_another_and_shows_the_steps_of_serve_as_its_own(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("no folder")
+    away = {
+        **environ,
+        "TMSYNC_DATABASE_PORT": str(free_port()),
+        "TMSYNC_MQTT_HOST": "127.0.0.1",
+        "TMSYNC_MQTT_PORT": str(free_port()),
+    }
+    with serving(away) as it:
+        it.problem("refused")
+        it.problem("state-unusable")
+        run = tmsync("status", environ=away)
+    assert f"127.0.0.1 port {away['TMSYNC_DATABASE_PORT']} refuses the connection" in run.out
+    assert f"critical refused: no broker listens at 127.0.0.1 port {away['TMSYNC_MQTT_PORT']}" in run.out
+    assert f"\n         ls -ld {tmp_path}/state\n" in run.out
+
+
 def test_whoever_begins_no_tls_is_hung_up_on(
     environ: dict[str, str], authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +290,8 @@ def test_systemds_socket_for_localhost_must_be_a_loopback_one() -> None:
     assert serve is not None
     with ListeningAt() as listening:
         listening.at = ("127.0.0.1", 8089)
-        assert open_sockets(serve, [listening]) == [listening]
+        (found,) = open_sockets(serve, [listening])
+        found.close()
         listening.at = ("0.0.0.0", 8089)
         with pytest.raises(ConfigError, match=r"systemd's socket listens at 0\.0\.0\.0 port 8089"):
             open_sockets(serve, [listening])

@@ -430,6 +430,17 @@ def test_a_damaged_state_file_hinders_nobody(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_keeps_no_charge_from_being_stopped() -> None:
     with staged(state_dir=Path("/proc/nowhere")) as stage:
         assert stage.post("charge_stop")[:2] == (200, "tesla")
+        assert stage.events == [("raised", Cause.STATE_UNUSABLE)]
+
+
+def test_nothing_is_believed_that_others_may_have_put_into_the_state_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "facade.json").write_text(json.dumps({"listed": [[1, "5YJ3E1EA7KF666666", "Evil"]]}))
+    for mode, listed in ((0o700, True), (0o777, False)):
+        tmp_path.chmod(mode)
+        with staged(state_dir=tmp_path) as stage:
+            stage.api.says["GET vehicles"] = reset
+            assert ("Evil" in str(stage.ask(LIST).document)) is listed
 
 
 def test_the_first_request_waits_until_the_token_was_read(stage: Stage) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Instant
 from tmsync.core.errors import Cause
+from tmsync.core.files.state import StateError, StateFolder
 from tmsync.core.fixes import problem
 from tmsync.core.serve.commands import newest_record
 from tmsync.core.serve.decide import (
@@ -36,15 +36,12 @@ from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.teslamate.records import CarRecord
 
-log = logging.getLogger(__name__)
-
 LIMIT_SHOWN_S: Final = 60.0
 """So long after a command, Tesla itself tells the charge limit that holds: somebody may have changed it again."""
 MOST_FETCHES: Final = 16
 """Of data, at once: each may be a megabyte. Commands wait for nothing."""
 STATE_FILE: Final = "facade.json"
 MOST_GIVEN: Final = 256
-MAX_STATE_BYTES: Final = 1 << 20
 FIRST_READ_S: Final = 15.0
 """So long a request waits for the token to be read first; it may have waited at systemd's socket for the start."""
 
@@ -85,6 +82,7 @@ class Forwarder:
         self._upstream: Upstream | None = None
         self._fetching = asyncio.Semaphore(MOST_FETCHES)
         self._started_at = ports.clock.monotonic()
+        self._state = None if options.state_dir is None else StateFolder(options.state_dir)
         self._saving = asyncio.Lock()
         self._saved = b""
 
@@ -333,37 +331,29 @@ class Forwarder:
     # -- what outlives the process
 
     def _restore(self) -> None:
-        if self._options.state_dir is None:
+        if self._state is None:
             return
-        from tmsync.core.files.paths import read_regular
-
         try:
-            data, _ = read_regular(self._options.state_dir / STATE_FILE, MAX_STATE_BYTES)
-            document: Any = json.loads(data)
-        except (OSError, ValueError, RecursionError):
+            document: Any = json.loads(self._state.read(STATE_FILE) or b"null")
+        except (StateError, ValueError, RecursionError):
             return
         self._memory.restore(document, self._clock.monotonic())
 
     async def _save(self) -> None:
         """Never raises: a folder that cannot be written must keep no charge from being stopped."""
-        if self._options.state_dir is None:
+        if self._state is None:
             return
         async with self._saving:
             data = encoded_memory(self._memory)
-            if data != self._saved:
-                await asyncio.to_thread(self._write, data)
-
-    def _write(self, data: bytes) -> None:
-        from tmsync.core.files.replace import write_beside
-
-        if self._options.state_dir is None:
-            return
-        path = self._options.state_dir / STATE_FILE
-        try:
-            write_beside(path, data, None, f".{STATE_FILE}.").rename(path)
-            self._saved = data
-        except OSError as error:
-            log.warning(f"{path} cannot be written: {error.strerror}")
+            if data == self._saved:
+                return
+            try:
+                await asyncio.to_thread(self._state.write, STATE_FILE, data)
+            except StateError as error:
+                self._problems.raised(error.problem, critical=True)
+            else:
+                self._saved = data
+                self._problems.cleared(Cause.STATE_UNUSABLE)
 
 
 def _car_of(vehicle: str | None, cars: Mapping[int, CarRecord]) -> CarRecord | None:

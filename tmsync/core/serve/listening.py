@@ -40,7 +40,8 @@ def open_sockets(serve: ServeSettings, inherited: Sequence[socket.socket]) -> li
             if port != serve.port or not (host == serve.host or (serve.host == "localhost" and is_loopback(host))):
                 message = f"systemd's socket listens at {host} port {port}, and serve.listen is {serve.address}"
                 raise ConfigError(problem(Cause.BAD_VALUE, message, variant="socket-unit", address=serve.address))
-        return list(inherited)
+        # Copies: a reload may close these, and want them again later.
+        return [sock.dup() for sock in inherited]
     family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

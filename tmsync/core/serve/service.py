@@ -162,6 +162,9 @@ class Service:
             parts.facade = FacadeThread(self._make_facade(settings, serve), self._clock)
             parts.facade.start(self._sockets(serve), tls_context(serve))
             stack.callback(parts.facade.stop)
+        else:
+            # Whoever called would wait for ever.
+            self._close_sockets()
         self._listen_to_teslamate(parts)
         if parts.monitor is not None and settings.publish().enabled:
             parts.publisher = Publisher(settings, self._clock, self._publishing)
@@ -181,6 +184,7 @@ class Service:
     def _close_sockets(self) -> None:
         for sock in self._listening[1]:
             sock.close()
+        self._listening = "", []
 
     def _listen_to_teslamate(self, parts: _Parts) -> None:
         """Kept through a reload, too: what was heard of vehicles holds."""

@@ -111,7 +111,10 @@ class ServicePages:
     def _vehicles(self, known: bool) -> Page:
         status, _ = self._look()
         document = status.as_json()
-        document["own_problems"] = [one.as_json() for one in self._own()]
+        document["own_problems"] = [
+            {**one.as_json(), "steps": [[step.words, step.command, step.place.value] for step in one.problem.fix]}
+            for one in self._own()
+        ]
         for vehicle, view in zip(document["vehicles"], status.broker.vehicles, strict=True):
             cause = view.judgement.cause
             vehicle |= {"cause": cause.value if cause else None, "names": list(view.names)}

@@ -35,10 +35,11 @@ def problems(status: Status, warnings: Iterable[Problem] = ()) -> tuple[RatedPro
 
 
 def merged(*lists: tuple[RatedProblem, ...]) -> tuple[RatedProblem, ...]:
-    """All of them, worst first; of those with one cause about the same cars, the first."""
+    """All of them, worst first; of those with one cause about the same cars, or the same server, the first."""
     found: dict[object, RatedProblem] = {}
     for one in (one for some in lists for one in some):
-        found.setdefault((one.problem.cause, one.car_ids), one)
+        server = one.part if one.part in (Part.DATABASE, Part.BROKER) else None
+        found.setdefault((one.problem.cause, one.car_ids, server), one)
     return tuple(sorted(found.values(), key=lambda one: list(Severity).index(one.severity)))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings
-from tmsync.core.errors import Cause, Problem, Step
+from tmsync.core.errors import Cause, Place, Problem, Step
 from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
 from tmsync.core.net.listeners import Stranger, must_belong_to, server_users
@@ -137,7 +137,8 @@ def _view(one: Mapping[str, Any]) -> VehicleView:
 
 def _rated(found: list[Mapping[str, Any]]) -> Iterator[RatedProblem]:
     for one in found:
-        told = Problem(Cause(one["cause"]), one["message"], tuple(Step(line) for line in one["fix"]))
+        steps = tuple(Step(words, command, Place(place)) for words, command, place in one["steps"])
+        told = Problem(Cause(one["cause"]), one["message"], steps)
         yield RatedProblem(Severity(one["severity"]), Part(one["part"]), told, tuple(one["car_ids"]))
 
 
