@@ -70,6 +70,12 @@ def address(environ: dict[str, str]) -> tuple[str, int]:
     return host, int(port)
 
 
+def beat(it: Serving, mosquitto: Broker) -> None:
+    """A heartbeat, once serve listens."""
+    wait_until(lambda: it.document()["vehicles"])
+    mosquitto.publisher.healthy()
+
+
 def wait_until(is_so: Callable[[], object]) -> None:
     deadline = time.monotonic() + 10
     while not is_so():
@@ -186,7 +192,7 @@ def test_teslamates_death_is_critical_at_once_with_the_time_at_which_its_token_e
     with ExitStack() as life:
         life.enter_context(teslamate.logged_in())
         with serving({**environ, **mosquitto.environ(), **soon}) as it:
-            mosquitto.publisher.healthy()
+            beat(it, mosquitto)
             it.until(lambda event: event["to"] == "TeslaMate", "source")
             life.close()
             found = it.problem("teslamate-gone")
@@ -207,7 +213,7 @@ def test_pages_tell_no_position_without_a_bearer_and_no_secret_at_all(
     mosquitto.publisher.car(**BLUE, latitude="52.5", longitude="13.25", location='{"latitude": 52.5}')
     with serving({**environ, **mosquitto.environ()}) as it:
         it.until(lambda event: event["result"] == "written", "token")
-        mosquitto.publisher.healthy()
+        beat(it, mosquitto)
         it.until(lambda event: event["to"] == "TeslaMate", "source")
         (stranger,) = it.document()["vehicles"]
         (known,) = it.document(teslamate.access)["vehicles"]
@@ -340,6 +346,33 @@ def test_what_stands_against_a_local_token_is_critical(environ: dict[str, str], 
 # -- reload
 
 
+@needs_mosquitto
+def test_reload_forgets_nothing_of_a_vehicle_and_connects_to_no_broker_again(
+    environ: dict[str, str], mosquitto: Broker, teslamate: TeslaMate
+) -> None:
+    mosquitto.publisher.car(**BLUE)
+    with serving({**environ, **mosquitto.environ()}) as it:
+        beat(it, mosquitto)
+        it.until(lambda event: event["to"] == "TeslaMate", "source")
+        it.environ["TMSYNC_SERVE_ALLOW"] = "/api/1/users/me"
+        it.service.ask_reload()
+        it.until(lambda event: event["state"] == "reloaded", "serve")
+        # TeslaMate's token is known, too, from the first request on.
+        assert it.get("/api/1/users/me", teslamate.access)[0] == 200
+        assert [one["verdict"] for one in it.document()["vehicles"]] == ["fresh"]
+        assert [event.kind for event in it.events].count("source") == 1
+        assert "tmsync_broker_reconnects_total 0" in it.get("/metrics")[1]
+        it.environ["TMSYNC_HEALTH_RECOVER_AFTER"] = "1"
+        it.service.ask_reload()
+        wait_until(lambda: [one["verdict"] for one in it.document()["vehicles"]] == ["waiting"])
+
+
+def test_publishing_without_a_broker_is_no_configuration(environ: dict[str, str]) -> None:
+    error = fails({**environ, "TMSYNC_PUBLISH_ENABLED": "true"})
+    assert (error.cause, error.exit_code) == ("missing-setting", 2)
+    assert "mqtt.host" in str(error)
+
+
 def test_bad_file_keeps_the_settings_and_a_good_one_keeps_the_port(
     environ: dict[str, str], teslamate: TeslaMate
 ) -> None:
@@ -373,14 +406,14 @@ def test_reload_forgets_neither_a_command_nor_a_problem_where_nothing_can_be_sav
     mosquitto.publisher.car(**BLUE)
     with serving({**environ, **mosquitto.environ()}) as it:
         it.until(lambda event: event["result"] == "written", "token")
-        mosquitto.publisher.healthy()
+        beat(it, mosquitto)
         it.until(lambda event: event["to"] == "TeslaMate", "source")
         api.says["POST charge_stop"] = reply(403, {})
         assert it.get(f"{STATE}/command/charge_stop", teslamate.access, method="POST")[0] == 403
         it.problem("client-refused")
         it.service.ask_reload()
         it.until(lambda event: event["state"] == "reloaded", "serve")
-        mosquitto.publisher.healthy()
+        beat(it, mosquitto)
         assert it.get(STATE, teslamate.access)[0] == 200
         assert [call.what for call in api.calls] == ["POST charge_stop", f"GET {VIN}"]
         it.problem("client-refused", "cleared")

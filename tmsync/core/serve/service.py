@@ -166,7 +166,7 @@ class Service:
             # Whoever called would wait for ever.
             self._close_sockets()
         self._listen_to_teslamate(parts)
-        if parts.monitor is not None and settings.publish().enabled:
+        if settings.publish().enabled:
             parts.publisher = Publisher(settings, self._clock, self._publishing)
             parts.publisher.start()
             stack.callback(parts.publisher.stop)
