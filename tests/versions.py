@@ -2,11 +2,14 @@
 
 `python -m tests.versions oldest|newest|debian [PYTEST ARGUMENTS]`, `make test-versions` for all: each in an environment
 of its own, `.venv-oldest` and so on, so that the one for development stays as it is. Debian's is made as on a 32-bit
-machine, with its python3-psycopg2, python3-cryptography and python3-yaml; the Debian package runs on these, too.
+machine, with its python3-psycopg2, python3-cryptography and python3-yaml; aiohttp is without parts in C, as in the
+Debian package.
 """
 
+import os
 import platform
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -42,7 +45,10 @@ def install(end: str) -> Path:
     if end == "debian":
         subprocess.run([*DEBIAN, "-m", "venv", "--clear", "--system-site-packages", folder], check=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*DEBIAN[:2], *pip, "--editable", "."], check=True, cwd=ROOT)
+        pure = runpy.run_path(str(ROOT / "packaging" / "deb.py"))["PURE"]
+        environ = os.environ | {f"{name.upper()}_NO_EXTENSIONS": "1" for name in pure}
+        own = [*DEBIAN[:2], *pip, "--no-binary", ",".join(pure), "--editable", ".[serve]"]
+        subprocess.run(own, check=True, cwd=ROOT, env=environ)
         # The tools have their own needs, of the machine as it is.
         tools = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]["dev"]
         subprocess.run([*pip, *(one for one in tools if not one.startswith("tmsync"))], check=True, cwd=ROOT)
