@@ -73,7 +73,7 @@ def test_once_gives_every_value_with_its_type(mosquitto: Broker) -> None:
         "healthy": None,
         "verdict": "waiting",
         "source": "undecided",
-        "reason": "only retained values so far; a heartbeat is due within 6 min",
+        "reason": "only retained values so far; a heartbeat is due within 6 min (status --wait 361 decides)",
         "last_heartbeat_at": None,
         "late_after_s": 100,
         "stale_after_s": 360,
@@ -90,19 +90,30 @@ def test_once_as_table_and_as_log(mosquitto: Broker) -> None:
     assert lines[0].split() == ["Vehicle", "State", "Battery", "Charging", "OK", "Beat", "Verdict", "Source"]
     assert "63/80%" in lines[1]
     assert "11kW 1h15" in lines[1]
-    assert lines[2] == "    only retained values so far; a heartbeat is due within 6 min"
-    assert lines[3].startswith(r"[red]x[/]\x1b")
+    assert lines[2] == "    only retained values so far; a heartbeat is due within 6 min (status --wait"
+    assert lines[3] == "    361 decides)"
+    assert lines[4].startswith(r"[red]x[/]\x1b")
     assert "\x1b" not in table
     assert max(map(len, lines)) <= 80
     log = mosquitto.once("--format", "log").out.splitlines()
-    why = "waiting: only retained values so far; a heartbeat is due within 6 min"
+    why = "waiting: only retained values so far; a heartbeat is due within 6 min (status --wait 361 decides)"
     assert log[0].endswith(f"Z Vehicle Blue is undecided ({why})")
     assert r"Vehicle [red]x[/]\x1b[31m\n is undecided" in log[1]
 
 
+def test_once_says_what_decides_about_a_car_that_waits(mosquitto: Broker) -> None:
+    mosquitto.publisher.car(1, display_name="Blue", state="driving")
+    mosquitto.publisher.car(2, display_name="Red", state="suspended")
+    told = [json.loads(line)["reason"] for line in mosquitto.once("--json").out.splitlines()]
+    assert told == [
+        "only retained values so far; a heartbeat is due within 16 min (status --wait 961 decides)",
+        "only retained values so far; suspended: silence proves nothing; TeslaMate's database decides (--with-db)",
+    ]
+
+
 def test_reasons_stand_below_the_row_where_there_is_no_room_beside_it(mosquitto: Broker) -> None:
     mosquitto.publisher.car(**BLUE)
-    reason = "only retained values so far; a heartbeat is due within 6 min"
+    reason = "only retained values so far; a heartbeat is due within 6 min (status --wait 361 decides)"
     head, row = mosquitto.once(environ={"COLUMNS": "220"}).out.splitlines()
     assert row.index(reason) == head.index("Reason")
     head, _, below = mosquitto.once(environ={"COLUMNS": "160"}).out.splitlines()

@@ -4,6 +4,7 @@ Source: TeslaMate lib/teslamate/vehicles/vehicle.ex (schedule_fetch, broadcast_s
 summary, so it is a heartbeat whose pace hangs on the state); a run of it for the longest silences that are normal.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple, TypeAlias
@@ -247,10 +248,12 @@ def _seeing_again(case: _Case) -> Words:
 def _waiting(case: _Case) -> Words:
     if case.facts.heartbeat_at is not None or (case.proves_nothing and case.evidence.vouches):
         return None
-    due = (
-        case.nothing_proven if case.proves_nothing else f"a heartbeat is due within {_span(case.limits.stale_after_s)}"
-    )
-    return ("only retained values so far", due)
+    so_far, limit = "only retained values so far", case.limits.stale_after_s
+    if case.proves_nothing:
+        decides = tuple(case.witnesses) or ("TeslaMate's database decides (--with-db)",)
+        return (so_far, case.nothing_proven, *(decides if case.evidence.single_look else ()))
+    decides_too = f" (status --wait {math.ceil(limit) + 1} decides)" if case.evidence.single_look else ""
+    return (so_far, f"a heartbeat is due within {_span(limit)}{decides_too}")
 
 
 def _quiet(case: _Case) -> Words:
