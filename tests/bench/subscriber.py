@@ -2,7 +2,7 @@
 `publishing` what serve does that publishes, and `judging` the same but for the publishing.
 
 `python -m tests.bench.subscriber KIND PORT COUNT [MARK]` prints "ready" once it is subscribed, and at the end a line of
-JSON: the seconds from the first message to the last; from message MARK to the last the processor's time for each, and by
+JSON: the seconds from the first message to the last; from message MARK on the processor's time for each, and by
 how much the resident memory grew.
 """
 

@@ -107,4 +107,3 @@ class Outbox:
         """The broker has it."""
         if not message.payload and message.topic not in self._wanted:
             self.published.discard(message.topic)
-            self._gone.discard(message.topic)
