@@ -58,12 +58,13 @@ class Judge:
         """Those that reached Tesla, by why."""
         self.commands: Counter[str] = Counter()
         self.slowest_s = 0.0
+        self._taken: deque[Exchange] = deque()
         self._pending: list[Exchange] = []
         self._by_car: defaultdict[int, deque[Exchange]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
         self._commands: defaultdict[int, list[Exchange]] = defaultdict(list)
         self._arrived: defaultdict[int, list[float]] = defaultdict(list)
         """Number of a command -> when it reached Tesla."""
-        self._gets: list[Call] = []
+        self._gets: deque[Call] = deque()
         self._seen = 0
         self._up: dict[tuple[int, str], float] = {}
         """Car and why -> when its data last went up for that alone."""
@@ -75,27 +76,23 @@ class Judge:
             if exchange.is_command:
                 self._commands[exchange.car.car_id].append(exchange)
             self._by_car[exchange.car.car_id].append(exchange)
-        self._pending.append(exchange)
+        self._taken.append(exchange)
 
     def check(self, until: float) -> None:
         """Whatever was over by `until`."""
         self._read_calls()
-        pending, self._pending = self._pending, []
-        for exchange in sorted(pending, key=lambda one: one.end):
-            if exchange.end > until:
-                self._pending.append(exchange)
-                continue
+        while self._taken:
+            self._pending.append(self._taken.popleft())
+        self._pending.sort(key=lambda one: one.end)
+        while self._pending and self._pending[0].end <= until:
+            exchange = self._pending.pop(0)
             wrong = self._wrong(exchange)
             if wrong:
                 told = f"{exchange.kind} of {exchange.begin:.2f}-{exchange.end:.2f}: {wrong}"
                 self.amiss(told, exchange.car.car_id if exchange.car else 0, exchange.end)
             exchange.document = None
-        gets, self._gets = self._gets, []
-        for call in gets:
-            if call.at > until:
-                self._gets.append(call)
-            else:
-                self._check_call(call)
+        while self._gets and self._gets[0].at <= until:
+            self._check_call(self._gets.popleft())
 
     def check_at_the_end(self) -> None:
         """No command went up twice."""
@@ -301,7 +298,7 @@ class Judge:
         if car is None:
             self.amiss(f"Tesla was asked for {call.kind} of {call.vin}", 0, call.at)
             return
-        near = [one.begin for one in self._by_car[car.car_id] if one.begin <= call.at <= one.end]
+        near = [one.begin for one in list(self._by_car[car.car_id]) if one.begin <= call.at <= one.end]
         why = self._why(car.car_id, call, min(near, default=call.at - FLIGHT_S))
         self.calls[why or "without need"] += 1
         if not why:
@@ -342,7 +339,7 @@ class Judge:
         command = next((one for one in reversed(self._commands[car_id]) if one.begin <= at), None)
         if command is None or at <= command.end:
             return command is not None
-        trusted = (one for one in self._by_car[car_id] if one.source == "teslamate")
+        trusted = (one for one in list(self._by_car[car_id]) if one.source == "teslamate")
         if any(command.end < one.begin and one.end <= at for one in trusted):
             return False
         answered = max([command.end, *(moment for moment in self.ready_at if moment <= at)])

@@ -101,7 +101,8 @@ class ServeSoak(World):
         self.twc = TwcFolder(self.folder, free_port())
         self.port = free_port()
         self.marked: deque[float] = deque(maxlen=200)
-        self.life: ExitStack | None = None
+        self.life = ExitStack()
+        stack.callback(lambda: self.life.close())
         # Retained values are there before serve is.
         time.sleep(1.0)
         self.diary.cuts.append(Span(0, None))
@@ -145,7 +146,6 @@ class ServeSoak(World):
             time.sleep(0.02)
 
     def _end(self, how: signal.Signals) -> None:
-        assert self.life is not None
         process = self.fleet.process
         process.send_signal(how)
         code = process.wait(STARTS_S)
