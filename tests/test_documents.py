@@ -21,7 +21,10 @@ from tests.reference.pages import ROOT, pages
 from tests.support.surroundings import tmsync
 from tmsync import __version__
 from tmsync.cli import COMMANDS
+from tmsync.core.check_db.report import CheckId
 from tmsync.core.config.schema import BY_NAME, ENV_PREFIX, FILE_SUFFIX, SETTINGS
+from tmsync.core.errors import Cause
+from tmsync.core.telemetry.health import Verdict
 
 README = ROOT / "README.md"
 PAGES = [path for path in pages() if path.name != "CHANGELOG.md"]
@@ -119,6 +122,29 @@ def test_settings_and_variables_exist(path: Path) -> None:
     for variable in re.findall(rf"\b{ENV_PREFIX}[A-Z_]+[A-Z]\b", text):
         known = variable in variables or variable.removesuffix(FILE_SUFFIX.upper()) in variables
         assert known or variable == f"{ENV_PREFIX}CONFIG", variable
+
+
+def rows(path: str, head: str) -> list[list[str]]:
+    """The cells of the table below this head, line by line."""
+    _, _, table = (ROOT / path).read_text("utf-8").partition(f"\n| {head} |")
+    lines = table.split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
+def test_every_check_and_every_verdict_is_explained_and_no_other() -> None:
+    checks = rows("docs/reference/check-db.md", "check")
+    assert [cells[0] for cells in checks] == list(CheckId)
+    causes = {word for cells in checks for word in re.findall(r"[a-z]+(?:-[a-z]+)+|[a-z]{7,}", cells[2])}
+    assert {"refused", "timeout", "no-entry", "expired"} <= causes & set(Cause)
+    assert {word for word in causes if "-" in word} <= set(Cause)
+    assert {cells[0] for cells in rows("docs/explanation/trust.md", "verdict")} == set(Verdict)
+
+
+def test_every_cause_in_the_table_of_symptoms_exists() -> None:
+    told = [cells[0] for cells in rows("docs/how-to/troubleshooting.md", "what you see")]
+    words = {word for cell in told for word in re.findall(r"`([a-z-]+)`", cell)}
+    others = {"database", "mosquitto", *Verdict}
+    assert words - others <= set(Cause)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
