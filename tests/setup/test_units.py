@@ -1,5 +1,6 @@
 """serve's units: whole, closed, and what TWCManager's configuration has to do with them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from tests.reference.pages import ROOT
-from tests.support.bring import find_program
+from tests.support.bring import FOLDER, find_program
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import ServeSettings
 from tmsync.core.config.twc_json import TwcConfig
@@ -44,7 +45,10 @@ def test_units_are_clean_and_exposed_below_four(analyze: str, tmp_path: Path, li
     made = units(place() if listens else place(serve=None))
     for name, text in made.items():
         (tmp_path / name).write_text(text)
-    done = subprocess.run([analyze, "verify", *map(str, tmp_path.iterdir())], capture_output=True, text=True)
+    # Where systemd was brought along, its own units were, too; what follows the colon are the system's.
+    environ = {**os.environ, "SYSTEMD_UNIT_PATH": f"{FOLDER / 'lib/systemd/system'}:"}
+    command = [analyze, "verify", *map(str, tmp_path.iterdir())]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert [line for line in done.stderr.splitlines() if "tmsync" in line] == []
     command = [analyze, "security", "--offline=true", str(tmp_path / "tmsync.service")]
     told = subprocess.run(command, capture_output=True, text=True).stdout
