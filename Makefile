@@ -32,7 +32,8 @@ test-slow: .venv/brought
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not root"
 
 test-root: .venv/brought
-	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python -m pytest $(PARALLEL) -m root; \
+	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python -m pytest $(PARALLEL) -m "root and not machine" \
+		&& $(BIN)/python -m pytest -m machine; \
 		else echo "test-root: skipped: it needs root"; fi
 
 test-all: test test-slow test-root

@@ -103,6 +103,7 @@ def users() -> set[str]:
 
 
 @pytest.mark.root
+@pytest.mark.machine
 def test_install_configure_upgrade_remove_purge(machine: Path) -> None:
     run("apt-get", "install", "-y", "--no-install-recommends", machine)
     assert run("tmsync", "--version").stdout == f"tmsync {__version__}\n"
