@@ -219,9 +219,9 @@ def metrics_page() -> str:
     """Every metric of status, and those that serve has besides."""
     nothing = Held(Presence.UNKNOWN, "", None, "")
     empty = Status(datetime(2026, 1, 1, tzinfo=UTC), None, Database(), nothing, Broker())
-    labels = {True: "`car_id`, `name`", False: ""}
+    labels = {"vehicle": "`car_id`, `name`", "problems": "`severity`, `cause`"}
     rows = [
-        [code(f"tmsync_{one.name}"), "gauge", labels[one.name.startswith("vehicle_")], one.help]
+        [code(f"tmsync_{one.name}"), "gauge", labels.get(one.name.partition("_")[0], ""), one.help]
         for one in monitoring._metrics(empty)
     ]
     counted = {"api_requests": "`path`, `source`, `code`", "source_changes": "`car_id`, `to`"}

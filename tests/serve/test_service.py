@@ -201,7 +201,9 @@ def test_teslamates_death_is_critical_at_once_with_the_time_at_which_its_token_e
             assert found["message"].endswith(f"TWCManager is cut off from Tesla from {expires} on")
             assert "teslamate-gone" in [one["cause"] for one in it.document()["problems"]]
             it.until(lambda event: event["to"] == "TeslaAPI", "source")
-            assert 'tmsync_source_changes_total{car_id="1",to="TeslaAPI"} 1' in it.get("/metrics")[1]
+            metrics = it.get("/metrics")[1]
+            assert 'tmsync_source_changes_total{car_id="1",to="TeslaAPI"} 1' in metrics
+            assert 'tmsync_problems{severity="critical",cause="teslamate-gone"} 1' in metrics
             with teslamate.logged_in():
                 it.problem("teslamate-gone", "cleared")
 

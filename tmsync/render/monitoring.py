@@ -1,5 +1,6 @@
 """status for Nagios and for Prometheus."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -110,6 +111,12 @@ def _metrics(status: Status) -> Iterator[Metric]:
         "vehicle_battery_level_percent",
         "State of charge.",
         [(labels[car_id], float(level)) for car_id, level in levels if isinstance(level, int | float)],
+    )
+    held = Counter((rated.severity.value, rated.problem.cause.value) for rated in status.problems)
+    yield Metric(
+        "problems",
+        "Problems that hold.",
+        [(f'{{severity="{severity}",cause="{cause}"}}', count) for (severity, cause), count in sorted(held.items())],
     )
 
 

@@ -139,7 +139,11 @@ class Service:
                         continue
                     self._say("ready" if former is None else "reloaded", _what_runs(settings))
                     self._notifier.ready()
-                    settings, former = self._watch_until_reload(), settings
+                    try:
+                        settings, former = self._watch_until_reload(), settings
+                    except KeyboardInterrupt:
+                        self._say("stopping", "ended by a signal")
+                        raise
 
     # -- parts
 
