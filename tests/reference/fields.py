@@ -17,9 +17,8 @@ from tmsync.core.check_db import hba_file, report
 from tmsync.core.config import survey
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.hba.lint import LintKind
-from tmsync.core.serve.board import ProblemChange
+from tmsync.core.serve.board import ProblemChange, ServiceChange
 from tmsync.core.serve.ports import Request
-from tmsync.core.serve.service import ServiceChange
 from tmsync.core.serve.tokens import TokenChange
 from tmsync.core.status.report import Facade, Part, RatedProblem, Severity, Status, Summary
 from tmsync.core.sync import Report

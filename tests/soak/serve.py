@@ -102,7 +102,7 @@ class ServeSoak(World):
         self.port = free_port()
         self.marked: deque[float] = deque(maxlen=200)
         self.life = ExitStack()
-        stack.callback(lambda: self.life.close())
+        stack.callback(lambda: self.life.close())  # noqa: PLW0108 - it may be another one by then
         # Retained values are there before serve is.
         time.sleep(1.0)
         self.diary.cuts.append(Span(0, None))

@@ -11,7 +11,7 @@ from tmsync.commands import output
 from tmsync.commands.options import Call, Format, takes
 from tmsync.core.clock import SystemClock
 from tmsync.core.errors import Cause, ConfigError, ExitCode
-from tmsync.core.serve.board import Event
+from tmsync.core.serve.board import Event, ServiceChange
 
 
 @takes(
@@ -77,7 +77,6 @@ def _teller(call: Call) -> Callable[[Event], None]:
 
 def _unpublish(call: Call) -> None:
     from tmsync.core.publish.unpublish import unpublish
-    from tmsync.core.serve.service import ServiceChange
 
     clock = SystemClock()
     done = unpublish(call.settings(), clock)

@@ -24,6 +24,21 @@ class Event(NamedTuple):
     fields: dict[str, Any]
 
 
+class ServiceChange:
+    """The service is ready, has read its settings again, or ends; or all that it published was taken back."""
+
+    @staticmethod
+    def as_json(at: datetime, state: str, message: str) -> dict[str, Any]:
+        """The serve event's fields, without `event`.
+
+        Fields:
+            at (time): when
+            state (text): ready, reloaded, kept (a reload failed, and the former settings stay), stopping, unpublished
+            message (text): in words
+        """
+        return {"at": iso(at), "state": state, "message": message}
+
+
 class ProblemChange(NamedTuple):
     """A problem came up, or is no more."""
 

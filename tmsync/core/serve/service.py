@@ -7,16 +7,15 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from tmsync.core.clock import Clock, Instant, iso
+from tmsync.core.clock import Clock, Instant
 from tmsync.core.config.settings import ServeSettings, Settings
 from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem
 from tmsync.core.publish.publisher import Publisher
 from tmsync.core.publish.topics import State
-from tmsync.core.serve.board import Board, Counters, Event, FacadeEvents, rated
+from tmsync.core.serve.board import Board, Counters, Event, FacadeEvents, ServiceChange, rated
 from tmsync.core.serve.death import cut_off, death
 from tmsync.core.serve.listening import FacadeThread, Served, host_names, open_sockets, tls_context
 from tmsync.core.serve.notify import Notifier, inherited_sockets
@@ -36,21 +35,6 @@ ASK_EVERY_S: Final = 30.0
 """The facade answers from the database's records, which may not be older."""
 TICK_S: Final = 1.0
 PUBLISH_EVERY_S: Final = 0.5
-
-
-class ServiceChange:
-    """The service is ready, has read its settings again, or ends; or all that it published was taken back."""
-
-    @staticmethod
-    def as_json(at: datetime, state: str, message: str) -> dict[str, Any]:
-        """The serve event's fields, without `event`.
-
-        Fields:
-            at (time): when
-            state (text): ready, reloaded, kept (a reload failed, and the former settings stay), stopping, unpublished
-            message (text): in words
-        """
-        return {"at": iso(at), "state": state, "message": message}
 
 
 @dataclass(slots=True)
