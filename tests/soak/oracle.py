@@ -203,6 +203,9 @@ class Diary:
                 found |= {"blind"} if self._may_be_seeing_again(car, begun, at) else set()
         if newest_sure is None:
             found.add("waiting")
+        if self.witness and next(_sure(_before(car.states, at), at - 2 * SLACK_S, self._cut), None) is None:
+            # Of a car whose state has not come yet the sessions alone tell.
+            found.add("quiet")
         if self._may_be_unhealthy(car, at):
             found.add("unhealthy")
         if self._must_be_unhealthy(car, at):
