@@ -34,6 +34,27 @@ def test_values_that_a_killed_broker_restores_are_not_believed_until_they_come_l
     assert stage.ask(DATA).source == "teslamate"
 
 
+def test_a_place_that_a_killed_broker_restores_is_not_believed(stage: Stage) -> None:
+    stage.says(latitude="48.1")
+    broker_restarts(stage, **ONLINE)
+    assert stage.ask(DATA).source == "tesla", "the car was at home when the broker was saved"
+    stage.says(latitude="48.1")
+    assert stage.ask(DATA).source == "teslamate"
+
+
+def test_a_state_that_changed_while_the_broker_was_away_is_believed_once_the_database_says_the_same(
+    stage: Stage,
+) -> None:
+    stage.record = stage.record._replace(state="asleep", state_since=BEGIN)
+    stage.read_database()
+    broker_restarts(stage, **ONLINE | {"state": "asleep"})
+    assert stage.ask(STATE).source == "tesla", "what the database said before may be as old"
+    stage.wait(1)
+    stage.read_database()
+    assert stage.ask(STATE).document["response"]["state"] == "asleep"
+    assert stage.ask(STATE).source == "teslamate"
+
+
 def test_values_that_outlived_the_broker_unchanged_are_believed(stage: Stage) -> None:
     broker_restarts(stage, **ONLINE)
     assert stage.ask(DATA).source == "teslamate"

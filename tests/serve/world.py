@@ -26,6 +26,7 @@ from tmsync.core.serve.request import ApiRequest, Grammar, Kind
 from tmsync.core.serve.upstream import Unreachable
 from tmsync.core.telemetry.fleet import Fleet, VehicleView
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.recorded import RECORDED_AS
 from tmsync.core.teslamate.records import CarRecord
 
 STEP_S = 0.5
@@ -56,6 +57,7 @@ class World:
         self.alive = True
         self.broker_up = True
         self.connected = True
+        self.saved: dict[str, bytes] = {}
         self.tesla = "answers"
         self.database_up = True
         self.retained: dict[str, bytes] = {}
@@ -155,6 +157,9 @@ class World:
             self.fleet.changes(Instant.of(self))
 
     def _publish(self, summary: Summary) -> None:
+        state = RECORDED_AS[summary.values["state"] or ""]
+        if state != self.record.state:
+            self.record = self.record._replace(state=state, state_since=self.now())
         if summary.values["state"] not in ("asleep", "offline"):
             self.record = self.record._replace(position_at=BEGIN + timedelta(seconds=summary.sampled_at))
         if not self.broker_up:
@@ -179,14 +184,21 @@ class World:
             )  # fmt: skip
         self.fleet.hear(self.seen_records)
 
-    def restart_broker(self, *, keeps: bool, alone_s: float, down_s: float) -> None:
-        """We lose it first, for some seconds alone; then it is down for all."""
+    def save_broker(self) -> None:
+        """It writes down what it retains."""
+        self.saved = dict(self.retained)
+
+    def restart_broker(self, keeps: str, *, alone_s: float, down_s: float) -> None:
+        """We lose it first, for some seconds alone; then it is down for all.
+
+        keeps: all, nothing, or what it saved, as one that was killed.
+        """
         self.connected = False
         self.fleet.lost(self.running)
         self.pass_time(alone_s)
         self.broker_up = False
-        if not keeps:
-            self.retained.clear()
+        if keeps != "all":
+            self.retained = dict(self.saved) if keeps == "what it saved" else {}
         self.pass_time(down_s)
         self.broker_up = self.connected = True
         self.fleet.connected(self.running)

@@ -20,7 +20,7 @@ from tmsync.core.serve.request import ApiRequest, Kind, RateClass
 from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
-from tmsync.core.telemetry.recorded import contradiction
+from tmsync.core.telemetry.recorded import RECORDED_AS, contradiction
 from tmsync.core.teslamate.records import CarRecord
 from tmsync.core.teslamate.topics import STATE
 
@@ -137,8 +137,18 @@ def is_pending(case: Situation) -> bool:
     """Whether the car was commanded, and TeslaMate has not shown yet what came of it."""
     if case.command is None:
         return False
-    trusted = case.view is not None and case.view.judgement.verdict in TRUSTED and STATE in case.view.told
-    return not (trusted and is_settled(case.command, case.view, case.car, case.report, case.now.running))
+    view = case.view
+    if view is None or view.judgement.verdict not in TRUSTED or not _knows_state(view, case):
+        return True
+    return not is_settled(case.command, view, case.car, case.report, case.now.running)
+
+
+def _knows_state(view: VehicleView, case: Situation) -> bool:
+    """Whether its state is what TeslaMate said last: the broker has not lost it, or the database has said so since."""
+    if STATE in view.told:
+        return True
+    recorded = case.car.state if case.car is not None and case.report.asked_at > view.connected_at else None
+    return recorded is not None and RECORDED_AS.get(view.state or "") == recorded
 
 
 def _of_car(request: ApiRequest, case: Situation) -> Decision:
@@ -170,7 +180,7 @@ def _trusted(request: ApiRequest, case: Situation) -> Answer | _Wanted:
     verdict = view.judgement.verdict
     if verdict not in TRUSTED:
         return _Wanted(f"TeslaMate is not trusted: {verdict}")
-    if STATE not in view.told:
+    if not _knows_state(view, case):
         return _Wanted("the broker has lost the state")
     if view.state not in AS_TESLA_SAYS:
         return _Wanted(f"TeslaMate says {view.state}")
@@ -184,7 +194,7 @@ def _trusted(request: ApiRequest, case: Situation) -> Answer | _Wanted:
 def _last_values(request: ApiRequest, case: Situation, hold: Hold) -> Answer | None:
     """TeslaMate's last values, while Tesla must not be asked: the car neither charges nor was it commanded."""
     view, now = case.view, case.now.running
-    if view is None or view.heard_at is None or is_pending(case) or STATE not in view.told:
+    if view is None or view.heard_at is None or is_pending(case) or not _knows_state(view, case):
         return None
     is_over = now - hold.since > LIMITED_S or now - view.heard_at > LIMITED_S
     is_older = case.tesla_at is not None and case.tesla_at > view.heard_at

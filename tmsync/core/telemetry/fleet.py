@@ -56,6 +56,8 @@ class VehicleView(NamedTuple):
     """The keys of it that came since the broker was last lost: it may have lost all others."""
     heard_at: float | None = None
     """The last heartbeat, in seconds of running time."""
+    connected_at: float = 0.0
+    """Since when the broker has not been lost, in seconds of running time."""
     in_drive: bool = False
     """Whether it is offline in a drive, whose beginning `since` still tells."""
 
@@ -442,5 +444,6 @@ class Fleet:
             telemetry=dict(vehicle.values),
             told=frozenset(vehicle.told),
             heard_at=heard,
+            connected_at=self._connected_at,
             in_drive=facts.in_drive,
         )

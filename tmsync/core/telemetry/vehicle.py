@@ -23,10 +23,10 @@ BEATS_APART_S: Final = 5.0, 120.0
 """Least and most between two heartbeats of a car that is plainly offline; in a dead zone there is one in 15 minutes."""
 REPEATS: Final = 2
 REPEATED_WITHIN_S: Final = 600.0
-RESTORED: Final = frozenset({"charging_state", "charge_limit_soc"})
-"""A broker that was killed comes back with values of its last save, up to half an hour old, and TeslaMate sends changes
-only: where these differ from what was held before, they count as lost until they come live. They hardly ever change
-while the broker is away; of `state`, the database tells.
+HARMLESS: Final = frozenset({SINCE, DISPLAY_NAME})
+"""Values by which nothing is commanded. A broker that was killed comes back with all others as of its last save, up to
+half an hour old, and TeslaMate sends changes only: where one differs from what was held before, it counts as lost until
+it comes live. Values hardly ever change while the broker is away, and stay so.
 
 Source: mosquitto.conf(5), autosave_interval.
 """
@@ -71,6 +71,7 @@ class Vehicle:
         "_repeats",
         "_state_at",
         "car_id",
+        "doubted",
         "first_seen_at",
         "healthy",
         "healthy_since",
@@ -96,6 +97,8 @@ class Vehicle:
         self.names: list[str] = []
         """Every display name in the order it appeared; TWCManager knows a vehicle by it."""
         self.unparsable = 0
+        self.doubted: set[str] = set()
+        """The keys whose value a broker has restored, and that did not come live since."""
         self.revision = 0
         """Grows with every message."""
         self.touched = True
@@ -152,8 +155,13 @@ class Vehicle:
             return
         if not retained:
             self._live_at = at
-        if self.raw.get(key) == payload:
+        if self._is_certain(key, payload, retained=retained):
             self.told.add(key)
+            self.doubted.discard(key)
+        else:
+            self.told.discard(key)
+            self.doubted.add(key)
+        if self.raw.get(key) == payload:
             return
         try:
             value = parse_value(key, payload)
@@ -161,10 +169,6 @@ class Vehicle:
             self.unparsable += 1
             self.told.discard(key)
             return
-        if retained and key in RESTORED and key in self.raw:
-            self.told.discard(key)
-        else:
-            self.told.add(key)
         self.raw[key] = payload
         if key == STATE:
             if value != self.values.get(STATE):
@@ -174,6 +178,12 @@ class Vehicle:
         if key == DISPLAY_NAME and isinstance(value, str) and value not in self.names[-1:]:
             self.names = [*self.names[-7:], value]
         self.values[key] = value
+
+    def _is_certain(self, key: str, payload: bytes, *, retained: bool) -> bool:
+        """Whether TeslaMate cannot have said anything else since."""
+        if not retained or key in HARMLESS or key not in self.raw:
+            return True
+        return self.raw[key] == payload and key not in self.doubted
 
     def _enter(self, state: Value, at: float) -> None:
         """Another state begins."""
