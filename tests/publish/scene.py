@@ -104,10 +104,14 @@ def until(true: Callable[[], object], seconds: float = SECONDS) -> None:
         time.sleep(0.01)
 
 
-def held(port: int, *topics: str, settle_s: float = 0.3) -> dict[str, str]:
-    """What a newcomer gets: the retained messages."""
-    with listening(port, *topics) as listener:
-        time.sleep(settle_s)
+MARK = "scene/mark"
+
+
+def held(port: int, *topics: str) -> dict[str, str]:
+    """What a newcomer gets: the retained messages, which come before anything that is published after."""
+    with listening(port, *(topics or ("#",)), MARK) as listener:
+        listener.client.publish(MARK, "here", qos=1)
+        until(lambda: any(topic == MARK for topic, _, _ in listener.heard))
         return {topic: text for topic, text, retained in listener.heard if retained}
 
 

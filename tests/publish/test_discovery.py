@@ -6,14 +6,14 @@ import pytest
 
 from tests.publish.scene import view
 from tmsync import __version__
-from tmsync.core.publish.topics import Layout, car
+from tmsync.core.publish.topics import Layout, discovery
 
 LAYOUT = Layout("solar/tmsync", "ha")
 
 
 def told(**changes: object) -> dict[str, object]:
     found = view(7, **changes)
-    payload: dict[str, object] = json.loads(car(found, LAYOUT)[LAYOUT.discovery(found.namespace, 7)].text)
+    payload: dict[str, object] = json.loads(discovery(found, LAYOUT).text)
     return payload
 
 
@@ -48,3 +48,8 @@ def test_every_entity_has_a_name_for_ever_and_a_topic_that_is_published(namespac
         ("token_out_of_sync", "binary_sensor", "problem", f"tmsync_{node}_token_out_of_sync",
          "solar/tmsync/token/in_sync"),
     }  # fmt: skip
+
+
+def test_topic_is_one_that_home_assistant_looks_at() -> None:
+    topics = [LAYOUT.discovery(namespace, 7) for namespace in ("", "garage", "mein.Haus 2")]
+    assert topics == [f"ha/device/{node}/config" for node in ("tmsync_7", "tmsync_garage_7", "tmsync_mein_Haus_2_7")]

@@ -96,6 +96,15 @@ def test_earlier_run_s_words_do_not_hold_until_the_car_is_seen() -> None:
     assert drained(outbox) == {**dict.fromkeys(GONE_CAR, ""), "old/status": ""}
 
 
+def test_what_is_not_of_this_namespace_waits_to_be_cleared() -> None:
+    others = ["tmsync/garage/cars/2/verdict", "old/cars/2/verdict", "tmsync/cars/two/verdict"]
+    outbox = started(*others)
+    outbox.update(state(settled=False), 0)
+    assert drained(outbox).keys().isdisjoint(others)
+    outbox.update(state(), 1)
+    assert drained(outbox) == dict.fromkeys(others, "")
+
+
 def test_last_heartbeat_of_an_earlier_run_stays_until_there_is_a_newer_one() -> None:
     outbox = started(*car_topics(1))
     outbox.update(state(view(last_heartbeat_at=None)), 0)
@@ -154,6 +163,15 @@ def test_home_assistant_gets_its_payload_again_when_it_comes_back() -> None:
     outbox.update(state(), 0)
     drained(outbox)
     outbox.again([DISCOVERY, "homeassistant/device/tmsync_9/config"])
+    assert drained(outbox) == {DISCOVERY: "..."}
+
+
+def test_home_assistant_waits_for_a_name_while_there_may_be_one_to_come() -> None:
+    outbox = started()
+    nameless = view(name="car 1", names=())
+    outbox.update(state(nameless, settled=False), 0)
+    assert DISCOVERY not in drained(outbox)
+    outbox.update(state(nameless), 1)
     assert drained(outbox) == {DISCOVERY: "..."}
 
 

@@ -166,7 +166,7 @@ def test_broker_that_restarts_without_persistence_gets_everything_again(tmp_path
             mosquitto.publisher.close()
             mosquitto.server.restart()
             assert not held(mosquitto.port).keys() & ONE_CAR.keys()
-            until(lambda: held(mosquitto.port, settle_s=0.1) == before)
+            until(lambda: held(mosquitto.port) == before)
         assert before["tmsync/status"] == "online"
 
 

@@ -4,6 +4,7 @@ Everything here is retained; the values that `publish.values` repeats are in `va
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -18,6 +19,8 @@ from tmsync.core.teslamate.topics import CARS
 ONLINE: Final = "online"
 OFFLINE: Final = "offline"
 VERDICT, SOURCE, REASON, TRUSTED, HEARTBEAT = "verdict", "source", "reason", "trusted", "last_heartbeat_at"
+NO_NODE: Final = re.compile(r"[^a-zA-Z0-9_-]")
+"""Source: Home Assistant homeassistant/components/mqtt/discovery.py (TOPIC_MATCHER)."""
 UNSEEN: Final[Mapping[str, str]] = {
     VERDICT: Verdict.WAITING.value,
     SOURCE: Source.UNDECIDED.value,
@@ -92,8 +95,9 @@ class Layout(NamedTuple):
         return f"{self.prefix}/{namespace}/{CARS}/{car_id}" if namespace else f"{self.prefix}/{CARS}/{car_id}"
 
     def discovery(self, namespace: str, car_id: int) -> str:
-        """Where Home Assistant learns of a car."""
-        return f"{self.discovery_prefix}/device/{'_'.join(filter(None, ('tmsync', namespace, str(car_id))))}/config"
+        """Where Home Assistant learns of a car; it passes over a topic with any other characters."""
+        node = "_".join(filter(None, ("tmsync", NO_NODE.sub("_", namespace), str(car_id))))
+        return f"{self.discovery_prefix}/device/{node}/config"
 
 
 def retained(state: State, layout: Layout) -> dict[str, Payload]:
@@ -103,11 +107,14 @@ def retained(state: State, layout: Layout) -> dict[str, Payload]:
     found[layout.problems] = Payload(json.dumps([rated.as_json() for rated in state.problems]), meaning)
     for view in state.vehicles:
         found |= car(view, layout)
+        if state.settled or not view.name_is_made_up:
+            # Home Assistant makes the entities' names of the first one that it hears, and keeps them.
+            found[layout.discovery(view.namespace, view.car_id)] = discovery(view, layout)
     return found
 
 
 def car(view: VehicleView, layout: Layout) -> dict[str, Payload]:
-    """The topics of one car."""
+    """What is said of one car."""
     place = layout.car(view.namespace, view.car_id)
     judgement = view.judgement
     texts = {
@@ -120,10 +127,15 @@ def car(view: VehicleView, layout: Layout) -> dict[str, Payload]:
     if view.last_heartbeat_at is not None:
         text = iso(view.last_heartbeat_at)
         found[f"{place}/{HEARTBEAT}"] = Payload(text, text)
-    name = None if view.name_is_made_up else view.name
-    text = device_payload(view.namespace, view.car_id, name, place, layout.prefix)
-    found[layout.discovery(view.namespace, view.car_id)] = Payload(text, text)
     return found
+
+
+def discovery(view: VehicleView, layout: Layout) -> Payload:
+    """What Home Assistant learns of a car."""
+    name = None if view.name_is_made_up else view.name
+    place = layout.car(view.namespace, view.car_id)
+    text = device_payload(view.namespace, view.car_id, name, place, layout.prefix)
+    return Payload(text, text)
 
 
 def is_trusted(view: VehicleView) -> bool:
