@@ -92,6 +92,29 @@ def test_nothing_to_serve_is_no_configuration() -> None:
     assert error.cause == "missing-setting"
 
 
+def test_facade_without_a_database_would_know_no_caller(environ: dict[str, str]) -> None:
+    without = {name: value for name, value in environ.items() if not name.startswith("TMSYNC_DATABASE_")}
+    error = fails(without)
+    assert (error.cause, error.exit_code) == ("missing-setting", 2)
+    local = {"TMSYNC_TWCMANAGER_TOKEN": "local", "TMSYNC_SERVE_UPSTREAM_TOKEN": "of-a-proxy-of-tesla's"}
+    with serving({**without, **local}) as it:
+        assert it.get(LIST, "a.stranger's.token")[0] == 401
+
+
+def test_refusal_of_a_known_caller_is_logged_and_that_of_a_stranger_is_not(
+    environ: dict[str, str], teslamate: TeslaMate
+) -> None:
+    with serving(environ) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+    with serving({**environ, "TMSYNC_DATABASE_PORT": str(free_port())}) as it:
+        it.problem("refused")
+        assert it.get(LIST, "a.stranger's.token")[0] == 503
+        assert it.get(LIST, teslamate.access)[0] == 503
+        told = it.until(lambda event: event["code"] == 503, "request")
+        assert told["reason"] == "no token of TeslaMate's is known"
+        assert [event.kind for event in it.events].count("request") == 1
+
+
 def test_taken_port_is_told(environ: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         error = fails({**environ, "TMSYNC_SERVE_LISTEN": f"127.0.0.1:{other.getsockname()[1]}"})

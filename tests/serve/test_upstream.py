@@ -339,6 +339,11 @@ def test_neither_a_proxy_nor_a_netrc_of_the_environment_is_used(
         assert [call.headers["authorization"] for call in stage.api.calls] == ["Bearer teslas-first-token"]
 
 
+def test_another_protocol_is_not_changed_to(stage: Stage) -> None:
+    stage.api.says["GET vehicles"] = b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    assert stage.ask(LIST)[:2] == (503, "tmsync")
+
+
 def test_cookies_of_tesla_are_neither_kept_nor_passed_on(stage: Stage) -> None:
     stage.api.says["GET vehicles"] = [reply(200, {"response": []}, "Set-Cookie: a=b\r\nX-Secret: c\r\n")]
     assert not {"set-cookie", "x-secret"} & set(stage.ask(LIST).headers)

@@ -24,6 +24,10 @@ FIXES: Final[Fixes] = {
         ),
         Step("Or let tmsync ask for everything, and write the file:", "tmsync init"),
     ),
+    (Cause.MISSING_SETTING, "facade"): (
+        Step("Set database.host, with database.password and teslamate.encryption_key: TeslaMate's token lies there."),
+        Step("Or leave serve.listen out."),
+    ),
     Cause.UNKNOWN_KEY: (Step("Did you mean {near}?"), Step("Allowed: {names}.")),
     (Cause.UNKNOWN_KEY, "outside"): (Step("Put it below a line that says {sections}."),),
     Cause.WRONG_TYPE: (Step("It takes{how}: {allowed}."),),

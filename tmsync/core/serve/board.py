@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from tmsync.core.clock import Clock, iso
 from tmsync.core.errors import Cause, Problem
-from tmsync.core.serve.ports import RaisedProblem, Request
+from tmsync.core.serve.ports import OTHER, RaisedProblem, Request
 from tmsync.core.status.report import Part, RatedProblem, Severity
 
 NUMBERS: Final = re.compile(r"\d+")
@@ -135,8 +135,8 @@ class FacadeEvents:
         self._board.put(f"facade {cause}", None)
 
     def answered(self, request: Request) -> None:
-        """One request was answered. What tmsync answers by itself, strangers included, is counted and not logged."""
-        if request.source != "tmsync":
+        """One request was answered. What strangers ask, and what is not served, is counted and not logged."""
+        if request.source != "tmsync" or request.path != OTHER:
             words = f"{request.path}: {request.status} from {request.source}, {request.reason}"
             self._tell(Event(request.at, "request", words, request.as_json()))
 

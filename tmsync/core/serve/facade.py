@@ -23,7 +23,7 @@ from tmsync.core.serve.decide import Answer, Origin, refusal
 from tmsync.core.serve.forward import Forwarder
 from tmsync.core.serve.limits import Limits
 from tmsync.core.serve.memory import Memory
-from tmsync.core.serve.ports import FacadeOptions, FacadeStatus, Page, Ports, RaisedProblem, Request, Standing
+from tmsync.core.serve.ports import OTHER, FacadeOptions, FacadeStatus, Page, Ports, RaisedProblem, Request, Standing
 from tmsync.core.serve.problems import OpenProblems
 from tmsync.core.serve.request import ApiRequest, Grammar
 from tmsync.core.serve.upstream import VIA
@@ -40,7 +40,6 @@ BACKLOG: Final = 256
 TEN_MINUTES_S: Final = 600.0
 TESLAMATE_AGENT: Final = "TeslaMate/"
 """Source: TeslaMate lib/tesla_api.ex."""
-OTHER: Final = "other"
 MOST_READ: Final = 64
 MAX_KEY_BYTES: Final = 8 * 1024
 FORGET_EVERY_S: Final = 10.0

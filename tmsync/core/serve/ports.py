@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from tmsync.core.clock import Clock, Instant, iso
 from tmsync.core.errors import Cause, Problem
@@ -108,6 +108,10 @@ class Events(Protocol):
         ...
 
 
+OTHER: Final = "other"
+"""The path of a request that is none of Tesla's API, or comes from a stranger."""
+
+
 class Request(NamedTuple):
     """One request that was answered, for counters and the log. Holds no secret."""
 
@@ -125,7 +129,7 @@ class Request(NamedTuple):
         Fields:
             at (time): when it was answered
             path (text): what was asked for, such as vehicle_data or charge_stop
-            source (text): whose answer it is: teslamate or tesla
+            source (text): whose answer it is: teslamate, tesla or, where neither could answer, tmsync
             code (integer): HTTP status
             reason (text): why that one answered
         """

@@ -49,6 +49,8 @@ def outcome(request: ApiRequest, reply: Reply, now: datetime, reason: str) -> Ou
         return _limited(request, reply, retry_after(reply.retry_after, now, EXCEEDED_S), reason)
     if 300 <= reply.status < 400:
         return Outcome(refusal(503, "Tesla's API sends elsewhere, which is not followed", reason))
+    if reply.status < 200:
+        return Outcome(refusal(503, "Tesla's API speaks another protocol than was asked for", reason))
     return Outcome(_passed_on(reply, reason), _refused(reply))
 
 

@@ -147,6 +147,10 @@ class Service:
         if (serve := settings.serve()) is not None:
             if importlib.util.find_spec("aiohttp") is None:
                 raise ConfigError(problem(Cause.MISSING_PACKAGE, "serve.listen needs the package aiohttp"))
+            independent = settings.twcmanager().local_token and serve.upstream_token is not None
+            if settings.get("database.host") is None and not independent:
+                message = "serve.listen without database.host: no token is known, neither TWCManager's nor TeslaMate's"
+                raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="facade"))
             parts.facade = FacadeThread(self._make_facade(settings, serve), self._clock)
             parts.facade.start(self._sockets(serve), tls_context(serve))
             stack.callback(parts.facade.stop)
