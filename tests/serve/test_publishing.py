@@ -1,6 +1,7 @@
 """What tmsync serve publishes, from the message of TeslaMate's to the topic."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,16 @@ def test_serve_publishes_what_teslamate_says_and_whether_to_trust_it(tmp_path: P
             until(lambda: heard.retained["tmsync/cars/1/source"] == "TeslaAPI")
             until(lambda: "stale" in [found["cause"] for found in json.loads(heard.retained["tmsync/problems"])])
         until(lambda: heard.retained["tmsync/status"] == "offline")
+
+
+def test_serve_never_subscribes_to_its_own_prefix(tmp_path: Path) -> None:
+    with broker(extra=["log_type all"]) as mosquitto:
+        mosquitto.publisher.car(**BLUE)
+        with serving(environ(mosquitto.port, tmp_path)):
+            until(lambda: "'tmsync/status'" in mosquitto.server.log_file.read_text())
+        log = mosquitto.server.log_file.read_text()
+        subscribed = set(re.findall(r"(?m)^\S+ \t(\S+) \(QoS", log))
+        assert subscribed == {"teslamate/cars/+/+", "homeassistant/status"}
 
 
 def test_a_broker_that_comes_late_makes_no_car_look_gone(tmp_path: Path) -> None:
