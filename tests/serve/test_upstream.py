@@ -18,7 +18,8 @@ from tests.support.certificates import Authority
 from tests.support.listeners import listener
 from tests.support.tesla import CAR, Answer, reply, reset
 from tmsync.core.errors import Cause
-from tmsync.core.serve import facade, upstream
+from tmsync.core.files.state import StateFolder
+from tmsync.core.serve import facade, keeping, upstream
 from tmsync.core.serve.decide import Origin
 from tmsync.core.serve.hosts import host_of
 from tmsync.core.serve.ports import FacadeOptions
@@ -468,6 +469,28 @@ def test_a_limit_that_is_over_is_no_problem_any_more(stage: Stage, monkeypatch: 
         while len(stage.events) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
     assert stage.events == [("raised", Cause.RATE_LIMITED), ("cleared", Cause.RATE_LIMITED)]
+
+
+def test_a_disk_that_hangs_keeps_no_charge_from_being_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "WAIT_S", 0.2)
+    release = threading.Event()
+    write = StateFolder.write
+
+    def hangs(folder: StateFolder, name: str, data: bytes) -> None:
+        release.wait(10)
+        write(folder, name, data)
+
+    monkeypatch.setattr(StateFolder, "write", hangs)
+    with staged(state_dir=tmp_path) as stage:
+        began = time.monotonic()
+        assert stage.post("charge_stop")[:2] == (200, "tesla")
+        assert stage.ask(STATE).source == "tesla"
+        assert time.monotonic() - began < 3
+        release.set()
+        stage.post("charge_stop")
+        assert json.loads((tmp_path / "facade.json").read_text())["commanded"] == {
+            name: {"limit": None} for name in (str(CAR["id"]), CAR["vin"])
+        }
 
 
 def test_without_a_token_nothing_goes_up(stage: Stage) -> None:

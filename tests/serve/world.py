@@ -74,15 +74,19 @@ class World:
         self.fleet = Fleet("", default_rules())
         self.fleet.connected(self.running)
         self.grammar = Grammar()
+        self.facade: Forwarder | None = None
         self.start_facade()
         self.pass_time(60)
 
     def start_facade(self) -> None:
+        if self.facade is not None and self.facade._file is not None:
+            self.facade._file.close()
         problems = OpenProblems(self, self)
         self.facade = Forwarder(
             FacadeOptions(state_dir=self.folder), Ports(*([self] * 7)), problems, Memory(), Limits()
         )
-        self.facade._restore()
+        assert self.facade._file is not None
+        self.facade._file.restore(self.running)
         self.facade._upstream = self  # type: ignore[assignment]
 
     # -- what the facade asks

@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from tmsync.core.clock import Instant
 from tmsync.core.errors import Cause
-from tmsync.core.files.state import StateError, StateFolder
+from tmsync.core.files.state import StateFolder
 from tmsync.core.fixes import problem
 from tmsync.core.serve.commands import newest_record
 from tmsync.core.serve.decide import (
@@ -25,8 +25,9 @@ from tmsync.core.serve.decide import (
     refusal,
 )
 from tmsync.core.serve.hosts import host_of, knows_vins
+from tmsync.core.serve.keeping import MemoryFile
 from tmsync.core.serve.limits import Limits
-from tmsync.core.serve.memory import CarMemory, KnownCar, Memory, encoded_memory, listed_cars
+from tmsync.core.serve.memory import CarMemory, KnownCar, Memory, listed_cars
 from tmsync.core.serve.ports import Credential, FacadeOptions, Ports
 from tmsync.core.serve.problems import OpenProblems
 from tmsync.core.serve.replies import Outcome, Reply, document_of, outcome
@@ -40,7 +41,6 @@ LIMIT_SHOWN_S: Final = 60.0
 """So long after a command, Tesla itself tells the charge limit that holds: somebody may have changed it again."""
 MOST_FETCHES: Final = 16
 """Of data, at once: each may be a megabyte. Commands wait for nothing."""
-STATE_FILE: Final = "facade.json"
 MOST_GIVEN: Final = 256
 FIRST_READ_S: Final = 15.0
 """So long a request waits for the token to be read first; it may have waited at systemd's socket for the start."""
@@ -82,18 +82,19 @@ class Forwarder:
         self._upstream: Upstream | None = None
         self._fetching = asyncio.Semaphore(MOST_FETCHES)
         self._started_at = ports.clock.monotonic()
-        self._state = None if options.state_dir is None else StateFolder(options.state_dir)
-        self._saving = asyncio.Lock()
-        self._saved = b""
+        folder = None if options.state_dir is None else StateFolder(options.state_dir)
+        self._file = None if folder is None else MemoryFile(folder, memory, problems)
 
     async def start(self) -> None:
         """Raises: UnusableFile."""
         self._upstream = Upstream(self._options.upstream_ca_file)
-        if not self._memory.is_begun:
-            await asyncio.to_thread(self._restore)
+        if self._file is not None and not self._memory.is_begun:
+            await asyncio.to_thread(self._file.restore, self._clock.monotonic())
 
     async def stop(self) -> None:
         """Hang up."""
+        if self._file is not None:
+            self._file.close()
         if self._upstream is not None:
             await self._upstream.close()
 
@@ -328,32 +329,9 @@ class Forwarder:
     def _listed_id(self, vin: str) -> int | None:
         return next((car.id for car in self._memory.listed if car.vin == vin), None)
 
-    # -- what outlives the process
-
-    def _restore(self) -> None:
-        if self._state is None:
-            return
-        try:
-            document: Any = json.loads(self._state.read(STATE_FILE) or b"null")
-        except (StateError, ValueError, RecursionError):
-            return
-        self._memory.restore(document, self._clock.monotonic())
-
     async def _save(self) -> None:
-        """Never raises: a folder that cannot be written must keep no charge from being stopped."""
-        if self._state is None:
-            return
-        async with self._saving:
-            data = encoded_memory(self._memory)
-            if data == self._saved:
-                return
-            try:
-                await asyncio.to_thread(self._state.write, STATE_FILE, data)
-            except StateError as error:
-                self._problems.raised(error.problem, critical=True)
-            else:
-                self._saved = data
-                self._problems.cleared(Cause.STATE_UNUSABLE)
+        if self._file is not None:
+            await self._file.save()
 
 
 def _car_of(vehicle: str | None, cars: Mapping[int, CarRecord]) -> CarRecord | None:
