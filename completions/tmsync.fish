@@ -90,7 +90,7 @@ complete -c tmsync -n '__tmsync_at check-db' -l config -r -F -d 'Configuration f
 complete -c tmsync -n '__tmsync_at check-db' -l verbose -s v -d 'Tell what happens, on standard error'
 complete -c tmsync -n '__tmsync_at check-db' -l quiet -s q -d 'Only errors'
 complete -c tmsync -n '__tmsync_at check-db' -l help -s h -d 'Show this message and exit'
-complete -c tmsync -n '__tmsync_at sync-tokens' -l dry-run -d 'Tell what would be done, and do nothing'
+complete -c tmsync -n '__tmsync_at sync-tokens' -l dry-run -d 'Try everything but the last step, and change nothing'
 complete -c tmsync -n '__tmsync_at sync-tokens' -l check -d 'Compare only; exit code 3 when TWCManager\'s token is not TeslaMate\'s'
 complete -c tmsync -n '__tmsync_at sync-tokens' -l force -d 'Export an expired token, too'
 complete -c tmsync -n '__tmsync_at sync-tokens' -l db-host -x -d 'Name, address or socket folder'

@@ -13,7 +13,7 @@ from tmsync.core.fixes import catalogue, fix, placeholders
 from tmsync.core.fixes.network import BROKER, DATABASE, where
 
 PACKAGE = Path(tmsync.__file__).parent
-NOTES = {"takeover.py", "interview.py", "schedule.py", "running.py", "units.py", "serving.py"}
+NOTES = {"takeover.py", "at_hand.py", "schedule.py", "running.py", "units.py", "serving.py"}
 """init's notes on what it took over, and on what is left to do, are no fixes; what a running serve told was one."""
 
 

@@ -131,9 +131,9 @@ def test_rule_that_is_never_reached_is_remarked(hba: Path) -> None:
         (["--offline"], "--offline goes with --pg-hba"),
         (["--apply"], "--apply goes with --pg-hba"),
         (["--pg-hba", "/nonexistent/pg_hba.conf", "--offline", "--client-address", "10.0.0.1"], "No such file"),
-        (["--pg-hba", "/dev/zero", "--offline", "--client-address", "10.0.0.1"], "no regular file"),
+        (["--pg-hba", "/dev/zero", "--offline", "--client-address", "10.0.0.1"], "not a regular file"),
         (["--pg-hba", "/etc/hostname", "--offline"], "--client-address"),
-        (["--pg-hba", "/etc/hostname", "--offline", "--client-address", "me"], "no IP address"),
+        (["--pg-hba", "/etc/hostname", "--offline", "--client-address", "me"], "not an IP address"),
     ],
 )
 def test_wrong_usage_is_told(arguments: list[str], words: str) -> None:
@@ -343,7 +343,7 @@ def test_included_pipes_and_devices_hang_nobody(hba: Path) -> None:
         hba.write_text(f"{line}\n")
         run = offline(hba)
         assert run.code == 1
-        assert "it is no regular file" in json.loads(run.out)["checks"][0]["summary"]
+        assert "it is not a regular file" in json.loads(run.out)["checks"][0]["summary"]
     hba.with_name("PG_VERSION").unlink()
     os.mkfifo(hba.with_name("PG_VERSION"))
     for path in (hba.with_name("pipe"), Path("/dev/zero")):

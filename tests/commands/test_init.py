@@ -1,5 +1,6 @@
 """init: asked on a terminal with wrong answers first, and told everything by flags, files and variables."""
 
+import io
 import json
 import signal
 import stat
@@ -14,6 +15,7 @@ import pytest
 from tests.conftest import server_folder
 from tests.support.conversation import Conversation
 from tests.support.surroundings import KEY, LOCAL, PASSWORD, Run, TeslaMate, tmsync
+from tmsync.commands import asking
 from tmsync.demo.broker import private_broker
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.server import free_port
@@ -254,6 +256,25 @@ def test_everything_taken_over_is_shown_once_with_its_source_and_can_be_changed(
     }  # fmt: skip
     # "-" for no user is not overruled by TWCManager's file.
     assert tmsync("watch-mqtt", "--once", environ={"HOME": str(home)}).code == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered", "chosen"),
+    [
+        ("y", "n", ""),
+        ("yes", "n", ""),
+        ("n", "n", "n"),
+        ("no", "n", "n"),
+        ("n", "y", ""),
+        ("Y", "y", "y"),
+        ("", "y", ""),
+    ],
+)
+def test_yes_and_no_are_answers_to_what_enter_alone_answers(
+    monkeypatch: pytest.MonkeyPatch, typed: str, offered: str, chosen: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"what?\n{typed}\n"))
+    assert asking.choose("Sure?", (("", "goes on"), (offered, "does the other"))) == chosen
 
 
 def test_two_teslamates_are_a_question(home: Path, tmp_path: Path) -> None:

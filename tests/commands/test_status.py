@@ -411,7 +411,7 @@ def test_twcmanagers_token_is_told_while_the_database_is_down(teslamate: TeslaMa
     twc.write({"carApiBearerToken": access_token(datetime.now(UTC) + timedelta(hours=2, minutes=1))})
     down = {"TMSYNC_DATABASE_PORT": str(free_port())}
     run = status(teslamate=teslamate, twc=twc, **down)
-    assert re.search(r"it holds sha256:[0-9a-f]{12}, good for 2 h\b", run.out)
+    assert re.search(r"it holds sha256:[0-9a-f]{12}, which expires in 2 h\b", run.out)
     tokens = status("--json", teslamate=teslamate, twc=twc, **down).json["tokens"]
     assert (tokens["fingerprint"], tokens["in_sync"]) == (None, None)
     assert tokens["held_by_twcmanager"].startswith("sha256:")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_error, outcome
+from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_error, expiry, outcome
 from tests.support.standin import running
 from tests.support.surroundings import NOWHERE, Run, TeslaMate, TwcFolder, tmsync
 from tmsync.core.clock import SystemClock
@@ -53,6 +53,17 @@ def test_running_twcmanager_gets_the_token_by_its_web_control(teslamate: TeslaMa
         assert outcome(teslamate.sync(twc)) == UNCHANGED
 
 
+def test_twcmanagers_own_save_of_the_token_is_not_taken_for_one_that_it_has_not_read(
+    teslamate: TeslaMate, twc: TwcFolder
+) -> None:
+    """Later versions replace the file as tmsync does, and go by the token's own expiry."""
+    twc.write({**OTHER, "carApiRefreshToken": ""})
+    with running(twc.settings, port=twc.port) as manager:
+        manager.expiry = expiry(teslamate)
+        assert [outcome(teslamate.sync(twc)) for _ in range(3)] == [PUSHED, UNCHANGED, UNCHANGED]
+        assert len(manager.bodies) == 1
+
+
 def test_blind_302_is_not_taken_for_acceptance(teslamate: TeslaMate, twc: TwcFolder) -> None:
     twc.write(OTHER)
     with running(twc.settings, "ignores", twc.port):
@@ -75,7 +86,7 @@ def test_push_without_a_readable_settings_file_is_unproven_and_says_so(teslamate
         assert outcome(run) == ("pushed", 0)
         assert run.json["delivery"]["verified"] is None
         environ = teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config))
-        assert "nothing here can prove" in tmsync("sync-tokens", *arguments, environ=environ).out
+        assert "cannot be verified from here" in tmsync("sync-tokens", *arguments, environ=environ).out
 
 
 def test_twcmanager_on_another_host_needs_its_address_only(teslamate: TeslaMate, tmp_path: Path) -> None:
@@ -289,7 +300,7 @@ def test_proxy_that_allows_reading_only(teslamate: TeslaMate, twc: TwcFolder) ->
     twc.write(OTHER)
     with running(twc.settings, "denies", twc.port):
         error = expect_error(teslamate.sync(twc), "twcmanager-refused")
-    assert "lets nobody change" in error["message"]
+    assert "does not let tmsync change" in error["message"]
     assert twc.read() == OTHER
 
 
@@ -367,7 +378,7 @@ def test_dry_run_of_a_restart_promises_nothing_that_the_run_could_not_do(teslama
     assert dry(teslamate, twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=f"touch '{marker}'") == (("dry-run", 0), [])
     for command in ("/nonexistent/restart now", "no-such-program", str(twc.settings)):
         run = teslamate.sync(twc, "--dry-run", TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
-        assert "is no program that this user can run" in expect_error(run, "twcmanager-running")["message"]
+        assert "is not a program that this user can run" in expect_error(run, "twcmanager-running")["message"]
     teslamate.sql("insert into public.charging_processes values (1, 1, now(), null)")
     assert dry(teslamate, twc, TMSYNC_TWCMANAGER_RESTART_COMMAND="touch") == (("dry-run", 1), ["restart-waits"])
     assert not marker.exists()

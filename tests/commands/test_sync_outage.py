@@ -32,7 +32,7 @@ def night(teslamate: TeslaMate, twc: TwcFolder, state: Path) -> Callable[..., Ru
 
     def run(*arguments: str, up: bool = False, **changes: str | None) -> Run:
         port = {} if up else {"TMSYNC_DATABASE_PORT": "1"}
-        return cron(teslamate, twc, *arguments, **{"XDG_STATE_HOME": str(state.parent), **port, **changes})
+        return cron(teslamate, twc, *arguments, **{"STATE_DIRECTORY": str(state), **port, **changes})
 
     return run
 
@@ -74,7 +74,7 @@ def test_a_run_that_somebody_watches_tells_everything(
     environ = teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config), TMSYNC_DATABASE_PORT="1")
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "tmsync", "sync-tokens"]
-    environ["XDG_STATE_HOME"] = str(state.parent)
+    environ["STATE_DIRECTORY"] = str(state)
     done = subprocess.run(command, env=clean_environ(environ), stdout=subprocess.PIPE, stderr=slave, timeout=60)
     shown = os.read(master, 4096).decode()
     assert (done.returncode, "refuses the connection" in shown) == (1, True)

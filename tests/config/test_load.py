@@ -428,7 +428,7 @@ def test_libpqs_target_is_not_ours_and_told(caplog: pytest.LogCaptureFixture) ->
     elsewhere = {"PGHOSTADDR": "10.0.0.1", "PGPORT": "5433", "PGUSER": "admin", "PGDATABASE": "other", "PGSERVICE": "x"}
     found = load({**elsewhere, "PGOPTIONS": "-c x=y", "PGHOST": "h"}).values
     assert (found["database.host"].value, found["database.port"].value) == (None, 5432)
-    told = [name for name in (*elsewhere, "PGOPTIONS", "PGHOST") if f"{name} is set, and not obeyed" in caplog.text]
+    told = [name for name in (*elsewhere, "PGOPTIONS", "PGHOST") if f"{name} is set, and ignored" in caplog.text]
     assert told == [*elsewhere, "PGOPTIONS", "PGHOST"]
 
 
@@ -521,7 +521,7 @@ def test_comment_after_a_value_that_is_none_to_twcmanager_is_told(tmp_path: Path
         found = load({"TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc)}).warnings
     except ConfigError as error:
         found = (error.problem,)
-    assert [(one.cause, "line 3: to TWCManager, //" in one.message) for one in found] == [(cause, True)]
+    assert [(one.cause, "line 3: TWCManager does not take //" in one.message) for one in found] == [(cause, True)]
 
 
 @pytest.mark.parametrize("place", ["config", "secret", "twcmanager", "passfile"])

@@ -88,4 +88,4 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 def test_a_broken_answer_is_never_blamed_on_the_address(answer: bytes) -> None:
     with listener(says(answer)) as port, pytest.raises(FAILURES) as found:
         request(f"http://127.0.0.1:{port}", "GET", "/", 5)
-    assert why(found.value) == "what answers there is no web server"
+    assert why(found.value) == "what answers there is not a web server"

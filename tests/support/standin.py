@@ -39,6 +39,8 @@ class TwcManager:
         self.bodies: list[str] = []
         self.port = 0
         self.delay_s = 0.05
+        self.expiry = 1
+        """What it makes of a token's; later versions go by the token's own."""
         self.redirect_to = "http://127.0.0.1:9/elsewhere"
 
     def save(self, **changes: Any) -> None:
@@ -81,7 +83,7 @@ def running(settings: Path, mode: str = "takes", port: int = 0, host: str = "127
             form = {key: values[0] for key, values in parse_qs(body, keep_blank_values=True).items()}
             if mode == "takes" and self.path == "/settings/save":
                 # Applied at once; the save is left to another thread, which the answer does not wait for.
-                twc.memory.update(form, carApiTokenExpireTime=1)
+                twc.memory.update(form, carApiTokenExpireTime=twc.expiry)
                 threading.Timer(twc.delay_s, twc.save).start()
             self.send_response(302)
             self.send_header("Location", twc.redirect_to if mode == "redirects" else "/")

@@ -60,7 +60,7 @@ class Run:
 
 def clean_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """No configuration, no password file, no state, nobody's environment; and what the test adds."""
-    own = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "XDG_STATE_HOME": NOWHERE}
+    own = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "STATE_DIRECTORY": NOWHERE}
     return {**own, **(environ or {})}
 
 

@@ -231,7 +231,7 @@ def test_a_car_awake_by_itself_is_told_as_that_and_not_stale(followed: Followed)
     silent(followed, "asleep", 510, newest_s=-3600)
     found = followed.view().judgement
     assert found.verdict is Verdict.LATE
-    assert found.reason.endswith("the car may be awake by itself, of which TeslaMate says nothing")
+    assert found.reason.endswith("the car may have woken by itself, which TeslaMate does not report")
 
 
 def test_a_witness_is_told_with_its_age(followed: Followed) -> None:

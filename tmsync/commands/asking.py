@@ -58,15 +58,19 @@ def ask_secret(question: str, *, known: bool = False) -> str:
 
 
 def choose(question: str, choices: Sequence[tuple[str, str]]) -> str:
-    """One of `choices`, (letter, words); Enter alone takes the first."""
+    """One of `choices`, (letter, words); Enter alone takes the first, and so does y where only n is offered, or n where
+    only y is.
+    """
+    letters = [letter for letter, _ in choices[1:]]
     words = ", ".join(f"{letter} {what}" for letter, what in choices[1:])
     while True:
         answer = ask(f"{question} Enter {choices[0][1]}, {words}", cells=1).lower()
-        if not answer:
+        answer = {"yes": "y", "no": "n"}.get(answer, answer)
+        if not answer or letters == [{"y": "n", "n": "y"}.get(answer)]:
             return choices[0][0]
-        for letter, _ in choices:
-            if answer == letter:
-                return letter
+        if answer in letters:
+            return answer
+        say(f"  That is not one of the answers: Enter, {', '.join(letters)}.")
 
 
 def _ended() -> NoReturn:

@@ -293,7 +293,7 @@ class Interview:
         text = as_answer(setting, asking.ask_secret(question, known=known))
         if text != text.strip():
             asking.say("  It begins or ends with a blank, which counts.")
-            answer = asking.choose("Which is right?", (("", "takes the blank off"), ("k", "keeps it")))
+            answer = asking.choose("Which is right?", (("", "removes the blank"), ("k", "keeps it")))
             return text if answer == "k" else text.strip()
         return text
 
@@ -326,7 +326,7 @@ class Interview:
         self.merge()
         value = self.settings.values[name]
         if value.value:
-            asking.say(f"  {printable(value.origin)} gives it all the same: take it out there.")
+            asking.say(f"  {printable(value.origin)} sets it anyway: remove it there.")
         return not name.endswith(".host")
 
     def _forget(self, name: str) -> None:

@@ -24,7 +24,9 @@ LASTING: frozenset[Cause] = frozenset({Cause.OWNER_API, Cause.RESTART_WAITS})
 @takes("twcmanager", "database", formats=(Format.TEXT, Format.JSON), usual=Format.TEXT)
 def sync_tokens(
     call: Call,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try everything but the last step, and change nothing.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Compare only; exit code 3 when TWCManager's token is not TeslaMate's.")
     ] = False,

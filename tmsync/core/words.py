@@ -18,6 +18,11 @@ def in_words(span: timedelta) -> str:
     return " ".join(shown[:2])
 
 
+def life(left: timedelta) -> str:
+    """ "expires in 7 h 46 min", "expired 2 d 3 h ago"."""
+    return f"expires in {in_words(left)}" if left > timedelta(0) else f"expired {in_words(-left)} ago"
+
+
 def listed(names: Sequence[object], most: int = MOST_NAMED) -> str:
     """ "a", "a and b", "a, b and c", "a, b and 7 more"."""
     shown = [str(name) for name in names[:most]]

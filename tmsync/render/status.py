@@ -11,7 +11,7 @@ from rich.text import Text
 from tmsync.core.clock import iso
 from tmsync.core.status.report import Broker, Database, Facade, Part, RatedProblem, Severity, Status
 from tmsync.core.telemetry.health import Source
-from tmsync.core.words import in_words
+from tmsync.core.words import in_words, life
 from tmsync.render.console import can_show_blocks, trimmed
 from tmsync.render.problems import step_lines
 from tmsync.render.styles import CRITICAL, FAINT, GOOD, PLAIN, STRONG, WARN
@@ -107,9 +107,7 @@ def _token(status: Status) -> str:
     tokens = status.database.tokens
     if tokens is None:
         return "unknown while the database cannot be read"
-    left = tokens.expires_at - status.at
-    life = f"expires in {in_words(left)}" if left.total_seconds() > 0 else f"expired {in_words(-left)} ago"
-    return f"{tokens.fingerprint}, {life}"
+    return f"{tokens.fingerprint}, {life(tokens.expires_at - status.at)}"
 
 
 def _twcmanager(status: Status) -> str:
@@ -123,9 +121,7 @@ def _twcmanager(status: Status) -> str:
         return f"{running}; it holds TeslaMate's token" + (f" since {iso(twc.since)}" if twc.since else "")
     if twc.expires_at is None:
         return f"{running}; it holds {twc.fingerprint}"
-    left = twc.expires_at - status.at
-    life = f"good for {in_words(left)}" if left.total_seconds() > 0 else f"expired {in_words(-left)} ago"
-    return f"{running}; it holds {twc.fingerprint}, {life}"
+    return f"{running}; it holds {twc.fingerprint}, which {life(twc.expires_at - status.at)}"
 
 
 def _facade(facade: Facade, at: datetime) -> str:

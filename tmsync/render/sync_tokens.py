@@ -1,6 +1,6 @@
 """sync-tokens for people and for cron's mails: one line per change, silence otherwise."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tmsync.core.outage import News, Telling
 from tmsync.core.sync import Report
@@ -8,7 +8,7 @@ from tmsync.core.teslamate.claims import EXPIRES_SOON
 from tmsync.core.twcmanager.deliver import Delivery, Result
 from tmsync.core.twcmanager.plan import Via
 from tmsync.core.twcmanager.presence import Presence
-from tmsync.core.words import in_words
+from tmsync.core.words import in_words, life
 
 
 def line(report: Report, now: datetime) -> str:
@@ -19,15 +19,19 @@ def line(report: Report, now: datetime) -> str:
     if tokens is None or delivery is None or report.error is not None:
         return ""
     token = f"token {tokens.fingerprint}"
-    left = f", expires in {in_words(tokens.expires_at - now)}"
+    left = f", {life(tokens.expires_at - now)}"
     target = delivery.target if delivery.via is Via.FILE else f"TWCManager at {delivery.target}"
     held = f"TWCManager holds {delivery.held}" if delivery.held else "TWCManager holds no token"
     differs = f"{held}, TeslaMate {tokens.fingerprint}"
     if delivery.held == tokens.fingerprint:
         differs = f"{held} as TeslaMate does, but its refresh token or expiry is not as it should be"
     unseen = delivery.twcmanager is Presence.UNKNOWN
-    start = "; a running TWCManager takes it up at its next start (none can be seen from here)" if unseen else ""
-    proof = "" if delivery.verified else " (nothing here can prove that it was taken)"
+    start = (
+        "; if TWCManager is running, which cannot be seen from here, it reads the file at its next start"
+        if unseen
+        else ""
+    )
+    proof = "" if delivery.verified else " (whether TWCManager took it cannot be verified from here)"
     return {
         Result.WRITTEN: f"{token} written to {target}{left}{start}",
         Result.PUSHED: f"{token} pushed to {target}{left}{proof}",
@@ -46,11 +50,10 @@ def about(outage: News, now: datetime) -> str:
     if outage.expires_at is None:
         return f"{told}."
     left = outage.expires_at - now
-    life = f"expires in {in_words(left)}" if left > timedelta() else f"expired {in_words(-left)} ago"
     if outage.telling is Telling.LOW:
-        return f"It has been out of reach for {lasted}, and TWCManager's token {life}. {told}."
+        return f"It has been out of reach for {lasted}, and TWCManager's token {life(left)}. {told}."
     if left < EXPIRES_SOON:
-        return f"TWCManager's token {life}. {told}."
+        return f"TWCManager's token {life(left)}. {told}."
     return f"{told}, or an hour before TWCManager's token expires (in {in_words(left)})."
 
 

@@ -109,7 +109,7 @@ def _check_file(
     try:
         result = check_file(query)
     except ValueError:
-        wrong = problem(Cause.USAGE, f"--client-address: {address!r} is no IP address", variant="bad-address")
+        wrong = problem(Cause.USAGE, f"--client-address: {address!r} is not an IP address", variant="bad-address")
         return HbaFileResult(Check(CheckId.HBA_FILE, Status.FAIL, problem=wrong)), None
     return result._replace(check=replace(result.check, elapsed_s=clock.monotonic() - begun)), query
 

@@ -273,7 +273,7 @@ def pg_hba(run: CheckRun, here: Configured, answered: Answered) -> tuple[Check, 
         assert refusal is not None  # noqa: S101 - a route is open or refused
         with_tls, first = refusal
         if is_poolers(first):
-            check = Check(CheckId.PG_HBA, Status.PASS, "a pooler or proxy goes by rules of its own")
+            check = Check(CheckId.PG_HBA, Status.PASS, "a pooler or proxy has rules of its own")
             return check, Admitted(answered.prober, with_tls, Method.OTHER)
         raise _shut_out(run, refused(here.target, answered.probe, first, run.found.source_address))
     with_tls, demand = demanded

@@ -43,8 +43,8 @@ def shut_out(target: DatabaseSettings, cause: Cause, address: str | None, detail
     what = {
         Cause.NO_ENTRY: f"no line of pg_hba.conf lets in {who}",
         Cause.REJECTED: f"a reject line of pg_hba.conf shuts out {who}",
-        Cause.TLS_ONLY: f"pg_hba.conf lets in {who} with TLS only, and sslmode is {target.sslmode}",
-        Cause.PLAIN_ONLY: f"pg_hba.conf lets in {who} without TLS only, and sslmode is {target.sslmode}",
+        Cause.TLS_ONLY: f"pg_hba.conf lets in {who} only with TLS, but sslmode is {target.sslmode}",
+        Cause.PLAIN_ONLY: f"pg_hba.conf lets in {who} only without TLS, but sslmode is {target.sslmode}",
         Cause.CLIENT_CERTIFICATE: f"the line of pg_hba.conf for {who} demands a client certificate",
     }.get(cause, f"the line of pg_hba.conf for {who} uses a method without password")
     line = _line_for(target.name, target.user, address)

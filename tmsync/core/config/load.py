@@ -96,7 +96,7 @@ class _Loader:
                 self._foreign(setting, text, setting.libpq, Layer.LIBPQ, given)
         for variable in OTHER_TARGETS:
             if self.environ.get(variable):
-                log.info(f"{variable} is set, and not obeyed: [database] says which database is meant")
+                log.info(f"{variable} is set, and ignored: [database] says which database is meant")
 
     def _password_file(self) -> Path | None:
         """Libpq's password file, where no other layer has a password; the file, where libpq ignores it."""

@@ -24,7 +24,7 @@ MAX_MERGED: Final = 1000
 """Keys of one YAML mapping once others are merged into it. Both bound what a file can grow to in memory."""
 MAX_INTEGER_CHARS: Final = 64
 CUT: Final = "TWCManager cuts the line at its '#', although it stands inside quotes"
-LATE: Final = "to TWCManager, // after a value is no comment, but the beginning of the next key, which is lost"
+LATE: Final = "TWCManager does not take // after a value for a comment: it becomes part of the next key, which is lost"
 COMMA: Final = "there is no comma between this value and the one before it, or a quote or bracket is missing there"
 """Such as in TWCManager's own sample of 2026-08, before "TeslaMate"."""
 _EXPECTS_COMMA: Final = ("expected ',' or '}'", "expected ',' or ']'")

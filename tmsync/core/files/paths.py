@@ -79,7 +79,7 @@ def follow(path: Path) -> tuple[Path, str | None]:
             return rest, None
         followed += 1
         if followed > LINKS:
-            return rest, "its symbolic links lead round in a circle"
+            return rest, "its symbolic links form a loop"
         if found.st_uid not in {0, os.geteuid(), _owner(here)}:
             return rest, f"{here} is a symbolic link of another user's to a file that is not theirs"
         if target.is_absolute():

@@ -41,7 +41,7 @@ class StateFolder:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise self._error(f"{name} in it is no regular file")
+                    raise self._error(f"{name} in it is not a regular file")
                 found = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
             return b""

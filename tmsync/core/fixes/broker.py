@@ -10,13 +10,17 @@ from tmsync.core.fixes import Fixes
 
 FIXES: Final[Fixes] = {
     Cause.NOT_MQTT: (
-        Step("Set mqtt.port to the broker's: 1883 is usual, 8883 with TLS. TeslaMate's web page (4000) is none."),
-        Step("A Docker port that leads nowhere hangs up at once, too:", "docker compose ps mosquitto", Place.DOCKER),
+        Step("Set mqtt.port to the broker's: 1883 is usual, 8883 with TLS; 4000 is TeslaMate's web page."),
+        Step(
+            "A published port with nothing behind it closes the connection at once, too:",
+            "docker compose ps mosquitto",
+            Place.DOCKER,
+        ),
     ),
     Cause.NOT_AUTHORISED: (
         Step("Set mqtt.username, and mqtt.password or mqtt.password_file, to an account of the broker."),
-        Step("In Mosquitto an account is made so:", "sudo mosquitto_passwd /etc/mosquitto/passwd tmsync"),
-        Step("Or let Mosquitto in whoever comes from this network, in its configuration:", "allow_anonymous true"),
+        Step("To create an account in Mosquitto:", "sudo mosquitto_passwd /etc/mosquitto/passwd tmsync"),
+        Step("Or let Mosquitto accept everybody in your network, in its configuration:", "allow_anonymous true"),
     ),
     (Cause.REFUSED, "connack"): (
         Step("The broker's log says why:", "docker compose logs --tail 20 mosquitto", Place.DOCKER),

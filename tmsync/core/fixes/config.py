@@ -32,12 +32,12 @@ FIXES: Final[Fixes] = {
     (Cause.UNKNOWN_KEY, "outside"): (Step("Put it below a line that says {sections}."),),
     Cause.WRONG_TYPE: (Step("It takes{how}: {allowed}."),),
     Cause.BAD_VALUE: (Step("It takes: {allowed}."),),
-    (Cause.BAD_VALUE, "empty"): (Step("It takes: {allowed}. Without any, leave it out."),),
+    (Cause.BAD_VALUE, "empty"): (Step("It takes: {allowed}. To have none, leave it out."),),
     (Cause.BAD_VALUE, "twice"): (Step("Keep one of them: the value or the file."),),
     (Cause.BAD_VALUE, "no-secret"): (Step("Put the secret into it, and nothing else."),),
     (Cause.BAD_VALUE, "overridden"): (Step("Correct it there, although tmsync does not use it."),),
     (Cause.BAD_VALUE, "open-listen"): (
-        Step("Listen on 127.0.0.1, where TWCManager runs on this host."),
+        Step("Listen on 127.0.0.1, if TWCManager runs on this host."),
         Step("Else set serve.tls_cert and serve.tls_key, and let TWCManager's teslaProxyCert name the certificate."),
         Step("Or say that the network is to be trusted with it: serve.insecure = true"),
     ),
@@ -57,7 +57,7 @@ FIXES: Final[Fixes] = {
     (Cause.BAD_VALUE, "no-local-token"): (Step('Set twcmanager.token to "local", and let sync-tokens deliver it.'),),
     Cause.MISSING_PACKAGE: (Step("Install tmsync with what serve needs:", "pipx install --force 'tmsync[serve]'"),),
     Cause.STATE_UNUSABLE: (
-        Step("Let it belong to the user who runs tmsync, and to nobody else:", "ls -ld {path}"),
+        Step("It must belong to the user who runs tmsync, and nobody else may write to it:", "ls -ld {path}"),
         Step("Or name another folder as serve.state_dir."),
     ),
     (Cause.LOOSE_PERMISSIONS, "ignored"): (Step("Let nobody else read it:", "chmod 0600 {path}"),),
@@ -84,5 +84,5 @@ FIXES: Final[Fixes] = {
     (Cause.BAD_SYNTAX, "twcmanager-slashes"): (OWN_LINE,),
     Cause.CUT_BY_COMMENT: (Step("Choose a value without '#', or set it in tmsync's own configuration."),),
     (Cause.CUT_BY_COMMENT, "slashes"): (OWN_LINE,),
-    Cause.TLS_NOT_VERIFIED: (Step("Set mqtt.ca_file, and take mqtt.insecure away."),),
+    Cause.TLS_NOT_VERIFIED: (Step("Set mqtt.ca_file, and remove mqtt.insecure."),),
 }

@@ -36,7 +36,7 @@ FIXES: Final[Fixes] = {
     Cause.NOT_POSTGRESQL: (
         Step("Another program answers on port {port}: set database.host and database.port to PostgreSQL's."),
         Step(
-            "A published port that leads nowhere closes at once, too; inside the container it is 5432:",
+            "A published port with nothing behind it closes at once, too; the container's own port is 5432:",
             "docker compose ps database",
             Place.DOCKER,
         ),
@@ -154,16 +154,16 @@ FIXES: Final[Fixes] = {
     Cause.LOGIN_FAILED: SERVER_LOG,
     (Cause.LOGIN_FAILED, "libpq"): (
         Step(
-            "libpq, PostgreSQL's client library, goes by variables and files of its own, too. See which are there:",
+            "libpq, PostgreSQL's client library, also reads variables and files of its own. See which there are:",
             "env | grep ^PG\nls -l ~/.postgresql",
         ),
     ),
     Cause.NOT_TESLAMATE: DATABASE_NAME,
     Cause.NO_TOKENS_TABLE: (
         Step("Let TeslaMate finish its migrations:", "docker compose restart teslamate", Place.DOCKER),
-        Step("Its log says how far it came:", "docker compose logs --tail 50 teslamate", Place.DOCKER),
+        Step("Its log shows how far it got:", "docker compose logs --tail 50 teslamate", Place.DOCKER),
         Step("Let TeslaMate finish its migrations:", "sudo systemctl restart teslamate", Place.NATIVE),
-        Step("Its log says how far it came:", "journalctl -u teslamate -n 50 --no-pager", Place.NATIVE),
+        Step("Its log shows how far it got:", "journalctl -u teslamate -n 50 --no-pager", Place.NATIVE),
     ),
     Cause.NO_PRIVILEGE: (
         Step(

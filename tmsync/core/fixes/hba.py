@@ -12,15 +12,15 @@ from tmsync.core.fixes import Fixes, Steps
 RELOAD: Final[Steps] = (
     Step("Any server, as a superuser in psql:", "SELECT pg_reload_conf();"),
     Step(
-        "Then reload, which disturbs nobody:",
+        "Then reload; open connections stay open:",
         "docker compose exec database psql -U teslamate teslamate -c 'SELECT pg_reload_conf()'",
         Place.DOCKER,
     ),
-    Step("Then reload, which disturbs nobody:", "sudo systemctl reload postgresql", Place.NATIVE),
+    Step("Then reload; open connections stay open:", "sudo systemctl reload postgresql", Place.NATIVE),
 )
 ADD: Final = "dd this line to the server's pg_hba.conf, above all others (the first line that matches decides):"
 WHERE: Final[Steps] = (
-    Step("The line can be added to the container's file by this command:", "{docker_insert}", Place.DOCKER),
+    Step("This command adds the line to the container's file:", "{docker_insert}", Place.DOCKER),
     RELOAD[1],
     Step(
         "Debian keeps the file at /etc/postgresql/<version>/main/pg_hba.conf; any server tells a superuser where it"
@@ -80,7 +80,7 @@ FIXES: Final[Fixes] = {
             place=Place.DOCKER,
         ),
         Step(
-            "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf; any server tells a superuser where it is:",
+            "Debian keeps it at /etc/postgresql/<version>/main/pg_hba.conf; a superuser can ask any server where:",
             "SHOW hba_file;",
             Place.NATIVE,
         ),

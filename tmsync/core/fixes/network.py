@@ -64,7 +64,7 @@ FIXES: Final[Fixes] = {
     Cause.REFUSED: (
         Step("{server} usually listens on {inner_port}: set {section}.port, unless {odd_port} is meant."),
         Step(
-            "In TeslaMate's docker-compose.yml the service {service} publishes no port. Add this to it:",
+            "TeslaMate's own docker-compose.yml publishes no port of the service {service}. Add this to that service:",
             '    ports:\n      - "{port}:{inner_port}"',
             Place.DOCKER,
         ),

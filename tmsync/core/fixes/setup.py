@@ -49,5 +49,7 @@ FIXES: Final[Fixes] = {
         Step("Or bring one along with tmsync:", "pip install 'tmsync[demo]'"),
     ),
     (Cause.INTERNAL, "demo-root"): (Step("Run tmsync demo as another user."),),
-    (Cause.INTERNAL, "demo"): (Step("Try again; if it stays, please report this line with what stands above it."),),
+    (Cause.INTERNAL, "demo"): (
+        Step("Try again; if it happens again, please report this line and what stands above it."),
+    ),
 }  # fmt: skip

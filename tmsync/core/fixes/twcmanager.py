@@ -8,7 +8,7 @@ from tmsync.core.fixes import Fixes
 NAME_IT: Final = Step("Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.")
 REPAIR: Final = "Repair the file; it was not touched."
 RESTART: Final = Step("Restart TWCManager while no car charges:", "sudo systemctl restart twcmanager")
-DISK: Final = Step("See what the system says of the disk.", "sudo dmesg --level err,warn | tail")
+DISK: Final = Step("See what the kernel reports about the disk:", "sudo dmesg --level err,warn | tail")
 RUN_AS: Final = Step(
     "Run tmsync as {folder_owner}, with a configuration that this user can read:",
     "sudo -u {folder_owner} tmsync --config /etc/tmsync/config.toml sync-tokens",
@@ -64,15 +64,15 @@ FIXES: Final[Fixes] = {
         Step("Then allow it:", "sudo chattr -i {path}"),
     ),
     (Cause.SETTINGS_UNWRITABLE, "unsynced"): (
-        Step("See what the system says of the disk; then run it again.", "sudo dmesg --level err,warn | tail"),
+        Step("See what the kernel reports about the disk; then run it again.", "sudo dmesg --level err,warn | tail"),
     ),
     (Cause.SETTINGS_UNWRITABLE, "damaged"): (
         Step("See what is in the file; its previous content is in {backup}. Then run it again."),
     ),
     (Cause.SETTINGS_UNWRITABLE, "busy"): (Step("Find the program that saves it, or deliver with --via http."),),
-    Cause.SETTINGS_RESTORED: (Step("See whether TWCManager still has your settings."),),
+    Cause.SETTINGS_RESTORED: (Step("Check that TWCManager still has your settings."),),
     Cause.NOT_KEPT: (
-        Step("Let whoever uses another name of the file use {path}, or make that name a symbolic link to it."),
+        Step("Use {path} in place of the file's other names, or make them symbolic links to it."),
     ),
     Cause.NOT_ATOMIC: (Step("Mount the folder that holds settings.json instead of the file."),),
     Cause.TWCMANAGER_RUNNING: (
@@ -94,12 +94,12 @@ FIXES: Final[Fixes] = {
         Step("Let tmsync reach TWCManager's web control, or read TeslaMate's table charging_processes."),
     ),
     Cause.HOLDS_REFRESH_TOKEN: (
-        Step("Clear it, which a push cannot, while no car charges:",
+        Step("Remove it while no car charges; a push cannot do that:",
              "sudo systemctl stop twcmanager\nsudo -u twcmanager tmsync sync-tokens --via file\n"
              "sudo systemctl start twcmanager"),
     ),
     (Cause.HOLDS_REFRESH_TOKEN, "local"): (
-        Step("Clear it, which a push cannot, while no car charges:",
+        Step("Remove it while no car charges; a push cannot do that:",
              "sudo systemctl stop twcmanager\n"
              "sudo -u twcmanager env TMSYNC_TWCMANAGER_TOKEN=tesla tmsync sync-tokens --via file\n"
              "sudo systemctl start twcmanager"),
@@ -110,7 +110,7 @@ FIXES: Final[Fixes] = {
         RESTART,
     ),
     (Cause.FACADE_NOT_CONFIGURED, "slash"): (
-        Step("Take the slash at its end away in TWCManager's config.json."),
+        Step("Remove the slash at its end in TWCManager's config.json."),
         RESTART,
     ),
     (Cause.FACADE_NOT_CONFIGURED, "unseen"): (
@@ -147,7 +147,7 @@ FIXES: Final[Fixes] = {
     ),
     (Cause.TWCMANAGER_UNREACHABLE, "stranger"): (
         Step(
-            "Unless that is TWCManager, see what listens there, and whose it is:",
+            "If that is not TWCManager, see what listens there, and as which user:",
             "sudo ss -ltnp",
         ),
         Step(
@@ -163,7 +163,7 @@ FIXES: Final[Fixes] = {
         Step("Fix the database first, then bring the token over:", "tmsync sync-tokens"),
     ),
     Cause.LOCKED: (
-        Step("Let it finish; if it hangs, end it. The lock goes with its process.", "pgrep -af tmsync"),
+        Step("Let it finish; if it hangs, end it. The lock disappears with its process.", "pgrep -af tmsync"),
     ),
     (Cause.LOCKED, "publish"): (
         Step("End it and do this again: it publishes again whatever changes.", "sudo systemctl stop tmsync"),

@@ -31,16 +31,19 @@ NATIVE_PUBLISH_AGAIN: Final = (
 FIXES: Final[Fixes] = {
     Cause.NO_VEHICLES: (
         Step(
-            "See to which broker TeslaMate publishes, and whether it reaches it:",
+            "See which broker TeslaMate publishes to, and whether it reaches it:",
             BROKER,
             Place.DOCKER,
         ),
         Step(
-            "See to which broker TeslaMate publishes, and whether it reaches it:",
+            "See which broker TeslaMate publishes to, and whether it reaches it:",
             NATIVE_BROKER,
             Place.NATIVE,
         ),
-        Step("The broker's access list must let this user read teslamate/#; Mosquitto hides what it does not."),
+        Step(
+            "The broker's access list must let this user read teslamate/#; Mosquitto leaves out silently what it"
+            " does not allow."
+        ),
     ),
     (Cause.NO_VEHICLES, "other-namespace"): (
         Step("Cars were seen {seen}: set mqtt.namespace (--namespace) to {named}."),
@@ -66,15 +69,15 @@ FIXES: Final[Fixes] = {
         Step("See what keeps TeslaMate from Tesla's API:", NATIVE_LOGS, Place.NATIVE),
     ),
     Cause.MQTT_LINK_LOST: (
-        Step("See to which broker TeslaMate publishes, and why it lost it:", BROKER, Place.DOCKER),
+        Step("See which broker TeslaMate publishes to, and why it lost the connection:", BROKER, Place.DOCKER),
         Step("Then restart it:", RESTART, Place.DOCKER),
-        Step("See to which broker TeslaMate publishes, and why it lost it:", NATIVE_BROKER, Place.NATIVE),
+        Step("See which broker TeslaMate publishes to, and why it lost the connection:", NATIVE_BROKER, Place.NATIVE),
         Step("Then restart it:", NATIVE_RESTART, Place.NATIVE),
     ),
     Cause.LEFT_OVER: (
-        Step("Where the car was sold, or is logged no more, clear its topics; tmsync never does (-h: the broker):"),
+        Step("If the car was sold, or is no longer logged, clear its topics (-h is the broker); tmsync does not:"),
         Step("", "mosquitto_sub -h localhost {topics} --retained-only --remove-retained -W 5"),
-        Step("Else switch its logging on, on TeslaMate's settings page, and restart TeslaMate."),
+        Step("Otherwise switch its logging on, on TeslaMate's settings page, and restart TeslaMate."),
     ),
     Cause.NOT_PUBLISHED: (
         Step(

@@ -52,7 +52,7 @@ def entry_for(client: Client, roles: Roles | None = None, server_major: int = 17
     """The narrowest line that lets `client` log in with its password.
 
     The method is scram-sha-256, or md5 for a role known to have its password stored as MD5. Raises ValueError when
-    the client's address is no IP address or a name cannot be written.
+    the client's address is not an IP address or a name cannot be written.
     """
     database = "replication"
     if not client.replication:

@@ -18,10 +18,10 @@ def why(error: Exception) -> str:
     """What went wrong, in words. error: one of FAILURES."""
     kinds: tuple[tuple[type[Exception], str], ...] = (
         (TimeoutError, "no answer in time"),
-        (ssl.SSLError, "TLS does not come about (is it https:// there, and the certificate trusted?)"),
+        (ssl.SSLError, "the TLS handshake fails (does it speak https, and is its certificate trusted?)"),
         (http.client.RemoteDisconnected, "it closes the connection"),
-        (http.client.HTTPException, "what answers there is no web server"),
-        (ValueError, "that is no usable address"),
+        (http.client.HTTPException, "what answers there is not a web server"),
+        (ValueError, "that address cannot be used"),
     )
     words = next((words for kind, words in kinds if isinstance(error, kind)), "")
     return words or getattr(error, "strerror", None) or "the connection broke"

@@ -39,7 +39,7 @@ def must_belong_to(users: frozenset[int]) -> Callable[[socket.socket], None]:
     def check(sock: socket.socket) -> None:
         found = server_users(sock)
         if not found:
-            raise Stranger(0, "whose server that is cannot be told from here")
+            raise Stranger(0, "it cannot be seen from here whose server that is")
         strangers = ", ".join(user_name(user) or f"#{user}" for user in sorted(found - users))
         if strangers:
             raise Stranger(0, f"that server is another user's ({strangers})")

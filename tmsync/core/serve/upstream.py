@@ -140,7 +140,7 @@ def _explained(error: Exception) -> Unreachable:
         (ConnectionTimeoutError, f"no connection within {CONNECT_S:g} s", False),
         (ClientConnectorError, "no connection: refused or unreachable", False),
         (asyncio.TimeoutError, f"no whole answer within {WHOLE_S:g} s", True),
-        (ValueError, "what answers there is no web server", True),
+        (ValueError, "what answers there is not a web server", True),
     )
     for kind, words, sent in kinds:
         if isinstance(error, kind):

@@ -13,7 +13,7 @@ from tmsync.core.telemetry.vehicle import NO_DATA
 from tmsync.core.teslamate.assessment import overdue, owner_api
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
 from tmsync.core.twcmanager.facade import not_sent_here, own_telemetry, powerwall
-from tmsync.core.words import in_words, listed
+from tmsync.core.words import in_words, life, listed
 
 
 def problems(status: Status, warnings: Iterable[Problem] = ()) -> tuple[RatedProblem, ...]:
@@ -147,10 +147,9 @@ def _without_data(status: Status) -> Iterator[RatedProblem]:
     details: tuple[str, ...] = ()
     refused = False
     if tokens is not None:
-        life = tokens.expires_at - at
-        told = f"expires in {in_words(life)}" if life > timedelta(0) else f"expired {in_words(-life)} ago"
-        details = (f"Its token was stored {in_words(at - tokens.stored_at)} ago and {told}.",)
-        refused = life <= timedelta(0) or overdue(tokens.claims, tokens.stored_at, at) is not None
+        left = tokens.expires_at - at
+        details = (f"Its token was stored {in_words(at - tokens.stored_at)} ago and {life(left)}.",)
+        refused = left <= timedelta(0) or overdue(tokens.claims, tokens.stored_at, at) is not None
     found = problem(Cause.BLIND, message, details=details)
     severity = Severity.CRITICAL if refused else Severity.WARNING
     yield RatedProblem(severity, Part.VEHICLES, found, tuple(view.car_id for view in views))

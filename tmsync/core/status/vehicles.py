@@ -37,7 +37,7 @@ def assess(views: Sequence[VehicleView], cars: Cars, at: datetime) -> Iterator[R
         yield from _shared(cause, [view for view in views if view.judgement.cause is cause], cars, at)
     lost = [view for view in views if view.state is None and view.judgement.cause is not Cause.LEFT_OVER]
     if lost:
-        words = f"{listed([view.name for view in lost])}: the broker has lost the state, and what else it held of it"
+        words = f"{listed([view.name for view in lost])}: the broker has lost its state and its other retained values"
         found = problem(Cause.RETAINED_LOST, words)
         yield RatedProblem(Severity.WARNING, Part.VEHICLES, found, tuple(view.car_id for view in lost))
     yield from _names([view for view in views if view.judgement.cause is not Cause.LEFT_OVER], cars)
@@ -49,7 +49,7 @@ def unpublished(views: Sequence[VehicleView], cars: Cars) -> Iterator[RatedProbl
     seen = {view.car_id for view in views}
     missing = [car for car in logged(cars) if car.car_id not in seen]
     if missing and views:
-        words = f"TeslaMate logs {listed([_name(car) for car in missing])}, but publishes nothing of it"
+        words = f"TeslaMate logs {listed([_name(car) for car in missing])}, but publishes nothing about it"
         yield _warning(Cause.NOT_PUBLISHED, words, [car.car_id for car in missing])
 
 

@@ -143,7 +143,7 @@ class Connection:
         try:
             self._listen(client)
         except Exception as error:  # noqa: BLE001 - paho takes packets apart unchecked; nothing may end this thread
-            log.info(f"the broker sent what is no MQTT ({type(error).__name__})")
+            log.info(f"the broker sent something that is not MQTT ({type(error).__name__})")
         finally:
             self._close(client)
         if self._refusal is not None:

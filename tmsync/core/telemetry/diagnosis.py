@@ -144,7 +144,7 @@ def of_silence(target: MqttSettings) -> Problem:
         return problem(Cause.TIMEOUT, f"{place} accepts the connection and says nothing", variant="silent")
     return problem(
         Cause.NOT_MQTT,
-        f"{place} is no MQTT broker" + (" (a web server answers)" if answer.startswith(b"HTTP/") else ""),
+        f"{place} is not an MQTT broker" + (" (a web server answers)" if answer.startswith(b"HTTP/") else ""),
     )
 
 
@@ -187,7 +187,7 @@ def _tls_failed(error: Exception, target: MqttSettings, place: str) -> Problem:
             Cause.TLS_MISMATCH, f"the broker at {place} speaks no TLS, and mqtt.tls is on", variant="plain-broker"
         )
     if answer and answer[0] not in (TLS_ALERT, TLS_HANDSHAKE):
-        return problem(Cause.NOT_MQTT, f"{place} is no MQTT broker")
+        return problem(Cause.NOT_MQTT, f"{place} is not an MQTT broker")
     return _breaks_off(error, target, place)
 
 

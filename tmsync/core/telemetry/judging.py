@@ -148,7 +148,7 @@ WAITS: Final = (
 )
 ALIVE_AND_SILENT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("online", "charging", "driving"), WAITS),
-    **dict.fromkeys(("asleep", "offline"), "the car may be awake by itself, of which TeslaMate says nothing"),
+    **dict.fromkeys(("asleep", "offline"), "the car may have woken by itself, which TeslaMate does not report"),
 }
 """State -> what keeps a TeslaMate silent that lives.
 

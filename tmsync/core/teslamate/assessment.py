@@ -9,7 +9,7 @@ from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.secret import Secret
 from tmsync.core.teslamate.claims import EXPIRES_SOON, Api, Claims
-from tmsync.core.words import in_words
+from tmsync.core.words import in_words, life
 
 LIFETIME: Final = timedelta(hours=8)
 """How long Tesla's access tokens live; used for one that does not say itself."""
@@ -29,10 +29,10 @@ class Assessment(NamedTuple):
 def assess(claims: Claims, now: datetime) -> Assessment:
     """What is to be said of an access token. That it is for the Owner API is no problem by itself: see `owner_api`."""
     if claims.expires_at is None:
-        message = "the access token is no JWT: eight hours from when TeslaMate stored it count as its life"
+        message = "the access token is not a JWT: it is taken to live eight hours from when TeslaMate stored it"
         return Assessment("unknown expiry", problem(Cause.NO_JWT, message))
     left = claims.expires_at - now
-    when = f"expires in {in_words(left)}" if left > timedelta(0) else f"expired {in_words(-left)} ago"
+    when = life(left)
     about = ", ".join(filter(None, (API_WORDS[claims.api], claims.region)))
     words = f"{about}, {when} ({iso(claims.expires_at)})"
     if left >= EXPIRES_SOON:

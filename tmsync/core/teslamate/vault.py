@@ -36,7 +36,7 @@ def decrypt(data: bytes, key: str) -> str:
         raise DecryptionFailed(problem(Cause.PLAIN_TEXT, "the token is stored in plain text"))
     body = data[len(HEADER) :]
     if not data.startswith(HEADER) or len(body) < IV_BYTES[0] + GCM_TAG_BYTES:
-        message = f"the stored token is no Cloak AES.GCM.V1 ciphertext ({len(data)} bytes)"
+        message = f"the stored token is not a Cloak AES.GCM.V1 ciphertext ({len(data)} bytes)"
         raise DecryptionFailed(problem(Cause.CORRUPT, message))
     plain = _open(body, hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest())
     try:

@@ -182,8 +182,7 @@ class _Delivering:
     # -- by file
 
     def _keep(self, begun: Delivery, _situation: Situation) -> Delivery:
-        if not self._only_asked:
-            # A killed run may have left something to finish.
+        if not self._only_asked:  # A killed run may have left something to finish.
             self.file.write(self.wanted.fields, self.clock)
         return replace(begun, result=Result.UNCHANGED, verified=True)
 
@@ -254,7 +253,7 @@ class _Delivering:
         if self.options.check and snapshot is None:
             told = problem(
                 Cause.SETTINGS_UNREADABLE,
-                f"{self.file.path} cannot be read here, so nothing tells which token TWCManager holds",
+                f"{self.file.path} cannot be read here, so it is not known which token TWCManager holds",
                 variant="for-check",
             )
             raise _Failed(begun, DeliveryError(told))
@@ -292,6 +291,8 @@ class _Delivering:
             log.info("TWCManager saved another token, as it does when it is just starting; once more")
             push(url, form, HTTP_TIMEOUT_S, self.users)
             proven = self._proof(before)
+        if proven:
+            self.file.note_save_by_twcmanager()
         return proven
 
     @contextmanager

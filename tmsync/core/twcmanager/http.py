@@ -106,7 +106,7 @@ def push(url: str, form: Mapping[str, str], timeout: float, users: Users) -> Non
     except FAILURES as error:
         raise _failed(url, error) from None
     if status in DENIED:
-        message = f"TWCManager's web control at {url} lets nobody change its settings (HTTP status {status})"
+        message = f"TWCManager's web control at {url} does not let tmsync change its settings (HTTP status {status})"
         raise DeliveryError(problem(Cause.TWCMANAGER_REFUSED, message, variant="read-only"))
     if status not in TAKEN:
         message = f"TWCManager's web control at {url} answers with HTTP status {status}"

@@ -64,7 +64,7 @@ class Restart:
         Raises: DeliveryError.
         """
         if shutil.which(self.command[0], path=self.environ.get("PATH")) is None:
-            message = f"twcmanager.restart_command ({self.command[0]}) is no program that this user can run"
+            message = f"twcmanager.restart_command ({self.command[0]}) is not a program that this user can run"
             raise DeliveryError(problem(Cause.TWCMANAGER_RUNNING, message, variant="no-command"))
 
     def run(self, secrets: tuple[str, ...]) -> None:

@@ -82,11 +82,11 @@ def read_raw(path: Path) -> tuple[bytes, os.stat_result | None]:
         raise unreadable(path, "it is a folder") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise unreadable(path, "it is no regular file") from None
+            raise unreadable(path, "it is not a regular file") from None
         variants = {errno.EACCES: "permission", errno.EIO: "disk"}
         raise unreadable(path, error.strerror or "unknown error", variants.get(error.errno or 0, "")) from None
     if kind != stat.S_IFREG:
-        raise unreadable(path, "it is no regular file")
+        raise unreadable(path, "it is not a regular file")
     if len(raw) > MAX_BYTES:
         raise unreadable(path, "it is larger than 64 MiB")
     return raw, found
