@@ -144,6 +144,17 @@ def test_a_remnant_of_an_older_teslamate_is_no_witness_of_its_age(followed: Foll
     assert (followed.verdict(1), followed.verdict(2)) == (Verdict.STALE, Verdict.FRESH)
 
 
+@pytest.mark.parametrize(("level", "verdict"), [(20250407155134, Verdict.QUIET), (20250613133700, Verdict.STALE)])
+def test_the_schema_tells_how_old_teslamate_is(followed: Followed, level: int, verdict: Verdict) -> None:
+    """Whether an older one starts while nothing was retained, or a newer one left a retained `healthy` behind."""
+    followed.fleet.hear(LivenessReport(schema_level=level))
+    followed.says(1, display_name="Blue", state="asleep", healthy="true")
+    followed.says(2, retained=True, display_name="Red", state="asleep", healthy="true")
+    followed.says(2, battery_level="60")
+    followed.wait(361)
+    assert (followed.verdict(1), followed.verdict(2)) == (verdict, verdict)
+
+
 def test_an_older_teslamate_that_says_healthy_again_at_its_start_is_still_older(followed: Followed) -> None:
     followed.says(1, retained=True, display_name="Blue", state="asleep", healthy="true")
     followed.says(1, healthy="true")

@@ -143,7 +143,7 @@ def test_cars_with_their_settings_and_newest_records(database: DatabaseSettings)
         ),
     }  # fmt: skip
     report = LivenessProbe(database, None, SystemClock()).ask()
-    assert report.cars == found
+    assert (report.cars, report.schema_level) == (found, 20260808090000)
     assert report.polling == {2: 15}
 
 

@@ -27,6 +27,11 @@ from tmsync.core.teslamate.topics import BATTERY_LEVEL, Value, parse_topic
 
 LONGEST_DRIVE: Final = timedelta(hours=24)
 """`since` is not renewed in a dead zone; one that is older was no drive."""
+LIVE_HEALTHY_LEVEL: Final = 20250613133700
+"""The newest migration of TeslaMate 2.1.0, which sends `healthy` with every summary.
+
+Source: TeslaMate priv/repo/migrations at v2.0.0 and at v2.1.0.
+"""
 HEARTBEAT_LINE_S: Final = 30.0
 """A vehicle's line is repeated after this when nothing changed."""
 SEEN_S: Final = 1.0
@@ -391,18 +396,20 @@ class Fleet:
 
     def _facts(self, vehicle: Vehicle, now: Instant) -> Facts:
         """The vehicle's own facts, and what others tell of them."""
-        facts = vehicle.facts(self._connected_at, now.running)
         if vehicle.beats and not self._modern:
             # One car that beats shows TeslaMate's age for all: what is retained of another is a remnant.
             self._modern = True
             self._touch_all()
+        level = self._report.schema_level
+        legacy = level < LIVE_HEALTHY_LEVEL if level is not None else False if self._modern else None
+        facts = vehicle.facts(self._connected_at, now.running, legacy=legacy)
         record = self._report.cars.get(vehicle.car_id)
         if facts.state == OFFLINE and vehicle.in_drive is None:
             recent = vehicle.since is not None and now.wall - vehicle.since < LONGEST_DRIVE
             facts = facts._replace(in_drive=recent if record is None else record.state == DRIVING)
         if facts.state is None and record is not None:
             facts = facts._replace(recorded_state=record.state)
-        return facts._replace(legacy=facts.legacy and not self._modern)
+        return facts
 
     def _name(self, vehicle: Vehicle) -> str:
         record = self._report.cars.get(vehicle.car_id)

@@ -60,6 +60,9 @@ class LivenessReport(NamedTuple):
     read_at: float = 0.0
     """When they were in."""
 
+    schema_level: int | None = None
+    """TeslaMate's newest migration; None where that is not known."""
+
     @property
     def is_open(self) -> bool:
         """Whether another look, within half a minute, will tell more."""
@@ -119,17 +122,19 @@ class LivenessProbe:
     def _ask_database(self, target: DatabaseSettings, at: float) -> tuple[ProbeResult, float | None]:
         """What the sessions say, and since when none was found. Keeps the cars where they can be read."""
         from tmsync.core.postgres.session import ConnectFailed, QueryFailed, connect
-        from tmsync.core.teslamate.records import read_cars, read_sessions
+        from tmsync.core.teslamate.records import read_cars, read_schema_level, read_sessions
 
         try:
             with connect(target) as session:
                 sessions = read_sessions(session)
-                cars = read_cars(session)
+                cars, level = read_cars(session), read_schema_level(session)
         except (ConnectFailed, QueryFailed) as error:
             log.info(f"TeslaMate's database cannot be asked: {type(error).__name__}")
             return ProbeResult(None, "TeslaMate's database cannot be asked"), self._last.missing_since
         rows, read_at = sessions.rows, self._clock.monotonic()
-        self._records = LivenessReport(cars=cars, database_at=sessions.at, asked_at=at, read_at=read_at)
+        self._records = LivenessReport(
+            cars=cars, database_at=sessions.at, asked_at=at, read_at=read_at, schema_level=level
+        )
         self._recognised |= {row.key for row in rows if row.key is not None and row.is_ecto}
         self._recognised &= {row.key for row in rows if row.key is not None}
         living = [row for row in rows if row.key in self._recognised and (row.idle_for or timedelta()) < LAST_PING]

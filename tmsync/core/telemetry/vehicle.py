@@ -231,9 +231,12 @@ class Vehicle:
         self.healthy = bool(value)
         self.values[HEALTHY] = self.healthy
 
-    def facts(self, connected_at: float, now: float) -> Facts:
-        """What a judgement needs. connected_at: when the present subscription began."""
-        legacy = self._is_legacy(connected_at, now)
+    def facts(self, connected_at: float, now: float, *, legacy: bool | None = None) -> Facts:
+        """What a judgement needs. connected_at: when the present subscription began.
+
+        legacy: whether TeslaMate is older than 2.1.0, where that is known.
+        """
+        legacy = self._is_legacy(connected_at, now) if legacy is None else legacy
         heard = self._live_at if legacy or self._healthy_live_at is None else self._healthy_live_at
         since = self.first_seen_at if heard is None else heard
         return Facts(

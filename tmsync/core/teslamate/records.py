@@ -193,6 +193,14 @@ def readable_columns(session: Session) -> dict[str, set[str]]:
     return columns
 
 
+def read_schema_level(session: Session) -> int | None:
+    """TeslaMate's newest migration; None where this role may not see it.
+
+    Raises: QueryFailed.
+    """
+    return next((level for (level,) in _rows(session, "select max(version) from public.schema_migrations")), None)
+
+
 def _cars(columns: Mapping[str, set[str]]) -> str:
     """The query for `cars` and their settings, with null for what is not to be had."""
     settings = columns.get("car_settings", set())
