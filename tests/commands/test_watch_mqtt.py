@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto, watching
 from tests.support.certificates import Authority
 from tests.support.listeners import listener, silence, web_server
-from tests.support.surroundings import TeslaMate, tmsync
+from tests.support.surroundings import TeslaMate, tmsync, tmsync_process
 from tmsync.demo.server import free_port
 
 pytestmark = needs_mosquitto
@@ -547,6 +548,41 @@ def test_with_db_death_is_told_where_silence_proves_nothing(mosquitto: Broker, t
     once = tmsync("watch-mqtt", "--once", "--json", "--with-db", environ=environ).json
     assert (once["verdict"], once["source"]) == ("stale", "TeslaAPI")
     assert once["reason"] == "TeslaMate's database sessions are gone"
+
+
+def test_a_teslamate_that_sees_nothing_is_blind_in_watch_mqtt_and_in_status(
+    mosquitto: Broker, teslamate: TeslaMate
+) -> None:
+    """Heartbeats go on; the newest record and every value stand still."""
+    teslamate.sql(
+        "set role teslamate; create table public.states (car_id smallint, state text, start_date timestamp, end_date"
+        " timestamp); insert into public.car_settings (id) values (1);"
+        " insert into public.cars (id, eid, vid, vin, name, settings_id) values (1, 1, 1, 'VIN1', 'Blue', 1);"
+        " insert into public.states values (1, 'online', now() at time zone 'utc' - interval '1 h', null)"
+    )
+    mosquitto.publisher.car(**{**BLUE, "state": "online"})
+    environ = {**mosquitto.environ(), **teslamate.environ(TMSYNC_HEALTH_BLIND_AFTER="2")}
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.2):
+            mosquitto.publisher.healthy()
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    try:
+        with teslamate.logged_in(), watching(["--json", "--with-db"], environ) as watch:
+            told = [watch.source(), watch.source()]
+            status = tmsync_process("status", "--json", environ={**environ, "TMSYNC_HEALTH_BLIND_AFTER": "0.1"})
+    finally:
+        ended.set()
+        heart.join()
+        teslamate.sql("drop table public.states; delete from public.cars; delete from public.car_settings")
+    assert [(change["to"], change["verdict"]) for change in told] == [("TeslaMate", "fresh"), ("TeslaAPI", "blind")]
+    assert told[1]["message"] == "TeslaMate gets no data of Blue from Tesla. Switching back to TeslaAPI"
+    found = status.json
+    assert (status.code, found["vehicles"][0]["verdict"]) == (1, "blind")
+    assert ("critical", "blind") in [(one["severity"], one["cause"]) for one in found["problems"]]
 
 
 def test_a_broken_witness_holds_nobody_up(mosquitto: Broker, teslamate: TeslaMate) -> None:
