@@ -101,8 +101,7 @@ class ServeSoak(World):
         self.twc = TwcFolder(self.folder, free_port())
         self.port = free_port()
         self.marked: deque[float] = deque(maxlen=200)
-        self.life = ExitStack()
-        stack.callback(lambda: self.life.close())  # noqa: PLW0108 - it may be another one by then
+        self.life = stack.enter_context(ExitStack())
         # Retained values are there before serve is.
         time.sleep(1.0)
         self.diary.cuts.append(Span(0, None))
@@ -135,7 +134,6 @@ class ServeSoak(World):
         """Start serve; once this returns, it is ready and connected to the broker."""
         known, ready = self.connections, len(self.judge.ready_at)
         self.diary.restarts.append(time.monotonic())
-        self.life = ExitStack()
         self.fleet: Watching = self.life.enter_context(watching(["--json"], self._environ(), command="serve"))
         self.reader = threading.Thread(target=self.read, args=(self.fleet,), daemon=True)
         self.reader.start()
