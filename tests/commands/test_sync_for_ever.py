@@ -20,6 +20,7 @@ from tmsync.core.errors import Cause
 from tmsync.core.sync import Report, sync
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.facade import TwcFacts
 from tmsync.core.twcmanager.held import Held, held_by_twcmanager
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 from tmsync.core.twcmanager.presence import Presence
@@ -213,6 +214,7 @@ def test_what_twcmanager_holds_is_told_without_sending_anything(teslamate: Tesla
         since=None,
         holds_refresh_token=True,
         sync_enabled=False,
+        facts=TwcFacts("", "", powerwall=False),
     )
     assert cron(teslamate, twc).code == 0
     begun = datetime.now(UTC).replace(microsecond=0)

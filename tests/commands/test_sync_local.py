@@ -11,6 +11,7 @@ from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_er
 from tests.conftest import server_folder
 from tests.support.standin import TwcManager, running
 from tests.support.surroundings import Run, TwcFolder, tmsync
+from tmsync.core.config import settings as settings_module
 from tmsync.core.twcmanager.local_token import LocalBearers
 from tmsync.demo.server import free_port
 
@@ -141,6 +142,17 @@ def test_state_that_others_can_reach_is_not_trusted(closed: TwcFolder, state: Pa
             state.write_text("")
     expect_error(sync(closed, state), "state-unusable")
     assert closed.read() == OTHER
+
+
+def test_no_home_folder_is_made_for_the_state(closed: TwcFolder, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "SYSTEM_STATE_DIR", "/nonexistent/tmsync")
+    closed.write(OTHER)
+    home = {"HOME": str(state / "home"), "TMSYNC_SERVE_STATE_DIR": "", "STATE_DIRECTORY": ""}
+    expect_error(sync(closed, state, **home), "state-unusable")
+    assert not state.exists()
+    (state / "home").mkdir(parents=True)
+    assert outcome(sync(closed, state, **home)) == WRITTEN
+    assert LocalBearers(state / "home" / ".local" / "state" / "tmsync").known().delivered
 
 
 # -- delivery

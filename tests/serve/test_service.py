@@ -1,5 +1,6 @@
 """tmsync serve as a whole: with real servers around it, or without them."""
 
+import itertools
 import json
 import socket
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_sync_local import configure
+from tests.conftest import server_folder
 from tests.serve.service import Serving, serving
 from tests.support.brokers import BLUE, Broker, broker, needs_mosquitto
 from tests.support.certificates import Authority
@@ -365,6 +367,22 @@ def test_what_stands_against_a_local_token_is_critical(environ: dict[str, str], 
     assert seen["tesla"] == {
         "out-of-sync": "warning", "serve-not-running": "critical", "holds-refresh-token": "warning",
         "facade-not-configured": "warning", "own-telemetry": "warning",
+    }  # fmt: skip
+
+
+def test_open_settings_folder_is_critical_with_a_local_token_whatever_the_files_mode(environ: dict[str, str]) -> None:
+    with server_folder() as folder:
+        twc = TwcFolder(folder, free_port())
+        found = {}
+        for token, door, mode in itertools.product(("local", "tesla"), (0o755, 0o750), (0o644, 0o600)):
+            folder.chmod(door)
+            twc.write({"carApiBearerToken": "other"}, mode)
+            there = {"TMSYNC_TWCMANAGER_TOKEN": token, "TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc.config)}
+            run = tmsync("status", "--json", environ={**environ, **there})
+            loose = [one["severity"] for one in run.json["problems"] if one["cause"] == "loose-permissions"]
+            found[token, door, mode] = "".join(loose)
+    assert {key: severity for key, severity in found.items() if severity} == {
+        ("local", 0o755, 0o644): "critical", ("local", 0o755, 0o600): "critical", ("tesla", 0o755, 0o644): "warning",
     }  # fmt: skip
 
 

@@ -44,8 +44,15 @@ def is_hidden(path: Path) -> bool:
 def is_readable_by_all(path: Path) -> bool:
     """Whether every user of this machine can read the file: by its own mode, and by those of the folders above it."""
     try:
-        through = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
-        return through and bool(path.stat().st_mode & stat.S_IROTH)
+        return is_open_to_all(path) and bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Whether the folders above it let every user of this machine through."""
+    try:
+        return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
     except OSError:
         return False
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tmsync.core.errors import Cause, TmsyncError
-from tmsync.core.files.paths import follow
+from tmsync.core.files.paths import expanded, follow, is_folder
 from tmsync.core.files.replace import sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem
 
@@ -95,6 +95,10 @@ class StateFolder:
         try:
             return self._open()
         except FileNotFoundError:
+            home = expanded("~")
+            if home in self.path.parents and not is_folder(home):
+                # Whoever runs as a user without one (a container's, Debian's /nonexistent) is not to be given one.
+                raise
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return self._open()
 

@@ -100,7 +100,7 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
         since=_since(file, snapshot) if token else None,
         holds_refresh_token=bool(snapshot.held(REFRESH)),
         accepted=_accepted(settings, token),
-        exposed=exposed(file.real) if token else None,
+        exposed=exposed(file.real, soon=twc.local_token) if token else None,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, DeliveryError, Problem
-from tmsync.core.files.paths import is_readable_by_all
+from tmsync.core.files.paths import is_open_to_all, is_readable_by_all
 from tmsync.core.fixes import problem
 from tmsync.core.process import user_name
 
@@ -173,12 +173,13 @@ def denied(cause: Cause, message: str, path: Path) -> Problem:
     return problem(cause, message, variant=variant, path=path, folder=folder, **values)
 
 
-def exposed(path: Path) -> Problem | None:
+def exposed(path: Path, *, soon: bool = False) -> Problem | None:
     """The problem of a settings file with a token in it that every user of this machine can read. path: the real one.
 
     Its folder is what keeps them out: TWCManager makes the file anew at each save, with a mode of its own.
+    soon: whether that counts already while the present file's mode still keeps them out.
     """
-    if not is_readable_by_all(path):
+    if not (is_readable_by_all(path) or (soon and is_open_to_all(path))):
         return None
     message = f"every user of this machine can read {path}, and the token in it commands the car"
     return problem(Cause.LOOSE_PERMISSIONS, message, variant="settings", folder=path.parent)
