@@ -1,12 +1,17 @@
 """What a fleet makes of messages: states without data, dead zones, remnants of an older TeslaMate, names."""
 
+import re
+
 import pytest
+from rich.console import Console
 
 from tests.telemetry.following import BEGIN, Followed, car
+from tmsync.core.clock import Instant
 from tmsync.core.errors import Cause
 from tmsync.core.telemetry.health import Evidence, Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.teslamate.records import CarRecord
+from tmsync.render.watch import once_table
 
 
 def test_what_the_broker_may_have_lost_is_no_longer_told(followed: Followed) -> None:
@@ -182,3 +187,24 @@ def test_a_car_without_a_name_has_that_of_the_database_and_is_told_after_half_a_
     followed.wait(0.6)
     assert followed.told == ["Vehicle Blue telemetry being provided by TeslaMate"]
     assert not followed.view().name_is_made_up
+
+
+def test_silence_is_never_negative(followed: Followed) -> None:
+    """A message may come between a look at the clock and the look at the vehicles."""
+    followed.at = 10.0
+    followed.says(display_name="Blue", state="online", healthy="true")
+    (view,) = followed.fleet.views(Instant(BEGIN, 9.99))
+    assert view.silence_s == 0
+
+
+@pytest.mark.parametrize(
+    ("states", "shown"),
+    [(("online", "offline"), "offline 1 h"), (("driving", "offline"), "offline"), (("start",), "start")],
+)
+def test_an_age_is_shown_only_of_a_state_whose_beginning_teslamate_tells(
+    followed: Followed, states: tuple[str, ...], shown: str
+) -> None:
+    for state in states:
+        followed.says(display_name="Blue", since="2026-11-24T17:00:00Z", state=state, healthy="true")
+    _, row, *_ = once_table([followed.view()], Console(width=120), BEGIN).splitlines()
+    assert re.split(r"\s{2,}", row)[1] == shown
