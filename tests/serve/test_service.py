@@ -130,6 +130,20 @@ def test_unusable_certificate_is_told(environ: dict[str, str], tmp_path: Path) -
     assert (error.cause, error.exit_code) == ("unreadable-file", 2)
 
 
+def test_unusable_authorities_of_the_upstream_are_told_at_the_start_and_change_nothing_later(
+    environ: dict[str, str], tmp_path: Path, teslamate: TeslaMate
+) -> None:
+    missing = {"TMSYNC_SERVE_UPSTREAM_CA_FILE": str(tmp_path / "missing.pem")}
+    error = fails({**environ, **missing})
+    assert (error.cause, error.exit_code) == ("unreadable-file", 2)
+    with serving(environ) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+        it.environ.update(missing)
+        it.service.ask_reload()
+        assert "missing.pem cannot be used" in it.until(lambda event: event["state"] == "kept", "serve")["message"]
+        assert it.get(LIST, teslamate.access)[0] == 200
+
+
 # -- callers
 
 

@@ -92,7 +92,7 @@ class Facade:
     async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         """Serve on sockets that listen already.
 
-        Raises: UnusableFile (serve.upstream_ca_file).
+        Raises: ConfigError (serve.upstream_ca_file).
         """
         from tmsync.core.serve.connection import ApiServer
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from tmsync.core.clock import Instant
-from tmsync.core.errors import Cause
+from tmsync.core.errors import Cause, ConfigError
 from tmsync.core.files.state import StateFolder
 from tmsync.core.fixes import problem
+from tmsync.core.net.tls import UnusableFile
 from tmsync.core.serve.commands import newest_record
 from tmsync.core.serve.decide import (
     AS_TESLA_SAYS,
@@ -86,8 +87,12 @@ class Forwarder:
         self._file = None if folder is None else MemoryFile(folder, memory, problems)
 
     async def start(self) -> None:
-        """Raises: UnusableFile."""
-        self._upstream = Upstream(self._options.upstream_ca_file)
+        """Raises: ConfigError (serve.upstream_ca_file)."""
+        try:
+            self._upstream = Upstream(self._options.upstream_ca_file)
+        except UnusableFile as error:
+            message = f"serve.upstream_ca_file {error.file} cannot be used: {error}"
+            raise ConfigError(problem(Cause.UNREADABLE_FILE, message, variant="pem")) from None
         if self._file is not None and not self._memory.is_begun:
             await asyncio.to_thread(self._file.restore, self._clock.monotonic())
 
