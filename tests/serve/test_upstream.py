@@ -44,6 +44,9 @@ def test_a_refused_token_is_read_again_and_the_request_repeated_once(stage: Stag
     assert stage.ask(LIST)[:2] == (200, "tesla")
     stage.renewed = ["teslas-third-token"]
     assert stage.post("charge_stop")[:2] == (200, "tesla")
+    assert {call.headers.get("connection") for call in stage.api.calls if call.method == "POST"} == {"close"}, (
+        "a kept connection may have been closed at the other end, and a POST is not repeated"
+    )
     assert [(call.what, call.headers["authorization"].removeprefix("Bearer teslas-")) for call in stage.api.calls] == [
         ("GET vehicles", "first-token"), ("GET vehicles", "second-token"),
         ("POST charge_stop", "second-token"), ("POST charge_stop", "third-token"),
@@ -76,6 +79,7 @@ def test_a_token_refused_twice_is_not_tried_again_but_for_a_stop(stage: Stage) -
         (421, "user out of region", Cause.WRONG_REGION),
         (422, "Tesla Vehicle Command Protocol required, please refer to the documentation", Cause.SIGNED_COMMANDS),
         (403, "Tesla Vehicle Command Protocol required", Cause.SIGNED_COMMANDS),
+        (200, "Tesla Vehicle Command Protocol required", Cause.SIGNED_COMMANDS),
     ],
 )
 def test_teslas_refusals_are_passed_on_and_told(stage: Stage, status: int, error: str, cause: Cause) -> None:
@@ -89,6 +93,21 @@ def test_teslas_refusals_are_passed_on_and_told(stage: Stage, status: int, error
     assert (raised.critical, str(status) in raised.problem.message) == (True, True)
     assert stage.post("charge_start")[:2] == (200, "tesla")
     assert (stage.events[1:], stage.facade.problems()) == ([("cleared", cause)], ())
+
+
+def test_that_tesla_hides_a_powerwall_is_no_reason_to_fear_for_commands(stage: Stage) -> None:
+    live = "/api/1/energy_sites/12/live_status"
+    stage.api.says["GET live_status"] = reply(403, {"error": "missing scopes"})
+    for _ in range(2):
+        assert stage.ask(live)[:2] == (403, "tesla")
+        assert stage.ask(LIST)[:2] == (200, "tesla")
+    assert stage.events == [("raised", Cause.CLIENT_REFUSED)], "told once, however often another request succeeds"
+    assert stage.facade is not None
+    (raised,) = stage.facade.problems()
+    assert (raised.critical, "energy_device_data" in raised.problem.hint) == (False, True)
+    stage.api.says.clear()
+    assert stage.ask(live)[:2] == (200, "tesla")
+    assert stage.events[1:] == [("cleared", Cause.CLIENT_REFUSED)]
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 408, 422, 500, 502, 504, 540])

@@ -28,6 +28,11 @@ FIXES: Final[Fixes] = {
              " with the scopes vehicle_cmds and vehicle_charging_cmds."),
         Step("See in Tesla's app (Profile, Third-Party Apps) that the application may still use the account."),
     ),
+    (Cause.CLIENT_REFUSED, "energy"): (
+        Step("Sign in again on TeslaMate's web page (port 4000) with a token that may also read energy products: for"
+             " the Fleet API with the scope energy_device_data."),
+        Step("Or switch TWCManager's Powerwall module off, if there is none."),
+    ),
     Cause.TOKEN_REFUSED: (
         Step("Sign in again on TeslaMate's web page (port 4000). tmsync goes on by itself as soon as TeslaMate has"
              " another token."),

@@ -78,6 +78,8 @@ class Forwarder:
         self._limits = limits
         self._refused_token: bytes | None = None
         """SHA-256 of the token that Tesla refuses."""
+        self._refused_name = ""
+        """What this client was refused last: that other requests are not refused shows nothing."""
         self._given: dict[str, _Given] = {}
         self._flights: dict[tuple[str, int], asyncio.Task[Answer]] = {}
         self._upstream: Upstream | None = None
@@ -278,10 +280,13 @@ class Forwarder:
         else:
             self._limits.accepted(request.rate_class, now)
         if found.problem is not None:
-            limited = found.problem.cause is Cause.RATE_LIMITED
-            self._problems.raised(found.problem, critical=not limited, for_s=found.hold_s)
+            self._problems.raised(found.problem, critical=found.critical, for_s=found.hold_s)
+            if found.problem.cause is Cause.CLIENT_REFUSED:
+                self._refused_name = request.name
         elif 200 <= reply.status < 300:
-            self._problems.cleared(Cause.WRONG_REGION, Cause.CLIENT_REFUSED)
+            self._problems.cleared(Cause.WRONG_REGION)
+            if self._refused_name in ("", request.name):
+                self._problems.cleared(Cause.CLIENT_REFUSED)
             if request.method == "POST":
                 self._problems.cleared(Cause.SIGNED_COMMANDS)
             if not self._limits.at(now):

@@ -15,7 +15,7 @@ from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.serve.decide import Answer, Origin, refusal
 from tmsync.core.serve.limits import EXCEEDED_S, UNNAMED_S, retry_after
-from tmsync.core.serve.request import ApiRequest
+from tmsync.core.serve.request import ApiRequest, Kind
 
 COMMAND_PROTOCOL: Final = b"Vehicle Command Protocol required"
 EXCEEDED_LIMIT: Final = b"EXCEEDED_LIMIT"
@@ -39,6 +39,8 @@ class Outcome(NamedTuple):
     problem: Problem | None = None
     hold_s: float | None = None
     """How long not to ask Tesla again, where it said so."""
+    critical: bool = False
+    """Whether the problem is."""
 
 
 def outcome(request: ApiRequest, reply: Reply, now: datetime, reason: str) -> Outcome:
@@ -51,7 +53,8 @@ def outcome(request: ApiRequest, reply: Reply, now: datetime, reason: str) -> Ou
         return Outcome(refusal(503, "Tesla's API sends elsewhere, which is not followed", reason))
     if reply.status < 200:
         return Outcome(refusal(503, "Tesla's API speaks another protocol than was asked for", reason))
-    return Outcome(_passed_on(reply, reason), _refused(reply))
+    told, critical = _refused(request, reply) or (None, False)
+    return Outcome(_passed_on(reply, reason), told, critical=critical)
 
 
 def _limited(request: ApiRequest, reply: Reply, seconds: float, reason: str) -> Outcome:
@@ -85,23 +88,46 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-_REFUSALS: Final[tuple[tuple[Callable[[Reply], bool], Cause, str, str], ...]] = (
-    (
-        lambda reply: COMMAND_PROTOCOL in reply.body,
+ENERGY: Final = frozenset({Kind.PRODUCTS, Kind.LIVE_STATUS})
+
+
+class _Refusal(NamedTuple):
+    fits: Callable[[ApiRequest, Reply], bool]
+    cause: Cause
+    variant: str
+    words: str
+    critical: bool = True
+
+
+_REFUSALS: Final = (
+    _Refusal(
+        lambda _, reply: COMMAND_PROTOCOL in reply.body,
         Cause.SIGNED_COMMANDS, "", "Tesla takes only signed commands for this car",
     ),
-    (lambda reply: reply.status == 421, Cause.WRONG_REGION, "", "Tesla serves this account in another region"),
-    (lambda reply: reply.status == 412, Cause.CLIENT_REFUSED, "", "Tesla refuses this client in this region"),
-    (lambda reply: reply.status == 403, Cause.CLIENT_REFUSED, "scopes", "Tesla refuses a request of this client"),
+    _Refusal(
+        lambda _, reply: reply.status == 421, Cause.WRONG_REGION, "", "Tesla serves this account in another region"
+    ),
+    _Refusal(
+        lambda _, reply: reply.status == 412, Cause.CLIENT_REFUSED, "", "Tesla refuses this client in this region"
+    ),
+    _Refusal(
+        lambda request, reply: reply.status == 403 and request.kind in ENERGY,
+        Cause.CLIENT_REFUSED, "energy", "Tesla refuses to tell TWCManager of a Powerwall", critical=False,
+    ),
+    _Refusal(
+        lambda _, reply: reply.status == 403, Cause.CLIENT_REFUSED, "scopes", "Tesla refuses a request of this client"
+    ),
 )  # fmt: skip
 """The first that fits: its cause, the variant of its fix, and what is wrong in words."""
 
 
-def _refused(reply: Reply) -> Problem | None:
-    for fits, cause, variant, words in _REFUSALS:
-        if reply.status >= 400 and fits(reply):
-            return problem(cause, f"{words} (HTTP status {reply.status})", variant=variant)
-    return None
+def _refused(request: ApiRequest, reply: Reply) -> tuple[Problem, bool] | None:
+    """The problem, and whether it is critical."""
+    found = next((one for one in _REFUSALS if one.fits(request, reply)), None)
+    if found is None:
+        return None
+    message = f"{found.words} ({request.name}, HTTP status {reply.status})"
+    return problem(found.cause, message, variant=found.variant), found.critical
 
 
 def document_of(answer: Answer) -> Any:
