@@ -138,3 +138,16 @@ def test_dry_run_of_a_file_that_root_may_not_change(folder: Path) -> None:
         assert "immutable" in caught.value.problem.hint
     rehearse(path)
     assert json.loads(path.read_text()) == OLD
+
+
+def test_what_this_user_could_not_have_written_is_not_taken_for_ours(folder: Path) -> None:
+    """So that who may read settings.json, and no more, does not push a token anew that TWCManager has saved itself."""
+    path = folder / "settings.json"
+    path.write_text(json.dumps(OLD))
+    os.chown(path, DAEMON, DAEMON)
+    write(path)
+    path.chmod(0o644)
+    file = SettingsFile(path)
+    assert file.is_ours(file.read(SystemClock()))
+    with being(NOBODY):
+        assert not file.is_ours(file.read(SystemClock()))

@@ -87,7 +87,8 @@ class SettingsFile:
         Our content was complete before it got the name, so before the one it replaced became the backup. A save by
         TWCManager 1.3.2 is newer than that; one of later versions makes our content the backup.
         """
-        if snapshot.stat is None:
+        if snapshot.stat is None or os.geteuid() not in (0, snapshot.stat.st_uid):
+            # This user cannot have put it there.
             return False
         try:
             raw, backup = read_raw(self.backup)
