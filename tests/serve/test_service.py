@@ -199,6 +199,10 @@ def test_local_token_is_accepted_as_soon_as_it_is_delivered_and_until_it_is_rene
         bearer = twc.read()["carApiBearerToken"]
         assert it.get(LIST, bearer)[0] == 200
         assert it.get(LIST, teslamate.access)[0] == 401
+        configured = {"TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc.config), **local}
+        assert tmsync("status", "--json", environ=configured).json["tokens"]["in_sync"]
+        told = tmsync("status", environ=configured).out
+        assert "it holds a token of tmsync's own since" in told
         renewed = tmsync("serve", "--renew-local-token", "--json", environ=local)
         assert renewed.json["result"] == "written"
         assert it.get(LIST, bearer)[0] == 401

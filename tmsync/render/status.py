@@ -118,7 +118,8 @@ def _twcmanager(status: Status) -> str:
     if twc.fingerprint is None:
         return f"{running}; it holds no token"
     if status.in_sync:
-        return f"{running}; it holds TeslaMate's token" + (f" since {iso(twc.since)}" if twc.since else "")
+        whose = "a token of tmsync's own" if status.local_token else "TeslaMate's token"
+        return f"{running}; it holds {whose}" + (f" since {iso(twc.since)}" if twc.since else "")
     if twc.expires_at is None:
         return f"{running}; it holds {twc.fingerprint}"
     return f"{running}; it holds {twc.fingerprint}, which {life(twc.expires_at - status.at)}"

@@ -174,7 +174,7 @@ class Status:
 
         None where that cannot be told.
         """
-        if self.twcmanager.accepted is not None:
+        if self.local_token:
             return self.twcmanager.accepted
         tokens, held = self.database.tokens, self.twcmanager
         return None if tokens is None or not held.readable else tokens.fingerprint == held.fingerprint
@@ -294,7 +294,8 @@ def _good(status: Status) -> Iterator[str]:
     """What is in order, in a few words for each part that is configured."""
     tokens = status.database.tokens
     if tokens is not None:
-        kept = {True: ", the same in TWCManager", False: "", None: ""}[status.in_sync]
+        own = ", one of tmsync's own" if status.local_token else ", the same"
+        kept = f"{own} in TWCManager" if status.in_sync else ""
         yield f"token good for {in_words(tokens.expires_at - status.at)}{kept}"
     views = status.broker.vehicles
     if not views:
