@@ -149,4 +149,4 @@ def from_markdown(text: str) -> str:
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(block.removeprefix("- ").split()))
         marked = "".join(bold(piece) if index % 2 else plain(piece) for index, piece in enumerate(re.split("`", words)))
         blocks.append((".IP \\(bu 2\n" if block.startswith("- ") else ".PP\n") + marked + "\n")
-    return "".join(blocks)
+    return "".join(blocks).removeprefix(".PP\n")
