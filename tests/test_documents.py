@@ -53,7 +53,7 @@ def calls(text: str) -> Iterator[list[str]]:
     lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ") or re.search(r"ExecStart=|\* \*", line)]
     lines += re.findall(r"`([^`\n]+)`", prose(text))
     for line in lines:
-        for found in re.finditer(r"(?:^|/bin/|(?<!-[ut])[ =;(])tmsync ", f" {line}"):
+        for found in re.finditer(r"(?:^|/bin/|(?<!-[ut])[ ;(]|(?<!/CN)=)tmsync ", f" {line}"):
             yield [word.rstrip(".,:") for word in words_of(f" {line}"[found.end() :])]
 
 
