@@ -23,8 +23,9 @@ from tmsync.core.config.load import load_settings
 from tmsync.core.errors import ConfigError, TmsyncError
 from tmsync.core.serve import facade, tokens
 from tmsync.core.serve import service as service_module
-from tmsync.core.serve.listening import open_sockets
+from tmsync.core.serve.listening import open_sockets, read_certificate
 from tmsync.core.telemetry import liveness
+from tmsync.core.twcmanager.facade import TwcFacts, not_sent_here
 from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token
 
@@ -315,6 +316,42 @@ def test_status_hides_no_server_behind_another_and_shows_the_steps_of_serve_as_i
     assert f"127.0.0.1 port {away['TMSYNC_DATABASE_PORT']} refuses the connection" in run.out
     assert f"critical refused: no broker listens at 127.0.0.1 port {away['TMSYNC_MQTT_PORT']}" in run.out
     assert f"\n         ls -ld {tmp_path}/state\n" in run.out
+
+
+@pytest.mark.parametrize(
+    ("certified", "names", "says"),
+    [
+        ("127.0.0.1", "", ""),
+        ("other.lan", "", "serve.tls_cert is for other.lan, and not for 127.0.0.1"),
+        ("*.lan", "Pi.lan", ""),
+        ("*.lan", "a.pi.lan", "serve.tls_cert is for *.lan, and not for 127.0.0.1 and a.pi.lan"),
+    ],
+)
+def test_certificate_for_another_name_is_told(
+    environ: dict[str, str], authority: Authority, certified: str, names: str, says: str
+) -> None:
+    certificate, key = authority.issue("tmsync", [certified])
+    tls = {"TMSYNC_SERVE_TLS_CERT": str(certificate), "TMSYNC_SERVE_TLS_KEY": str(key), "TMSYNC_SERVE_NAMES": names}
+    serve = load_settings(environ=clean_environ({**environ, **tls})).serve()
+    assert serve is not None
+    found = read_certificate(serve.tls_cert).problem(serve, datetime.now(UTC))
+    assert (found.message if found else "") == says
+    ended = read_certificate(serve.tls_cert).problem(serve, datetime.now(UTC) + timedelta(days=9999))
+    assert ended is not None
+    assert ended.cause == "tls-untrusted"
+    if says and not names:
+        with serving({**environ, **tls}) as it:
+            assert it.problem("tls-name-mismatch")["severity"] == "critical"
+
+
+def test_twcmanager_may_call_by_a_name_that_is_configured() -> None:
+    environ = {"TMSYNC_SERVE_LISTEN": "192.0.2.5:8089", "TMSYNC_SERVE_NAMES": "pi.lan", "TMSYNC_SERVE_INSECURE": "true"}
+    serve = load_settings(environ=clean_environ(environ)).serve()
+    assert serve is not None
+    assert not_sent_here(TwcFacts("http://pi.lan:8089"), serve) is None
+    assert not_sent_here(TwcFacts("http://192.0.2.5:8089"), serve) is None
+    assert not_sent_here(TwcFacts("http://other.lan:8089"), serve) is not None
+    assert serve._replace(tls_cert="cert.pem").url == "https://pi.lan:8089"
 
 
 def test_whoever_begins_no_tls_is_hung_up_on(

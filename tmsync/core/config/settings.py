@@ -148,8 +148,8 @@ class ServeSettings(NamedTuple):
 
     @property
     def url(self) -> str:
-        """What TWCManager's `teslaProxy` must be; where it listens at all addresses, by the first name it has."""
-        host = self.names[0] if self.host in ANY_ADDRESS and self.names else self.host
+        """What TWCManager's `teslaProxy` must be; by the first name, where it listens at all addresses or with TLS."""
+        host = self.names[0] if self.names and (self.host in ANY_ADDRESS or self.tls_cert) else self.host
         return f"http{'s' if self.tls_cert else ''}://{self._replace(host=host).address}"
 
     @property

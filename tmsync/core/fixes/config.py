@@ -41,6 +41,16 @@ FIXES: Final[Fixes] = {
         Step("Else set serve.tls_cert and serve.tls_key, and let TWCManager's teslaProxyCert name the certificate."),
         Step("Or say that the network is to be trusted with it: serve.insecure = true"),
     ),
+    (Cause.TLS_NAME_MISMATCH, "serve"): (
+        Step(
+            "Name under [serve] what the certificate is for, and let TWCManager's teslaProxy say so:",
+            'names = ["{name}"]',
+        ),
+        Step("Or make a certificate for the address that TWCManager calls, and restart tmsync serve."),
+    ),
+    (Cause.TLS_UNTRUSTED, "serve"): (
+        Step("Renew it, give TWCManager the new one (teslaProxyCert), and restart both while no car charges."),
+    ),
     (Cause.BAD_VALUE, "same-topics"): (
         Step('Choose a prefix of its own, such as "tmsync": below it tmsync clears what is not its own any more.'),
     ),

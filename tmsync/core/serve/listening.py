@@ -7,14 +7,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Protocol
 
-from tmsync.core.clock import Clock
+from tmsync.core.clock import Clock, iso
 from tmsync.core.config.kinds import is_loopback
-from tmsync.core.config.settings import ServeSettings
-from tmsync.core.errors import Cause, ConfigError, TmsyncError
+from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings
+from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.serve.ports import FacadeStatus
+from tmsync.core.words import listed
 
 log = logging.getLogger(__name__)
 
@@ -165,21 +167,47 @@ def _in_one_line(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
     log.warning("%s", ": ".join(filter(None, (context["message"], why))))
 
 
-def host_names(serve: ServeSettings) -> frozenset[str]:
-    """Names by which TWCManager may call, besides loopback ones."""
-    return frozenset(map(str.lower, (serve.host, *serve.names, *_certified(serve.tls_cert))))
+class Certificate(NamedTuple):
+    """What counts of serve.tls_cert."""
+
+    names: tuple[str, ...] = ()
+    """Host names and addresses."""
+    ends_at: datetime | None = None
+
+    def problem(self, serve: ServeSettings, now: datetime) -> Problem | None:
+        """Why TWCManager refuses it: it checks the name that it calls by, and the time."""
+        if self.ends_at is not None and self.ends_at <= now:
+            message = f"serve.tls_cert has ended at {iso(self.ends_at)}, so that TWCManager refuses it"
+            return problem(Cause.TLS_UNTRUSTED, message, variant="serve")
+        wanted = (serve.host, *serve.names)
+        if self.ends_at is None or (serve.host in ANY_ADDRESS and not serve.names) or any(map(self._covers, wanted)):
+            return None
+        message = f"serve.tls_cert is for {listed(self.names) or 'no name'}, and not for {listed(wanted)}"
+        return problem(Cause.TLS_NAME_MISMATCH, message, variant="serve", name=next(iter(self.names), "pi.lan"))
+
+    def _covers(self, name: str) -> bool:
+        return any(one in (name.lower(), "*." + name.lower().partition(".")[2]) for one in self.names)
 
 
-def _certified(path: str | None) -> Sequence[str]:
-    """The names in a certificate."""
+def read_certificate(path: str | None) -> Certificate:
+    """That of serve.tls_cert; one that tells nothing where it cannot be read."""
     if path is None or not os.path.isfile(path):  # noqa: PTH113 - a folder that may not be looked into raises there
-        return ()
+        return Certificate()
     from cryptography import x509
 
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            certificate = x509.load_pem_x509_certificate(file.read())
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
-    except (OSError, ValueError, x509.ExtensionNotFound):
-        return ()
+            found = x509.load_pem_x509_certificate(file.read())
+        ends_at = found.not_valid_after_utc
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError):
+        return Certificate()
+    except x509.ExtensionNotFound:
+        return Certificate(ends_at=ends_at)
+    addresses = map(str, names.get_values_for_type(x509.IPAddress))
+    return Certificate((*map(str.lower, names.get_values_for_type(x509.DNSName)), *addresses), ends_at)
+
+
+def host_names(serve: ServeSettings) -> frozenset[str]:
+    """Names by which TWCManager may call, besides loopback ones."""
+    return frozenset(map(str.lower, (serve.host, *serve.names, *read_certificate(serve.tls_cert).names)))

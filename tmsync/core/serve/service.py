@@ -17,7 +17,15 @@ from tmsync.core.publish.publisher import Publisher
 from tmsync.core.publish.topics import State
 from tmsync.core.serve.board import Board, Counters, Event, FacadeEvents, ServiceChange, rated
 from tmsync.core.serve.death import cut_off, death
-from tmsync.core.serve.listening import FacadeThread, Served, host_names, open_sockets, tls_context
+from tmsync.core.serve.listening import (
+    Certificate,
+    FacadeThread,
+    Served,
+    host_names,
+    open_sockets,
+    read_certificate,
+    tls_context,
+)
 from tmsync.core.serve.notify import Notifier, inherited_sockets
 from tmsync.core.serve.ports import Credential, FacadeOptions, FacadeStatus, Ports, Standing
 from tmsync.core.serve.snapshot import Metrics, ServicePages, Sources, snapshot
@@ -45,6 +53,7 @@ class _Parts:
     monitor: TelemetryMonitor | None = None
     facade: FacadeThread | None = None
     publisher: Publisher | None = None
+    certificate: Certificate | None = None
 
 
 class Service:
@@ -153,6 +162,7 @@ class Service:
                 raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="facade"))
             parts.facade = FacadeThread(self._make_facade(settings, serve), self._clock)
             parts.facade.start(self._sockets(serve), tls_context(serve))
+            parts.certificate = read_certificate(serve.tls_cert)
             stack.callback(parts.facade.stop)
         else:
             # Whoever called would wait for ever.
@@ -297,6 +307,9 @@ class Service:
                 self._counters.untrusted_s[view.car_id] += now.running - self._ticked_at
         self._ticked_at = now.running
         self._look_for_death(views, now)
+        certificate, serve = self._parts.certificate, self._parts.settings.serve()
+        unfit = certificate.problem(serve, now.wall) if certificate and serve else None
+        self._board.put("certificate", rated(unfit, critical=True) if unfit else None)
         self._publish(now)
         self._tell_all()
         facade = self._parts.facade

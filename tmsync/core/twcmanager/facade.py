@@ -93,7 +93,11 @@ def _is(proxy: str, serve: ServeSettings) -> bool:
     if (parts.scheme, port, parts.path) != (urlsplit(serve.url).scheme, serve.port, ""):
         return False
     host = parts.hostname or ""
-    return host == serve.host or serve.host in ANY_ADDRESS or (is_loopback(host) and is_loopback(serve.host))
+    return (
+        host in (serve.host, *serve.names)
+        or serve.host in ANY_ADDRESS
+        or (is_loopback(host) and is_loopback(serve.host))
+    )
 
 
 def _takes_telemetry(config: Mapping[str, Any], name: str) -> bool:
