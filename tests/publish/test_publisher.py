@@ -240,3 +240,12 @@ def test_values_are_sent_one_by_one_where_paho_cannot_send_several(mosquitto: Br
         publisher._outbox.repeat({"tmsync/cars/1/state": "online", "tmsync/cars/1/odometer": "12.5"})
         assert publisher._connection._send_values(other)  # type: ignore[arg-type]
     assert other.sent == [("tmsync/cars/1/state", "online"), ("tmsync/cars/1/odometer", "12.5")]
+
+
+@pytest.mark.parametrize("length", [1, 90, 110, 200, 4096, 20_000])
+def test_values_of_any_length_arrive(mosquitto: Broker, tmp_path: Path, length: int) -> None:
+    """The length is told in one, two or three bytes."""
+    with listening(mosquitto.port, "tmsync/#") as heard, online(mosquitto, tmp_path, heard) as publisher:
+        publisher._outbox.repeat({"tmsync/cars/1/location": "é" * length, "tmsync/cars/1/state": "online"})
+        until(lambda: ("tmsync/cars/1/state", "online", False) in heard.heard)
+        assert ("tmsync/cars/1/location", "é" * length, False) in heard.heard

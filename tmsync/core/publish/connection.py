@@ -10,6 +10,7 @@ src/handle_publish.c (a message that its access list refuses is acknowledged wit
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tmsync.core.clock import Clock
@@ -31,19 +32,24 @@ VALUES: Final = 500
 """Values sent at once."""
 
 
+@lru_cache(32_768)
+def _head(topic: str, *, version_5: bool) -> bytes:
+    """What stands before the payload: the topic with its length, and in version 5 that there are no properties."""
+    encoded = topic.encode()
+    return len(encoded).to_bytes(2, "big") + encoded + (b"\0" if version_5 else b"")
+
+
 def publish_packet(message: Message, *, version_5: bool) -> bytes:
     """PUBLISH with QoS 0, not retained.
 
-    Source: MQTT 5.0 specification, 3.3 (PUBLISH), 1.5.5 (Variable Byte Integer), 2.2.2 (Properties, here none).
+    Source: MQTT 5.0 specification, 3.3 (PUBLISH), 1.5.5 (Variable Byte Integer), 2.2.2 (Properties).
     """
-    topic = message.topic.encode()
-    body = len(topic).to_bytes(2, "big") + topic + (b"\0" if version_5 else b"") + message.payload.encode()
-    length, head = len(body), bytearray(b"\x30")
-    while True:
-        length, digit = divmod(length, 128)
-        head.append(digit | 0x80 if length else digit)
-        if not length:
-            return bytes(head) + body
+    body = _head(message.topic, version_5=version_5) + message.payload.encode()
+    length, encoded = len(body), b"\x30"
+    while length > 127:
+        encoded += bytes((length & 127 | 128,))
+        length >>= 7
+    return encoded + bytes((length,)) + body
 
 
 class PublishingConnection(Connection):
