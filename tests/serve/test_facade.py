@@ -1,6 +1,7 @@
 """The facade as TWCManager meets it: what is answered from TeslaMate, what goes up, and what comes of it."""
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,14 @@ def test_a_charging_car_has_its_currents_and_never_a_null(stage: Stage) -> None:
         "charge_limit_soc": 80, "battery_level": 63, "charging_state": "Charging", "time_to_full_charge": 1.5,
         "charger_actual_current": 16, "charger_power": 11, "charger_voltage": 230, "charger_pilot_current": 32,
     }  # fmt: skip
+
+
+def test_a_car_named_like_a_dead_token_makes_twcmanager_refresh_none(stage: Stage) -> None:
+    stage.says(display_name="Expired \\ expired")
+    with socket.create_connection(("127.0.0.1", stage.port)) as sock:
+        sock.sendall(f"GET {STATE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {BEARER}\r\n\r\n".encode())
+        assert b"expired" not in sock.recv(65536).lower()
+    assert stage.ask(STATE).document["response"]["display_name"] == "Expired \\ expired"
 
 
 def test_a_sleeping_car_is_unavailable_in_teslas_own_words(stage: Stage) -> None:

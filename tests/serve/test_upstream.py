@@ -366,8 +366,11 @@ def test_another_protocol_is_not_changed_to(stage: Stage) -> None:
 
 def test_cookies_of_tesla_are_neither_kept_nor_passed_on(stage: Stage) -> None:
     stage.api.says["GET vehicles"] = [reply(200, {"response": []}, "Set-Cookie: a=b\r\nX-Secret: c\r\n")]
-    assert not {"set-cookie", "x-secret"} & set(stage.ask(LIST).headers)
-    stage.ask(LIST)
+    # aiohttp would keep none for a bare address anyway.
+    stage.options = FacadeOptions(upstream=f"http://localhost:{stage.api.port}")
+    with serving(stage):
+        assert not {"set-cookie", "x-secret"} & set(stage.ask(LIST).headers)
+        stage.ask(LIST)
     assert "cookie" not in stage.api.calls[1].headers
 
 

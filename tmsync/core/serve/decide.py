@@ -8,6 +8,7 @@ reads, and what it does without them); TeslaMate lib/teslamate/vehicles/vehicle/
 """
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -120,7 +121,20 @@ def refusal(status: int, words: str, reason: str = "") -> Answer:
 
 def encoded(document: Mapping[str, Any]) -> bytes:
     """As JSON."""
-    return json.dumps(document, separators=(",", ":")).encode()
+    return unsaid(json.dumps(document, separators=(",", ":")).encode())
+
+
+def unsaid(body: bytes) -> bytes:
+    """JSON without the word that makes TWCManager refresh its token: the same text, spelled otherwise.
+
+    Source: TWCManager lib/TWCManager/Vehicle/TeslaAPI.py (get_car_api looks for "expired" in the bytes of an answer).
+    """
+    if not _EXPIRED.search(body):
+        return body
+    return _EXPIRED.sub(lambda found: b"\\u%04x%s" % (found[1][0], found[2]), body)
+
+
+_EXPIRED: Final = re.compile(rb"(e)(xpired)", re.IGNORECASE)
 
 
 def decide(request: ApiRequest, case: Situation) -> Decision:

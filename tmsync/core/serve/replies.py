@@ -13,13 +13,12 @@ from typing import Any, Final, NamedTuple
 
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
-from tmsync.core.serve.decide import Answer, Origin, refusal
+from tmsync.core.serve.decide import Answer, Origin, refusal, unsaid
 from tmsync.core.serve.limits import EXCEEDED_S, UNNAMED_S, retry_after
 from tmsync.core.serve.request import ApiRequest, Kind
 
 COMMAND_PROTOCOL: Final = b"Vehicle Command Protocol required"
 EXCEEDED_LIMIT: Final = b"EXCEEDED_LIMIT"
-_EXPIRED: Final = re.compile(rb"(e)(xpired)", re.IGNORECASE)
 _PRINTABLE: Final = re.compile(r"[ -~]{1,200}")
 
 
@@ -71,12 +70,9 @@ def _limited(request: ApiRequest, reply: Reply, seconds: float, reason: str) -> 
 
 def _passed_on(reply: Reply, reason: str) -> Answer:
     kind = reply.content_type if _PRINTABLE.fullmatch(reply.content_type) else "application/json"
-    body = reply.body
-    if _EXPIRED.search(body):
-        # As JSON the same text, but not to one who searches the bytes.
-        body = _EXPIRED.sub(lambda found: b"\\u%04x%s" % (found[1][0], found[2]), body)
-        if not _is_json(body):
-            return refusal(reply.status, f"Tesla's API answers with HTTP status {reply.status}", reason)
+    body = unsaid(reply.body)
+    if body is not reply.body and not _is_json(body):
+        return refusal(reply.status, f"Tesla's API answers with HTTP status {reply.status}", reason)
     return Answer(reply.status, body, Origin.TESLA, reason, content_type=kind)
 
 
