@@ -66,8 +66,8 @@ class Judge:
         """Number of a command -> when it reached Tesla."""
         self._gets: deque[Call] = deque()
         self._seen = 0
-        self._up: dict[tuple[int, str], float] = {}
-        """Car and why -> when its data last went up for that alone."""
+        self._up: dict[tuple[int, str], tuple[float, float]] = {}
+        """Car and why -> from when to when its data last went up for that alone."""
         self._cars = {car.vin: car for car in api.cars if isinstance(car, SoakCar)}
 
     def take(self, exchange: Exchange) -> None:
@@ -192,7 +192,7 @@ class Judge:
         verdicts = self.diary.allowed(car.car_id, begin) | self.diary.allowed(car.car_id, end)
         if not verdicts & TRUSTED:
             return f"answered from TeslaMate, which is {' or '.join(sorted(verdicts))}"
-        sure, newest = self.diary.newest_beat(car.car_id, begin - SLACK_S, end)
+        sure, newest = self.diary.newest_beat(car.car_id, begin, end)
         if end - exchange.age < sure:
             return f"older than the last summary by {sure - end + exchange.age:.1f} s and more"
         if begin - exchange.age - 1 > newest:
@@ -211,20 +211,20 @@ class Judge:
     def _wrong_after(self, command: Exchange, arrived: float, exchange: Exchange, diary: CarDiary) -> str:
         """TeslaMate has shown, or could have shown, what came of the command."""
         newest = exchange.end - exchange.age
-        shown = any(one.at >= arrived and one.begin <= exchange.end for one in diary.records[-60:])
+        record = diary.first_record_after(arrived)
+        shown = record is not None and record.begin <= exchange.end
         if newest >= arrived + ASLEEP_AFTER_S or (newest >= arrived + SHOWN_AFTER_S and shown):
             return ""
         return f"TeslaMate's answer {newest - arrived:.1f} s after the {command.kind}, before it could know"
 
     def _values(self, car_id: int, key: str, begin: float, end: float, since: float = 0.0) -> list[Any]:
         entries = self.diary.cars[car_id].values.get(key, [])
-        return list(self.diary.possible(entries, begin - SLACK_S, end, since))
+        return list(self.diary.possible(entries, begin, end, since))
 
     def _wrong_content(self, exchange: Exchange, car: SoakCar, since: float) -> str:
         begin, end = exchange.begin, exchange.end
         states = {
-            STATES.get(state)
-            for state in self.diary.possible(self.diary.cars[car.car_id].states, begin - SLACK_S, end, since)
+            STATES.get(state) for state in self.diary.possible(self.diary.cars[car.car_id].states, begin, end, since)
         }
         if exchange.status == 408 and exchange.kind == "vehicle_data":
             good = exchange.document == UNAVAILABLE and states & {"asleep", "offline"}
@@ -308,7 +308,7 @@ class Judge:
         """Why this GET may go up; empty where nothing allows it. begin: when serve may have decided so."""
         at = call.at
         pends = self._may_pend(car_id, begin)
-        if pends and (call.kind == "state" or self._may_again(car_id, "command", at, PENDING_S)):
+        if pends and (call.kind == "state" or self._may_again(car_id, "command", begin, at, PENDING_S)):
             return "after a command"
         if (self.diary.allowed(car_id, begin) | self.diary.allowed(car_id, at)) - TRUSTED:
             return "not trusted"
@@ -320,19 +320,19 @@ class Judge:
         if call.kind != "vehicle_data":
             return ""
         charging = set(self._values(car_id, "charging_state", begin, at))
-        if charging & SCHEDULED and self._may_again(car_id, "schedule", at, SCHEDULE_S):
+        if charging & SCHEDULED and self._may_again(car_id, "schedule", begin, at, SCHEDULE_S):
             return "for a schedule in the car"
         if charging & CHARGING and None in self._values(car_id, "time_to_full_charge", begin, at):
             return "not known yet"
         return ""
 
-    def _may_again(self, car_id: int, why: str, at: float, every_s: float) -> bool:
+    def _may_again(self, car_id: int, why: str, begin: float, at: float, every_s: float) -> bool:
         """Whether what was told for this before may be given again no more; a start or a command forgets it."""
-        before, self._up[car_id, why] = self._up.get((car_id, why), 0.0), at
-        forgotten = [moment for moment in self.ready_at if before - 1 <= moment <= at]
-        commanded = [one for one in self._commands[car_id][-20:] if one.end >= before - 1 and one.begin <= at]
-        lost = any(_meet(span, before - 1, before + FLIGHT_S) for span in self.tesla_downs)
-        return at - before >= every_s - FLIGHT_S or bool(forgotten or commanded) or lost
+        before, self._up[car_id, why] = self._up.get((car_id, why), (0.0, 0.0)), (begin, at)
+        forgotten = any(before[0] - 1 <= moment <= at for moment in self.ready_at)
+        commanded = any(one.end >= before[0] and one.begin <= at for one in self._commands[car_id][-20:])
+        lost = any(_meet(span, before[0], before[1] + FLIGHT_S) for span in self.tesla_downs)
+        return at - before[0] >= every_s or forgotten or commanded or lost
 
     def _may_pend(self, car_id: int, at: float) -> bool:
         """Whether a command may have been given of which TeslaMate has not surely shown what came."""
@@ -351,9 +351,9 @@ class Judge:
         if not states <= AWAKE.keys() or sure < answered + SHOWN_AFTER_S + SLACK_S:
             return True
         # It takes a look at the database, and one more where a request came right after it.
-        shown = next((one.end for one in diary.records if one.at > answered + SLACK_S), None)
+        record = diary.first_record_after(answered + SLACK_S)
         downs = [span.end or at for span in self.diary.database_downs if span.begin <= at]
-        return shown is None or at < max([shown, *downs]) + 2 * (READ_EVERY_S + READ_S)
+        return record is None or at < max([record.end, *downs]) + 2 * (READ_EVERY_S + READ_S)
 
 
 def _meet(span: Span, begin: float, end: float) -> bool:

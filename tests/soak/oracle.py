@@ -77,6 +77,11 @@ class CarDiary:
         place = _index(self.looks, moment)
         return self.looks[place][1] if place < len(self.looks) else 0.0
 
+    def first_record_after(self, moment: float) -> "Record | None":
+        """Of data that came since."""
+        place = bisect.bisect_left(self.records, moment, key=lambda one: one.at)
+        return self.records[place] if place < len(self.records) else None
+
 
 class Record(NamedTuple):
     """A position in TeslaMate's database. at: when its data came from Tesla."""
@@ -167,7 +172,8 @@ class Diary:
         self._look_around(end)
         restart = self._restart(begin)
         beats = [moment for moment, _ in _before(self.cars[car_id].beats, end) if moment >= restart - SLACK_S]
-        sure = (moment for moment in reversed(beats) if self._latest_arrival(moment) <= begin)
+        # What is not retained and sent into an interruption may be lost for good.
+        sure = (moment for moment in reversed(beats) if moment + SLACK_S <= begin and self._cut(moment) is None)
         return next(sure, 0.0), max((min(self._latest_arrival(moment), end) for moment in beats), default=0.0)
 
     def is_cut(self, begin: float, end: float) -> bool:

@@ -23,7 +23,7 @@ from tests.soak.callers import Caller
 from tests.soak.cars import SoakCar
 from tests.soak.oracle import SERVE_WITNESS_S, Span, thresholds
 from tests.soak.records import Records, enrol
-from tests.soak.world import DOWN_S, LOOK_S, MARKER, PATIENCE_S, Findings, World, as_program, in_words
+from tests.soak.world import DOWN_S, LOOK_S, MARKER, PATIENCE_S, WARM_UP, Findings, World, as_program, in_words
 from tests.support.brokers import Watching, watching
 from tests.support.cars import tesla
 from tests.support.surroundings import PASSWORD, TwcFolder
@@ -35,9 +35,9 @@ PLAN = (
     (30, "restart_broker"),
     (60, "cut"),
     (80, "restart_postgres"),
-    (110, "restart_serve"),
-    (160, "die"),
-    (235, "kill_serve"),
+    (100, "restart_serve"),
+    (140, "die"),
+    (200, "kill_serve"),
     (340, "start_again"),
     (390, "rotate"),
     (420, "api_outage"),
@@ -46,7 +46,7 @@ PLAN = (
     (530, "cut"),
     (560, "restart_tesla"),
 )
-UNTIL = {"restart_serve": 0.4, "kill_serve": 0.4}
+UNTIL = {"restart_serve": 0.35, "kill_serve": 0.35}
 """serve itself is restarted no more after this share of the time, so that it can be seen whether it grows."""
 CALLERS = 4
 SPARE_THREADS = (os.cpu_count() or 1) + 4
@@ -171,7 +171,8 @@ class ServeSoak(World):
             self._begin()
             down.end = time.monotonic()
         self.found.usage.clear()
-        self.found.warm_at = None
+        over = time.monotonic() - self.begun
+        self.found.warm_at = over + (self.duration - over) * WARM_UP
 
     def restart_tesla(self) -> None:
         down = Span(time.monotonic())

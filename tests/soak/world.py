@@ -74,7 +74,7 @@ class Findings:
     usage: list[tuple[float, int, int, int]] = field(default_factory=list)
     """When; resident memory in kB; file descriptors; threads."""
     warm_at: float | None = None
-    """When what is measured must have settled; none: after the warm-up."""
+    """When what is measured must have settled; none: after the warm-up of the whole."""
     spare_descriptors: int = 0
     spare_threads: int = 0
     """So many may come and go with what there is to do."""
@@ -135,6 +135,8 @@ class Findings:
             before, after = (statistics.median(one[place] for one in part) for part in (first, last))
             most = max(one[place] for one in self.usage)
             rows.append(f"{what}: {before:g} after the warm-up, {after:g} at the end, {most:g} at most")
+        tenth = max(1, len(self.usage) // 10)
+        rows.append("resident kB meanwhile: " + ", ".join(str(one[1]) for one in self.usage[::tenth]))
         return "\n".join([*rows, *(f"WRONG: {one}" for one in self.problems()), ""])
 
 
@@ -199,6 +201,7 @@ class World:
         self.connections = 0
         """How often tmsync has told that it is connected to the broker."""
         self.cars = cars
+        self.duration = 0.0
         self.begun = time.monotonic()
 
     # -- what is done
@@ -280,6 +283,7 @@ class World:
 
     def carry_out(self, duration: float, cycle: float) -> None:
         """The plan, again and again."""
+        self.duration = duration
         for round_begins in range(int(duration / cycle) + 1):
             for moment, what in self.plan:
                 at = self.begun + (round_begins + moment / CYCLE_S) * cycle
