@@ -74,6 +74,30 @@ def test_what_hangs_on_the_machine_is_in_them() -> None:
     assert "tmsync.socket" not in units(place(serve=None))["tmsync.service"]
 
 
+@pytest.mark.parametrize(
+    ("program", "settings", "expected"),
+    [
+        ("/usr/bin/tmsync", "/etc/twcmanager", "yes"),
+        ("/home/pi/.local/bin/tmsync", "/etc/twcmanager", "read-only"),
+        ("/root/venv/bin/python -m tmsync", "/etc/twcmanager", "read-only"),
+        ("/usr/bin/tmsync", "/home/pi/twc", "no"),
+    ],
+)
+def test_homes_are_as_closed_as_what_lies_there_allows(program: str, settings: str, expected: str) -> None:
+    made = units(place(program=program, settings=Path(settings)))
+    assert f"\nProtectHome={expected}\n" in made["tmsync.service"]
+
+
+def test_python_that_runs_the_module_is_one_word_and_the_rest_are_others() -> None:
+    made = units(place(program="/opt/my env/bin/python -m tmsync"))["tmsync.service"]
+    assert '\nExecStart="/opt/my env/bin/python" -m tmsync --config ' in made
+
+
+def test_program_in_a_home_by_a_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "tmsync").symlink_to("/home/pi/.local/bin/tmsync")
+    assert "\nProtectHome=read-only\n" in units(place(program=str(tmp_path / "tmsync")))["tmsync.service"]
+
+
 def test_lines_for_twcmanager_are_valid_and_name_what_can_be_reached() -> None:
     assert twcmanagers_lines(serve()) == ['"teslaProxy": "http://127.0.0.1:8089",']
     tls = {

@@ -13,6 +13,7 @@ from tmsync.core.files.replace import write_beside
 from tmsync.core.setup.schedule import Place, prepare
 from tmsync.core.setup.units import UnitPlace, former_proxy, twcmanagers_lines, units
 from tmsync.core.setup.write import MARKER
+from tmsync.core.twcmanager.settings_file import SettingsFile
 from tmsync.render.text import printable
 
 USUAL: Final = "127.0.0.1:8089"
@@ -72,7 +73,8 @@ def write_units(settings: Settings, place: Place, folder: Path) -> list[Step]:
         lines = "\n".join(twcmanagers_lines(serve))
         steps.append(Step('Put into TWCManager\'s config.json, within "config":', lines))
         steps.append(Step(MODULES_OFF))
-    made = units(UnitPlace(place.runner, program, config, settings.twcmanager().settings_file.parent, serve))
+    owned = SettingsFile(settings.twcmanager().settings_file).real.parent
+    made = units(UnitPlace(place.runner, program, config, owned, serve))
     for name, text in made.items():
         path = folder / name
         # A rename, which follows no link that somebody may have planted there.

@@ -4,6 +4,7 @@ Source: systemd.service(5), systemd.socket(5), systemd.exec(5) (sandboxing, Load
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -87,14 +88,14 @@ class UnitPlace:
 def units(place: UnitPlace) -> dict[str, str]:
     """Name -> text. A socket only where something listens: nobody else can take its port while serve restarts."""
     listens = place.serve is not None
-    hidden = str(place.settings).startswith(HOMES)
+    file, arguments = _divided(place.program)
     found = {
         SERVICE: _SERVICE.format(
             user=place.user,
-            program=_escaped(place.program),
+            program=_escaped(file) + arguments,
             config=_escaped(str(place.config)),
             settings=_escaped(f"-{place.settings}"),
-            home="no" if hidden else "yes",
+            home=_protect_home(place),
             after=f" {SOCKET}" if listens else "",
             requires=f"\nRequires={SOCKET}" if listens else "",
         )
@@ -102,6 +103,20 @@ def units(place: UnitPlace) -> dict[str, str]:
     if place.serve is not None:
         found[SOCKET] = _SOCKET.format(address=place.serve.address)
     return found
+
+
+def _divided(program: str) -> tuple[str, str]:
+    """The file, which may have blanks in its name, and the arguments of `python -m tmsync`."""
+    file, module, rest = program.partition(" -m ")
+    return file, module + rest
+
+
+def _protect_home(place: UnitPlace) -> str:
+    """As closed as can be: what must be written, or only run, may lie there."""
+    program, _ = _divided(place.program)
+    if str(place.settings).startswith(HOMES):
+        return "no"
+    return "read-only" if any(path.startswith(HOMES) for path in (program, os.path.realpath(program))) else "yes"
 
 
 def _escaped(text: str) -> str:
