@@ -115,7 +115,7 @@ def test_a_listener_that_is_gone_again_hides_nobody(open_folder: Path) -> None:
     port = free_port()
     with server(open_folder, port, "once", user=NOBODY), closing(connected(port)) as sock:
         eventually(lambda: not server_users(sock))
-        with pytest.raises(Stranger, match="cannot be told"):
+        with pytest.raises(Stranger, match="cannot be seen from here"):
             must_belong_to(frozenset({0}))(sock)
         with socket.create_server(("127.0.0.1", port)):
             assert server_users(sock) == {0, NOBODY}
