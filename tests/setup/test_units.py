@@ -40,9 +40,9 @@ def analyze() -> str:
     return str(found)
 
 
-@pytest.mark.parametrize("listens", [True, False])
-def test_units_are_clean_and_exposed_below_four(analyze: str, tmp_path: Path, listens: bool) -> None:
-    made = units(place() if listens else place(serve=None))
+@pytest.mark.parametrize("changes", [{}, {"serve": None}, {"config": Path("/a b/c%.toml"), "settings": Path("/c d%")}])
+def test_units_are_clean_and_exposed_below_four(analyze: str, tmp_path: Path, changes: dict[str, Any]) -> None:
+    made = units(place(**changes))
     for name, text in made.items():
         (tmp_path / name).write_text(text)
     # Where systemd was brought along, its own units were, too; what follows the colon are the system's.
@@ -65,6 +65,7 @@ def test_what_hangs_on_the_machine_is_in_them() -> None:
     for line in (
         "User=pi",
         'ExecStart="/opt/50%% of/tmsync" --config ${CREDENTIALS_DIRECTORY}/config.toml serve',
+        "LoadCredential=config.toml:/a b/c.toml",
         "ReadWritePaths=-/home/pi/twc",
         "ProtectHome=no",
         "Requires=tmsync.socket",

@@ -93,7 +93,7 @@ def units(place: UnitPlace) -> dict[str, str]:
         SERVICE: _SERVICE.format(
             user=place.user,
             program=_escaped(file) + arguments,
-            config=_escaped(str(place.config)),
+            config=_literal(str(place.config)),
             settings=_escaped(f"-{place.settings}"),
             home=_protect_home(place),
             after=f" {SOCKET}" if listens else "",
@@ -119,10 +119,14 @@ def _protect_home(place: UnitPlace) -> str:
     return "read-only" if any(path.startswith(HOMES) for path in (program, os.path.realpath(program))) else "yes"
 
 
+def _literal(text: str) -> str:
+    """For what takes the rest of its line: % is systemd's own sign."""
+    return text.replace("%", "%%")
+
+
 def _escaped(text: str) -> str:
-    """For a line of a unit: % is systemd's own sign, and blanks divide."""
-    text = text.replace("%", "%%")
-    return f'"{text}"' if " " in text and not text.startswith("-") else text
+    """For a word among others, which blanks divide."""
+    return f'"{_literal(text)}"' if " " in text else _literal(text)
 
 
 def twcmanagers_lines(serve: ServeSettings) -> list[str]:
