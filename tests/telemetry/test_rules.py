@@ -26,6 +26,17 @@ def test_what_the_broker_may_have_lost_is_no_longer_told(followed: Followed) -> 
     assert followed.view().telemetry["battery_level"] == 63, "the last that could be read"
 
 
+def test_a_look_at_a_vehicle_hides_no_change_of_source(followed: Followed) -> None:
+    followed.says(display_name="Blue", state="online", healthy="true")
+    followed.at += 361
+    assert followed.verdict() is Verdict.STALE
+    view = followed.fleet.view(1, followed.now)
+    assert view is not None
+    assert view.judgement.verdict is Verdict.STALE
+    followed.look()
+    assert followed.told[-1] == "Data from TeslaMate for Blue is stale. Switching back to TeslaAPI"
+
+
 def test_one_vehicle_is_seen_as_among_all(followed: Followed) -> None:
     followed.says(7, state="online", healthy="true")
     assert followed.fleet.view(7, followed.now) == followed.view(7)

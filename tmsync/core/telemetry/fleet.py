@@ -318,7 +318,7 @@ class Fleet:
                 if revision == tracked.vehicle.revision and now.running < until:
                     return view
             view = self._view(tracked, now)
-            until = min(now.running + SEEN_S, tracked.change_at or inf)
+            until = min(now.running + SEEN_S, view.judgement.change_at or inf)
             tracked.seen = tracked.vehicle.revision, until, view
             return view
 
@@ -358,7 +358,8 @@ class Fleet:
             if tracked.vehicle.forgotten:
                 self._forget(car_id)
                 continue
-            judgement = self._judge(tracked, now)
+            tracked.judgement = judgement = self._judge(tracked, now)
+            tracked.change_at = judgement.change_at
             before, after = tracked.source, judgement.source
             if after is before or after is Source.UNDECIDED:
                 continue
@@ -384,15 +385,13 @@ class Fleet:
         self._slots = {topic: slot for topic, slot in self._slots.items() if slot[0] is not tracked.vehicle}
 
     def _judge(self, tracked: TrackedVehicle, now: Instant) -> Judgement:
+        """Changes nothing: a change that only a look had seen would be told by nobody."""
         facts = self._facts(tracked.vehicle, now)
         evidence = self._report.evidence._replace(
             broker_lost_at=self._lost_at, single_look=self._single_look, sessions=self._report.sessions
         )
         recorded = self._recorded(tracked.vehicle)
-        judgement = judge(facts, now.running, self.rules, evidence, recorded, before=tracked.judgement)
-        tracked.change_at = judgement.change_at
-        tracked.judgement = judgement
-        return judgement
+        return judge(facts, now.running, self.rules, evidence, recorded, before=tracked.judgement)
 
     def _facts(self, vehicle: Vehicle, now: Instant) -> Facts:
         """The vehicle's own facts, and what others tell of them."""
