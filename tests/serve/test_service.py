@@ -354,6 +354,19 @@ def test_twcmanager_may_call_by_a_name_that_is_configured() -> None:
     assert serve._replace(tls_cert="cert.pem").url == "https://pi.lan:8089"
 
 
+def test_role_that_sees_no_vehicles_is_told_since_every_request_goes_to_tesla(
+    environ: dict[str, str], teslamate: TeslaMate
+) -> None:
+    teslamate.sql("grant usage on schema private to twc; grant select on private.tokens to twc")
+    little = {**environ, "TMSYNC_DATABASE_USER": "twc"}
+    with serving(little) as it:
+        wait_until(lambda: "no-privilege" in [one["cause"] for one in it.document()["problems"]])
+    run = tmsync("status", "--json", environ=little)
+    (told,) = [one for one in run.json["problems"] if one["cause"] == "no-privilege"]
+    assert told["message"] == "the role twc sees none of TeslaMate's cars, so every request goes to Tesla"
+    assert told["fix"][1].endswith("charges, updates TO twc;")
+
+
 def test_whoever_begins_no_tls_is_hung_up_on(
     environ: dict[str, str], authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,10 +431,11 @@ def test_what_stands_against_a_local_token_is_critical(environ: dict[str, str], 
     assert seen["local"] == {
         "holds-refresh-token": "critical", "out-of-sync": "critical", "facade-not-configured": "critical",
         "powerwall": "critical", "serve-not-running": "critical", "own-telemetry": "warning",
+        "no-privilege": "warning",
     }  # fmt: skip
     assert seen["tesla"] == {
         "out-of-sync": "warning", "serve-not-running": "critical", "holds-refresh-token": "warning",
-        "facade-not-configured": "warning", "own-telemetry": "warning",
+        "facade-not-configured": "warning", "own-telemetry": "warning", "no-privilege": "warning",
     }  # fmt: skip
 
 

@@ -17,6 +17,9 @@ PSQL: Final = (
     ),
     Step("How to open psql as a superuser:", "sudo -u postgres psql {database_arg}", Place.NATIVE),
 )
+RECORDS: Final = (
+    "GRANT SELECT ON cars, car_settings, states, drives, positions, charging_processes, charges, updates TO {role};"
+)
 SERVER_LOG: Final = (
     Step("The server's log says more:", "docker compose logs --tail 20 database", Place.DOCKER),
     Step("The server's log says more:", "journalctl -u 'postgresql*' -n 20 --no-pager", Place.NATIVE),
@@ -165,6 +168,10 @@ FIXES: Final[Fixes] = {
         Step("Let TeslaMate finish its migrations:", "sudo systemctl restart teslamate", Place.NATIVE),
         Step("Its log shows how far it got:", "journalctl -u teslamate -n 50 --no-pager", Place.NATIVE),
     ),
+    (Cause.NO_PRIVILEGE, "records"): (
+        Step("Allow it, as the owner of TeslaMate's tables or a superuser in psql:", RECORDS),
+        *PSQL,
+    ),
     Cause.NO_PRIVILEGE: (
         Step(
             "Allow it, as the owner of TeslaMate's tables or a superuser in psql:",
@@ -172,8 +179,7 @@ FIXES: Final[Fixes] = {
         ),
         Step(
             "status, watch-mqtt --with-db and serve also read the vehicles and their newest records:",
-            "GRANT SELECT ON cars, car_settings, states, drives, positions, charging_processes, charges, updates"
-            " TO {role};",
+            RECORDS,
         ),
         Step(
             "and whether TeslaMate is connected (only a superuser can allow this):",

@@ -11,7 +11,7 @@ from tmsync.core.errors import Problem
 from tmsync.core.serve.board import Board, Counters
 from tmsync.core.serve.ports import FacadeStatus, Page
 from tmsync.core.serve.tokens import TokenKeeper
-from tmsync.core.status.problems import merged, problems
+from tmsync.core.status.problems import merged, problems, unreadable
 from tmsync.core.status.report import Broker, Facade, RatedProblem, Status
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.monitor import TelemetryMonitor
@@ -50,7 +50,12 @@ def snapshot(found: Sources, now: Instant) -> Status:
     status = Status(
         now.wall,
         str(settings.config_path) if settings.config_path else None,
-        replace(keeper.database, cars=report.cars, sessions=report.sessions),
+        replace(
+            keeper.database,
+            cars=report.cars,
+            sessions=report.sessions,
+            unread=unreadable(report, keeper.target) if keeper.target else None,
+        ),
         keeper.held or Held(Presence.UNKNOWN, "not looked yet", None, str(settings.twcmanager().settings_file)),
         _broker(found, now),
         facade=facade,

@@ -10,7 +10,7 @@ from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Cause, ConfigError, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
-from tmsync.core.status.problems import merged, problems
+from tmsync.core.status.problems import merged, problems, unreadable
 from tmsync.core.status.report import Broker, Database, Status
 from tmsync.core.status.running import ask
 from tmsync.core.telemetry.liveness import LivenessProbe, LivenessReport
@@ -54,7 +54,8 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
         if told is not None and views is not None:
             broker = Broker(True, told.where, None, views[0].namespace, vehicles=views)
             sessions = told.sessions
-        database = replace(tokens.result(), cars=report.cars, sessions=sessions)
+        unread = unreadable(report, settings.database()) if has_database else None
+        database = replace(tokens.result(), cars=report.cars, sessions=sessions, unread=unread)
         config_file = str(settings.config_path) if settings.config_path else None
         local = settings.twcmanager().local_token
         facade = told.facade if told is not None else None

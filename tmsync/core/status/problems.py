@@ -4,11 +4,14 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
+from tmsync.core.postgres.session import sql_names
 from tmsync.core.status.report import Part, RatedProblem, Severity, Status
 from tmsync.core.status.vehicles import all_unpublished, assess, logged
 from tmsync.core.telemetry.health import Source
+from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.vehicle import NO_DATA
 from tmsync.core.teslamate.assessment import overdue, owner_api
 from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
@@ -93,11 +96,22 @@ def _facade(status: Status) -> Iterator[RatedProblem]:
         return
     if facts.proxy is not None and (elsewhere := not_sent_here(facts, serve)) is not None:
         yield (_critical if status.local_token else _warning)(Part.FACADE, elsewhere)
+    if status.database.unread is not None:
+        yield _warning(Part.FACADE, status.database.unread)
     if (by_itself := own_telemetry(facts)) is not None:
         yield _warning(Part.FACADE, by_itself)
     asks_tesla = powerwall(facts, Path(status.twcmanager.settings_file)) if status.local_token else None
     if asks_tesla is not None:
         yield _critical(Part.FACADE, asks_tesla)
+
+
+def unreadable(report: LivenessReport, database: DatabaseSettings) -> Problem | None:
+    """Which of TeslaMate's records its role may not read, of those without which every request goes to Tesla."""
+    if report.database_at is None or any(car.position_at is not None for car in report.cars.values()):
+        return None
+    table, request = ("positions", "vehicle_data") if report.cars else ("cars", "request")
+    message = f"the role {database.user} sees none of TeslaMate's {table}, so every {request} goes to Tesla"
+    return problem(Cause.NO_PRIVILEGE, message, variant="records", **sql_names(database.user, database.name))
 
 
 def _held(status: Status) -> Iterator[RatedProblem]:

@@ -69,6 +69,8 @@ class Database:
     cars: Mapping[int, CarRecord] = field(default_factory=dict)
     sessions: bool | None = None
     """Whether TeslaMate is logged in; None where that cannot be seen."""
+    unread: Problem | None = None
+    """What keeps tmsync serve from knowing the vehicles."""
 
 
 @dataclass(frozen=True, slots=True)
