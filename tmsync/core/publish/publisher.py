@@ -1,6 +1,5 @@
 """The newest state goes in, messages go out, in a thread and over a connection of their own."""
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -94,7 +93,8 @@ class Publisher:
         now = self._clock.monotonic()
         if self._taken_at is not None and (left := self._taken_at + REST_S - now) > 0:
             return left
-        with contextlib.suppress(IndexError):
+        if self._newest:
+            # Nobody else takes one away.
             self._take(self._newest.pop(), now)
             self._taken_at = now
         if self._outbox.published != self._ledger.topics:
