@@ -149,6 +149,7 @@ def test_systemds_socket_at_another_address_is_told(tmp_path: Path) -> None:
             out, err = systemd.process.communicate(timeout=SECONDS)
     assert systemd.process.returncode == 2
     assert json.loads(out)["error"]["cause"] == "bad-value"
+    assert out.count("\n") == 1, "one document a line, whoever reads it line by line"
     assert "systemd's socket listens at 127.0.0.1" in err
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tmsync import __version__
 
-STREAMING: Final = frozenset({"watch-mqtt"})
+STREAMING: Final = frozenset({"watch-mqtt", "serve"})
 """Commands that print a document per line, an error too."""
 
 
