@@ -406,6 +406,29 @@ def test_what_was_asked_before_a_command_is_no_answer_after_it(stage: Stage) -> 
     assert stage.ask(DATA).document["response"]["state"] == "online"
 
 
+def test_a_look_from_before_a_command_is_not_remembered_after_it() -> None:
+    release = threading.Event()
+
+    def slow(sock: socket.socket) -> None:
+        release.wait(10)
+        sock.sendall(reply(200, {"response": {**CAR, "state": "before"}}))
+
+    with staged() as stage, ThreadPoolExecutor(1) as pool:
+        stage.says(charging_state="Stopped")
+        stage.api.says["GET vehicle_data"] = [slow]
+        look = pool.submit(stage.ask, DATA)
+        while not stage.api.calls:
+            time.sleep(0.01)
+        stage.post("set_charging_amps", charging_amps=8)
+        release.set()
+        assert look.result().document["response"]["state"] == "before"
+        stage.wait(6)
+        stage.teslamate_sees(charging_state="Stopped")
+        assert stage.ask(STATE).source == "teslamate", "the command has been seen"
+        assert stage.ask(DATA).document["response"]["state"] == "online"
+        assert stage.api.asked == ["GET vehicle_data", "POST set_charging_amps", "GET vehicle_data"]
+
+
 def test_while_a_command_is_under_way_tesla_is_asked(stage: Stage) -> None:
     stage.says()
     stage.wait(121, heartbeat=30)

@@ -130,4 +130,4 @@ TestAnything.settings = settings(max_examples=40, stateful_step_count=40, deadli
 
 @pytest.mark.slow
 class TestAnythingAtLength(Anything.TestCase):
-    settings = settings(max_examples=1000, stateful_step_count=50, deadline=None)
+    settings = settings(max_examples=500, stateful_step_count=50, deadline=None)

@@ -91,6 +91,7 @@ class Tesla:
                 answer = said if not isinstance(said, list) else said.pop(0) if said else self._usual(call)
             if callable(answer):
                 answer(sock)
+                sock.close()
                 return
             sock.sendall(answer)
             if headers.get("connection") == "close":
