@@ -212,6 +212,17 @@ def test_local_token_is_accepted_as_soon_as_it_is_delivered_and_until_it_is_rene
     assert bearer not in told + renewed.out + renewed.err
 
 
+def test_local_tokens_that_cannot_be_read_are_no_fault_of_the_database(
+    environ: dict[str, str], twc: TwcFolder, tmp_path: Path
+) -> None:
+    configure(twc, teslaProxy=f"http://{environ['TMSYNC_SERVE_LISTEN']}")
+    with serving({**environ, "TMSYNC_TWCMANAGER_TOKEN": "local"}) as it:
+        it.until(lambda event: event["result"] == "written", "token")
+        (tmp_path / "state" / "local-bearers.json").write_text("x" * (2 << 20))
+        status, told = it.get(LIST, twc.read()["carApiBearerToken"])
+    assert (status, "database" in told) == (503, False)
+
+
 def test_without_local_tokens_there_is_none_to_renew(environ: dict[str, str]) -> None:
     run = tmsync("serve", "--renew-local-token", environ=environ)
     assert run.code == 2

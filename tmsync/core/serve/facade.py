@@ -182,7 +182,9 @@ class Facade:
             return OTHER, loop
         standing = self._standing(request)
         if standing is Standing.UNDECIDED:
-            return OTHER, refusal(503, "TeslaMate's database cannot be asked whether this token is known")
+            return OTHER, refusal(
+                503, "nothing tells just now whether this token is known; tmsync status says what is wrong"
+            )
         if standing is Standing.UNKNOWN:
             return OTHER, refusal(401, "this token is not known")
         api = self._grammar.read(request.method, request.raw_path)

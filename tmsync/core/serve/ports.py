@@ -22,7 +22,7 @@ class Standing(Enum):
     UNKNOWN = "unknown"
     """Answered with 401."""
     UNDECIDED = "undecided"
-    """It might be TeslaMate's token, which the database does not tell just now; answered with 503."""
+    """It might be known: the database does not tell TeslaMate's token just now, or the state cannot be read. 503."""
 
 
 class Callers(Protocol):
