@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.publish.scene import listening, until
+from tests.publish.test_endings import GOES_ON, LOGIN, PASSWORDS, WRITES_NOTHING
 from tests.serve.service import serving
 from tests.support.brokers import BLUE, broker, needs_mosquitto
 from tests.support.surroundings import clean_environ, tmsync
@@ -39,6 +40,20 @@ def test_serve_publishes_what_teslamate_says_and_whether_to_trust_it(tmp_path: P
             until(lambda: heard.retained["tmsync/cars/1/source"] == "TeslaAPI")
             until(lambda: "stale" in [found["cause"] for found in json.loads(heard.retained["tmsync/problems"])])
         until(lambda: heard.retained["tmsync/status"] == "offline")
+
+
+def test_broker_that_refuses_publishing_is_told_once_and_the_judging_goes_on(tmp_path: Path) -> None:
+    with broker(passwords=PASSWORDS, publisher="other", acl=WRITES_NOTHING, extra=GOES_ON) as mosquitto:
+        mosquitto.publisher.car(**BLUE)
+        with serving(environ(mosquitto.port, tmp_path, **LOGIN)) as serve:
+            raised = serve.problem("not-authorised")
+            assert (raised["severity"], raised["part"]) == ("warning", "broker")
+            mosquitto.publisher.healthy()
+            serve.until(lambda event: event["to"] == "TeslaMate", "source")
+            mosquitto.publisher.healthy("false")
+            serve.until(lambda event: event["to"] == "TeslaAPI", "source")
+            told = [event.fields["cause"] for event in serve.events if event.kind == "problem"]
+            assert told.count("not-authorised") == 1
 
 
 def test_serve_never_subscribes_to_its_own_prefix(tmp_path: Path) -> None:

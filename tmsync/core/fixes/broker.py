@@ -67,9 +67,9 @@ FIXES: Final[Fixes] = {
     ),
     (Cause.NOT_AUTHORISED, "publishing"): (
         Step("Let it write there. In Mosquitto's acl_file, then restart Mosquitto:",
-             "{user_line}topic readwrite {topics}"),
+             "{user_line}{topic_lines}"),
         Step("In EMQX's acl.conf, above the rule that denies the rest:",
-             '{{allow, {emqx_who}, all, ["{topics}"]}}.'),
+             "{{allow, {emqx_who}, all, {topics}}}."),
         Step("Or publish nothing, under [publish] in tmsync's configuration file:", "enabled = false"),
     ),
 }  # fmt: skip

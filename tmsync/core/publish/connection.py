@@ -57,7 +57,7 @@ class PublishingConnection(Connection):
 
     refresh: called at each turn; fills the outbox and says after how many seconds to call again at the latest.
     on_birth: Home Assistant has said that it is there.
-    on_refused: told for every message that the broker refuses.
+    on_refused: the broker refuses a message in these topics, a filter.
     """
 
     name = "publish"
@@ -74,7 +74,7 @@ class PublishingConnection(Connection):
         refresh: Callable[[], float],
         on_link: Callable[[Link], None],
         on_birth: Callable[[], None],
-        on_refused: Callable[[Problem], None],
+        on_refused: Callable[[str], None],
     ) -> None:
         super().__init__(target, on_link, clock)
         self.keepalive_s = keepalive_s
@@ -184,7 +184,7 @@ class PublishingConnection(Connection):
         if message is None:
             return
         if reason.is_failure:
-            self._on_refused(self._refused(message))
+            self._on_refused(self._layout.filter_of(message.topic))
             return
         self._granted = True
         self._outbox.acknowledged(message)
@@ -195,10 +195,7 @@ class PublishingConnection(Connection):
 
     def _refused_after_all(self) -> Problem | None:
         first = next(iter(self._under_way.values()), None)
-        return None if first is None else self._refused(first)
-
-    def _refused(self, message: Message) -> Problem:
-        return diagnosis.of_refused_publishing(self.target, self._layout.filter_of(message.topic))
+        return first and diagnosis.of_refused_publishing(self.target, [self._layout.filter_of(first.topic)])
 
     def _close(self, client: "Client") -> None:
         if self._stopping.is_set() and self._accepted:

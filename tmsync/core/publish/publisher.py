@@ -13,6 +13,7 @@ from tmsync.core.publish.outbox import Outbox
 from tmsync.core.publish.recorded import RecordedValues
 from tmsync.core.publish.topics import Layout, State
 from tmsync.core.publish.values import Recorded, Repeater
+from tmsync.core.telemetry import diagnosis
 from tmsync.core.telemetry.connection import KEEPALIVE_S, WAIT_S, Link
 from tmsync.core.telemetry.fleet import VehicleView
 
@@ -52,9 +53,9 @@ class Publisher:
         self._discovery: tuple[str, ...] = ()
         self._link: Problem | None = None
         self._unwritable: Problem | None = None
-        self._refusals: dict[str, Problem] = {}
-        self._refused_now: set[str] = set()
-        """Those of the present connection."""
+        self._refusal: Problem | None = None
+        self._refused: set[str] = set()
+        """Filters of what the broker has refused in the present connection."""
         self._told: tuple[Problem, ...] = ()
         self._connection = PublishingConnection(
             settings.mqtt(),
@@ -66,7 +67,7 @@ class Publisher:
             refresh=self._refresh,
             on_link=self._linked,
             on_birth=self._born,
-            on_refused=self._refused,
+            on_refused=self._refused.add,
         )
 
     def start(self) -> None:
@@ -101,8 +102,7 @@ class Publisher:
             self._unwritable = self._ledger.write(self._outbox.published)
         if self._outbox.is_empty and self._connection.is_idle:
             # Not as soon as there is a connection: a broker may let in, and hang up on the first message.
-            self._link = None
-            self._refusals = {words: found for words, found in self._refusals.items() if words in self._refused_now}
+            self._link, self._refusal = None, self._refused_so_far()
         self._tell()
         return WAIT_S
 
@@ -123,22 +123,23 @@ class Publisher:
 
     def _linked(self, link: Link) -> None:
         if link.connected:
-            self._refused_now = set()
-        elif not self._refused_now and not self._connection.falls_back:
-            self._link = link.problem
+            self._refused.clear()
+        elif not self._connection.falls_back:
+            # A broker that hangs up on what it refuses may or may not get to say so.
+            self._refusal = self._refused_so_far() or self._refusal
+            self._link = None if self._refused else link.problem
             self._tell()
+
+    def _refused_so_far(self) -> Problem | None:
+        if not self._refused:
+            return None
+        return diagnosis.of_refused_publishing(self._connection.target, sorted(self._refused))
 
     def _born(self) -> None:
         self._outbox.again(self._discovery)
 
-    def _refused(self, found: Problem) -> None:
-        self._refused_now.add(found.message)
-        self._refusals[found.message] = found
-        self._tell()
-
     def _tell(self) -> None:
-        # A broker that hangs up on what it refuses may or may not get to say so.
-        found = tuple(dict.fromkeys(filter(None, (self._link, self._unwritable, *self._refusals.values()))))
+        found = tuple(dict.fromkeys(filter(None, (self._link, self._refusal, self._unwritable))))
         if found != self._told:
             self._told = found
             self._on_problems(found)

@@ -53,7 +53,7 @@ def unpublish(settings: Settings, clock: Clock) -> Unpublished:
         before.clear(ours | ledger.topics)
     with _looking(target, layout, clock) as after:
         if left := after.ours():
-            raise BrokerError(diagnosis.of_refused_publishing(target, layout.filter_of(min(left))))
+            raise BrokerError(diagnosis.of_refused_publishing(target, sorted(set(map(layout.filter_of, left)))))
     unwritable = ledger.write(()) if ledger.topics else None
     still = problem(Cause.LOCKED, f"{layout.status} says online: a tmsync serve is publishing here", variant="publish")
     return Unpublished(options.prefix, tuple(sorted(ours)), still if runs else unwritable)

@@ -4,8 +4,10 @@ Source: MQTT 3.1.1 specification, 3.1 (CONNECT), 3.2 (CONNACK and its return cod
 """
 
 import errno
+import json
 import logging
 import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tmsync.core.config.settings import MqttSettings
@@ -14,6 +16,7 @@ from tmsync.core.fixes import problem
 from tmsync.core.fixes.network import BROKER
 from tmsync.core.fixes.network import where as values_of
 from tmsync.core.net.dial import is_name, resolve
+from tmsync.core.words import listed
 
 if TYPE_CHECKING:
     import ssl
@@ -111,11 +114,13 @@ def of_refused_subscription(target: MqttSettings, topic: str, *, closed: bool) -
     return problem(Cause.NOT_AUTHORISED, message, variant="subscription", **_named_in_access_lists(target))
 
 
-def of_refused_publishing(target: MqttSettings, topics: str) -> Problem:
-    """The problem when the broker takes no message in `topics`, a filter; it says so, or hangs up."""
-    refused = f"the broker at {target.place} takes nothing that is published in {topics}"
+def of_refused_publishing(target: MqttSettings, topics: Sequence[str]) -> Problem:
+    """The problem when the broker takes no message in `topics`, filters; it says so, or hangs up."""
+    refused = f"the broker at {target.place} takes nothing that is published in {listed(topics)}"
     message = f"{refused}: its access list must let {_user(target)} write there"
-    return problem(Cause.NOT_AUTHORISED, message, variant="publishing", topics=topics, **_named_in_access_lists(target))
+    named = _named_in_access_lists(target)
+    named |= {"topic_lines": "\n".join(f"topic readwrite {topic}" for topic in topics), "topics": json.dumps(topics)}
+    return problem(Cause.NOT_AUTHORISED, message, variant="publishing", **named)
 
 
 def _user(target: MqttSettings) -> str:
