@@ -37,6 +37,7 @@ StateDirectory=tmsync
 StateDirectoryMode=0700
 ReadWritePaths={settings}
 UMask=0077
+LimitCORE=0
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 LockPersonality=yes
