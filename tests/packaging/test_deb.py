@@ -36,17 +36,13 @@ def run(*command: object, check: bool = True, home: object = NO_HOME) -> "subpro
 
 def has_debians_packages() -> bool:
     ask = "import psycopg2, cryptography, yaml"
-    return (
-        shutil.which("dpkg-deb") is not None
-        and SYSTEM.exists()
-        and not run(SYSTEM, "-I", "-c", ask, check=False).returncode
-    )
+    return SYSTEM.exists() and not run(SYSTEM, "-I", "-c", ask, check=False).returncode
 
 
 @pytest.fixture(scope="module")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not has_debians_packages():
-        pytest.skip("needs Debian's python3-psycopg2, python3-cryptography and python3-yaml")
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("no dpkg-deb at hand")
     folder = tmp_path_factory.mktemp("deb")
     # pip, and what builds wheels for it, want one.
     built = run(sys.executable, ROOT / "packaging" / "deb.py", folder, home=folder)
@@ -54,6 +50,8 @@ def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_runs_from_where_it_was_unpacked(deb: Path, tmp_path: Path) -> None:
+    if not has_debians_packages():
+        pytest.skip("needs Debian's python3-psycopg2, python3-cryptography and python3-yaml")
     run("dpkg-deb", "-x", deb, tmp_path)
     python = tmp_path / "usr/lib/tmsync/bin/python3"
     python.unlink()
@@ -91,9 +89,11 @@ def machine(deb: Path) -> Iterator[Path]:
     """This machine, if it may be used and can be left as it was."""
     if shutil.which("apt-get") is None or run("dpkg", "-s", "tmsync", check=False).returncode == 0 or CONFIG.exists():
         pytest.skip("tmsync is installed on this machine, or no apt-get is")
-    there = users()
+    there, before = users(), packages()
+    if run("apt-get", "install", "-y", "--no-install-recommends", deb, check=False).returncode:
+        pytest.skip("Debian's packages cannot be had")
     yield deb
-    run("dpkg", "--purge", "tmsync", check=False)
+    run("dpkg", "--purge", *(packages() - before), check=False)
     for name in users() - there:
         run("userdel", name)
 
@@ -102,10 +102,13 @@ def users() -> set[str]:
     return {user.pw_name for user in pwd.getpwall()}
 
 
+def packages() -> set[str]:
+    return set(run("dpkg-query", "-W", "-f", "${Package}\\n").stdout.split())
+
+
 @pytest.mark.root
 @pytest.mark.machine
 def test_install_configure_upgrade_remove_purge(machine: Path) -> None:
-    run("apt-get", "install", "-y", "--no-install-recommends", machine)
     assert run("tmsync", "--version").stdout == f"tmsync {__version__}\n"
     for path, mode in ((CONFIG, 0o600), (CONFIG.parent, 0o700), (Path("/var/lib/tmsync"), 0o700)):
         assert (path.owner(), stat.S_IMODE(path.stat().st_mode)) == ("twcmanager", mode)
