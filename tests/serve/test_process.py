@@ -142,15 +142,22 @@ def test_systemds_socket_is_served_and_no_other_is_opened(tmp_path: Path) -> Non
         assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
 
-def test_systemds_socket_at_another_address_is_told(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        environ = {"TMSYNC_SERVE_LISTEN": f"127.0.0.1:{free_port()}"}
-        with started(tmp_path, environ, listening=listening) as systemd:
-            out, err = systemd.process.communicate(timeout=SECONDS)
+@pytest.mark.parametrize(
+    ("listen", "cause", "words"),
+    [("127.0.0.1:1", "bad-value", "systemd's socket listens at 127.0.0.1"), ("", "missing-setting", "serve.listen")],
+)
+def test_systemds_socket_that_the_settings_do_not_know_is_told(
+    tmp_path: Path, listen: str, cause: str, words: str
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        started(tmp_path, {"TMSYNC_SERVE_LISTEN": listen}, listening=listening) as systemd,
+    ):
+        out, err = systemd.process.communicate(timeout=SECONDS)
     assert systemd.process.returncode == 2
-    assert json.loads(out)["error"]["cause"] == "bad-value"
+    assert json.loads(out)["error"]["cause"] == cause
     assert out.count("\n") == 1, "one document a line, whoever reads it line by line"
-    assert "systemd's socket listens at 127.0.0.1" in err
+    assert words in err
 
 
 def test_no_secret_is_told_whatever_is_out_of_reach(tmp_path: Path) -> None:

@@ -89,8 +89,8 @@ def wait_until(is_so: Callable[[], object]) -> None:
 # -- it cannot begin
 
 
-def test_nothing_to_serve_is_no_configuration() -> None:
-    error = fails({})
+def test_nothing_to_serve_is_no_configuration(twc: TwcFolder) -> None:
+    error = fails({"TMSYNC_TWCMANAGER_CONFIG_FILE": str(twc.config)})
     assert isinstance(error, ConfigError)
     assert error.cause == "missing-setting"
 
@@ -487,6 +487,7 @@ def test_reload_forgets_nothing_of_a_vehicle_and_connects_to_no_broker_again(
         assert "tmsync_broker_reconnects_total 0" in it.get("/metrics")[1]
         it.environ["TMSYNC_HEALTH_RECOVER_AFTER"] = "1"
         it.service.ask_reload()
+        wait_until(lambda: [event.fields.get("state") for event in it.events].count("reloaded") == 2)
         wait_until(lambda: [one["verdict"] for one in it.document()["vehicles"]] == ["waiting"])
 
 

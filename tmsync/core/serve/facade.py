@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 16 * 1024
 BODY_S: Final = 5.0
 STOP_S: Final = 5.0
+LET_IN_S: Final = 0.1
 HANDSHAKE_S: Final = 5.0
 """Of TLS, at its beginning and its end: until then a connection is none of those that are counted."""
 BACKLOG: Final = 256
@@ -116,6 +117,9 @@ class Facade:
             listener.close()
         self._listeners.clear()
         if self._server is not None:
+            if self._server.connections:
+                # Whoever has just been let in has yet to ask; cut off, TWCManager would lose what it was about.
+                await asyncio.sleep(LET_IN_S)
             self._server.pre_shutdown()
             await self._server.shutdown(STOP_S)
         self._maker.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,7 @@
 """The facade's sockets and its event loop, in a thread of its own."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import socket
@@ -12,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.kinds import is_loopback
-from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings
+from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings, Settings
 from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.serve.ports import FacadeStatus
@@ -29,6 +30,16 @@ DEAF_S: Final = 10.0
 
 class ListenFailed(TmsyncError):
     """The address cannot be listened at, or no longer."""
+
+
+def check_needs(settings: Settings, serve: ServeSettings) -> None:
+    """Raises: ConfigError where something is missing without which nothing could be answered."""
+    if importlib.util.find_spec("aiohttp") is None:
+        raise ConfigError(problem(Cause.MISSING_PACKAGE, "serve.listen needs the package aiohttp"))
+    independent = settings.twcmanager().local_token and serve.upstream_token is not None
+    if settings.get("database.host") is None and not independent:
+        message = "serve.listen without database.host: no token is known, neither TWCManager's nor TeslaMate's"
+        raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="facade"))
 
 
 def open_sockets(serve: ServeSettings, inherited: Sequence[socket.socket]) -> list[socket.socket]:

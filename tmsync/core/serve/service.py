@@ -1,6 +1,5 @@
 """The service: everything that `tmsync serve` runs, kept together, told of, and ended in order."""
 
-import importlib.util
 import socket
 import threading
 from collections import deque
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tmsync.core.clock import Clock, Instant
-from tmsync.core.config.settings import ServeSettings, Settings
+from tmsync.core.config.schema import BY_NAME
+from tmsync.core.config.settings import ServeSettings, Settings, missing
 from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem
 from tmsync.core.publish.publisher import Publisher
@@ -21,6 +21,7 @@ from tmsync.core.serve.listening import (
     Certificate,
     FacadeThread,
     Served,
+    check_needs,
     host_names,
     open_sockets,
     read_certificate,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 ASK_EVERY_S: Final = 30.0
 """The facade answers from the database's records, which may not be older."""
 TICK_S: Final = 1.0
+MOST_EVENTS: Final = 10_000
+"""While nobody reads standard output, the newest wait."""
 PUBLISH_EVERY_S: Final = 0.5
 
 
@@ -79,7 +82,7 @@ class Service:
         self._environ = environ
         self._notifier = Notifier(environ, process)
         self._inherited = inherited_sockets(environ, process)
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._board = Board(clock, self._later)
         self._counters = Counters()
         self._pages = ServicePages(self._look, self._board.problems, self._counters, metrics)
@@ -154,18 +157,15 @@ class Service:
             self._keeper.take_over(self._before)
         self._before = self._keeper
         if (serve := settings.serve()) is not None:
-            if importlib.util.find_spec("aiohttp") is None:
-                raise ConfigError(problem(Cause.MISSING_PACKAGE, "serve.listen needs the package aiohttp"))
-            independent = settings.twcmanager().local_token and serve.upstream_token is not None
-            if settings.get("database.host") is None and not independent:
-                message = "serve.listen without database.host: no token is known, neither TWCManager's nor TeslaMate's"
-                raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="facade"))
+            check_needs(settings, serve)
             parts.facade = FacadeThread(self._make_facade(settings, serve), self._clock)
             parts.facade.start(self._sockets(serve), tls_context(serve))
             parts.certificate = read_certificate(serve.tls_cert)
             stack.callback(parts.facade.stop)
+        elif self._inherited:
+            # Whoever calls at systemd's socket would wait for ever.
+            raise missing(BY_NAME["serve.listen"], settings.config_path)
         else:
-            # Whoever called would wait for ever.
             self._close_sockets()
         self._listen_to_teslamate(parts)
         if settings.publish().enabled:
