@@ -152,7 +152,8 @@ class Facade:
         elif not self._is_addressed(request):
             name, answer = OTHER, refusal(403, "this name is not served here (serve.listen)")
         elif request.method in ("GET", "HEAD") and (page := await self._page(request)) is not None:
-            return Response(status=page.status, body=page.body, headers={"Content-Type": page.content_type})
+            own = {"Content-Type": page.content_type, "X-Tmsync-Source": str(Origin.TMSYNC), "X-Tmsync-Age": "0"}
+            return Response(status=page.status, body=page.body, headers=own)
         else:
             name, answer = await self._answer(request)
             if answer.origin is Origin.TESLAMATE and not request.can_read_body:
