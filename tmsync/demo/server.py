@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tmsync.core.errors import Cause, TmsyncError
 from tmsync.core.fixes import problem
@@ -21,11 +21,18 @@ class DemoError(TmsyncError):
     """The private surroundings could not be set up."""
 
 
+_GIVEN: Final[set[int]] = set()
+
+
 def free_port() -> int:
-    """A TCP port nobody listens on at the moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A TCP port nobody listens on at the moment; another one every time."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = int(sock.getsockname()[1])
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 def server_user(names: Sequence[str]) -> pwd.struct_passwd | None:
