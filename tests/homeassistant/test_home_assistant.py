@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,11 +85,13 @@ def test_entities_are_unavailable_once_tmsync_is_killed_and_come_back(
     home: HomeAssistant, mosquitto: Broker, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "tests.publish.process", str(mosquitto.port), str(tmp_path), "30"]
-    for how in (signal.SIGKILL, signal.SIGKILL):
+    for _ in range(2):
         process = subprocess.Popen(command)
-        until(lambda: home.states("tmsync_1_") == FRESH)
-        process.send_signal(how)
-        process.wait()
+        try:
+            until(lambda: home.states("tmsync_1_") == FRESH)
+        finally:
+            process.kill()
+            process.wait()
         until(lambda: home.states("tmsync_1_") == UNAVAILABLE)
 
 
