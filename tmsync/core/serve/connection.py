@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion, HttpVersion11, web
 
 from tmsync.core.serve.decide import refusal
 
@@ -31,7 +31,10 @@ class ApiServer(web.Server):
 
     def __init__(self, handler: Handler) -> None:
         self._answer = handler
-        super().__init__(self._serve)
+        super().__init__(self._serve, request_factory=self._request)
+
+    def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return _Request(message, payload, protocol, writer, task, self._loop)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
@@ -39,9 +42,12 @@ class ApiServer(web.Server):
             raise TypeError
         connection.is_busy = True
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
         finally:
             connection.is_busy = False
+        if isinstance(request, _Request) and request.wants_to_stay:
+            response.headers["Connection"] = "keep-alive"
+        return response
 
     def __call__(self) -> web.RequestHandler:
         """The protocol of one more connection."""
@@ -63,6 +69,20 @@ class ApiServer(web.Server):
         if len(self.connections) > MAX_CONNECTIONS:
             idle = (found for found in self.connections if isinstance(found, _Connection) and found.is_idle)
             next(idle, newest).force_close()
+
+
+class _Request(web.BaseRequest):
+    """Answered in HTTP/1.1, whatever version it came in."""
+
+    @property
+    def version(self) -> HttpVersion:
+        """That of the answer."""
+        return HttpVersion11
+
+    @property
+    def wants_to_stay(self) -> bool:
+        """Whether one that takes a connection for closed after each answer asked to keep it."""
+        return self._version < HttpVersion11 and self.keep_alive
 
 
 class _Connection(web.RequestHandler):
