@@ -4,6 +4,7 @@ import ctypes
 import os
 import pty
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.surroundings import Run, TeslaMate, tmsync
-from tmsync import __version__
+from tmsync import __version__, cli, signals
 from tmsync.cli import COMMANDS
 
 ASCII_ONLY = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -327,3 +328,14 @@ def test_a_password_in_an_address_is_not_repeated_from_the_environment(setting: 
         run = tmsync(*command, environ=environ)
         assert run.code == 2
         assert "SECRET" not in run.out + run.err
+
+
+def test_signal_that_comes_out_as_an_error_of_pythons_own_locks_ends_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr(cli, "app", broken)
+    assert "unforeseen RuntimeError" in tmsync("status").err
+    monkeypatch.setattr(signals._ENDING, "number", signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        tmsync("status")

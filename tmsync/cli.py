@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tmsync import __version__
+from tmsync import __version__, signals
 from tmsync.commands import output
 from tmsync.commands.invocation import ConfigFile, Invocation, Quiet, Verbose
 from tmsync.core.errors import ExitCode, Problem, TmsyncError
@@ -176,6 +176,8 @@ def run(arguments: Sequence[str]) -> int:
             return _fail(invocation, full, ExitCode.PROBLEM)
         if isinstance(error, _CLICK_EXCEPTION):
             return _usage_error(invocation, error)
+        # A signal that comes while Python's own locks change hands comes out as an error of theirs.
+        signals.raise_if_asked()
         from tmsync.core.fixes import unforeseen
 
         return _fail(invocation, unforeseen(error), ExitCode.PROBLEM)
