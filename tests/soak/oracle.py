@@ -258,7 +258,7 @@ class Diary:
         anchors = [moment for moment, _ in (*_before(car.beats, at)[-40:], *_before(car.states, at)[-8:])]
         newest = max((min(self._latest_arrival(moment), at) for moment in anchors), default=at)
         sure_state = next((moment for moment, _ in _sure(_before(car.states, at), at - 2 * SLACK_S, self._cut)), 0.0)
-        return max(0.0, at - SLACK_S - newest), at - max(newest_sure or 0.0, sure_state)
+        return max(0.0, at - SLACK_S - newest), at - max(newest_sure or 0.0, sure_state, self._restart(at))
 
     def _states(self, car: CarDiary, at: float) -> Iterator[tuple[float, str]]:
         """The states that watch-mqtt may believe in, newest first: all back to the newest it surely knows."""

@@ -133,3 +133,31 @@ def test_what_is_sent_while_the_network_is_cut_may_never_arrive() -> None:
     assert cut.allowed(1, AT) == {"fresh"}
     cut.cuts.append(Span(AT - 12, AT - 1))
     assert cut.allowed(1, AT) == {"fresh", "late"}
+
+
+def test_a_process_trusts_nobody_before_it_has_heard_something_live() -> None:
+    dead = diary("online", 10)
+    dead.restarts.append(AT - 5)
+    assert dead.allowed(1, AT) == {"waiting"}
+    dead.note("teslamate/cars/1/healthy", b"true", False, AT - 4.5)
+    assert dead.allowed(1, AT) == {"fresh"}
+    ill = diary("online", 8)
+    ill.note("teslamate/cars/1/healthy", b"false", False, AT - 7)
+    ill.restarts.append(AT - 6)
+    ill.note("teslamate/cars/1/healthy", b"true", False, AT - 5)
+    assert ill.allowed(1, AT) == {"fresh"}
+
+
+def test_a_drive_in_a_dead_zone_may_be_silent_for_as_long_as_a_drive() -> None:
+    drive = told(("driving", 200), ("offline", 30))
+    assert drive.allowed(1, AT) == {"late", "stale"}
+    assert diary("offline", 30, witness=True).allowed(1, AT) == {"late", "stale"}
+
+
+def test_a_heartbeat_lost_in_a_cut_is_not_the_newest_that_surely_came() -> None:
+    cut = diary("online", 20)
+    assert cut.newest_beat(1, AT, AT)[0] == AT - 20
+    cut.note("teslamate/cars/1/healthy", b"true", False, AT - 10)
+    assert cut.newest_beat(1, AT, AT) == (AT - 10, AT - 8)
+    cut.cuts.append(Span(AT - 11, AT - 9))
+    assert cut.newest_beat(1, AT, AT)[0] == AT - 20
