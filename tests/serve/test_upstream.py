@@ -19,7 +19,7 @@ from tests.support.listeners import listener
 from tests.support.tesla import CAR, Answer, reply, reset
 from tmsync.core.errors import Cause
 from tmsync.core.files.state import StateFolder
-from tmsync.core.serve import facade, keeping, upstream
+from tmsync.core.serve import facade, forward, keeping, upstream
 from tmsync.core.serve.decide import Origin
 from tmsync.core.serve.hosts import host_of
 from tmsync.core.serve.ports import FacadeOptions
@@ -584,3 +584,31 @@ def test_an_unread_database_keeps_the_owner_api_from_a_guess() -> None:
         stage.ask(LIST)
         assert stage.ask(STATE)[:2] == (200, "tesla"), "Tesla's list told the id"
         assert [call.target for call in stage.api.calls] == [LIST, f"/api/1/vehicles/{CAR['id']}"]
+
+
+def test_commands_that_are_written_down_at_once_hinder_each_other_in_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = StateFolder.write
+
+    def slowly(folder: StateFolder, name: str, data: bytes) -> None:
+        time.sleep(0.05)
+        write(folder, name, data)
+
+    monkeypatch.setattr(StateFolder, "write", slowly)
+    with staged(tmp_path / "state") as stage, ThreadPoolExecutor(8) as callers:
+        targets = [f"/api/1/vehicles/5YJ3E1EA7KF{number:06}/wake_up" for number in range(10, 34)]
+        told = list(callers.map(lambda target: stage.ask(target, "POST"), targets))
+        assert [one.status for one in told] == [200] * 24
+        assert sorted(call.target for call in stage.api.calls) == targets
+
+
+def test_a_command_that_an_error_kept_from_going_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_: object) -> None:
+        raise RuntimeError
+
+    with staged() as stage:
+        with monkeypatch.context() as broken:
+            broken.setattr(forward.Forwarder, "_save", fails)
+            assert stage.post("charge_stop").status == 500
+        assert (stage.api.calls, stage.ask(STATE).source) == ([], "teslamate")

@@ -205,10 +205,11 @@ class Forwarder:
     ) -> Answer:
         """It goes up once, and is remembered before: whatever becomes of us, the car may have got it."""
         memory.begin()
-        await self._save()
-        sent = True
+        sent = False
         answer = refusal(503, "it was not answered")
         try:
+            await self._save()
+            sent = True
             answer = await self._send(request, car, decision.reason)
             sent = answer.origin is Origin.TESLA
         except Unreachable as error:

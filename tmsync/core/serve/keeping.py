@@ -41,13 +41,15 @@ class MemoryFile:
         """Never raises."""
         self._wanted = encoded_memory(self._memory)
         while self._wanted != self._written:
-            if self._writing is None or self._writing.done():
-                self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write)
-            done, _ = await asyncio.wait({self._writing}, timeout=WAIT_S)
+            writing = self._writing
+            if writing is None or writing.done():
+                writing = self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write)
+            # Others wait for it, too, and may have begun the next one by then.
+            done, _ = await asyncio.wait({writing}, timeout=WAIT_S)
             if not done:
                 log.warning(f"{STATE_FILE} takes long to be written")
                 return
-            if (found := self._writing.result()) is not None:
+            if (found := writing.result()) is not None:
                 self._problems.raised(found, critical=True)
                 return
             self._problems.cleared(Cause.STATE_UNUSABLE)
