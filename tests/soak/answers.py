@@ -40,6 +40,7 @@ NUMBERS = {
     "charge_limit_soc": "charge_state",
 }  # fmt: skip
 WHILE_CHARGING = ("charger_actual_current", "charger_phases", "charger_power", "charger_voltage")
+NEEDED = (*NUMBERS, "charging_state", "time_to_full_charge")
 KEYS = (*NUMBERS, *WHILE_CHARGING, "charging_state", "shift_state", "time_to_full_charge")
 """The values of TeslaMate's that an answer is made of."""
 
@@ -317,6 +318,11 @@ class Judge:
             return "not trusted"
         if self.diary.is_cut(begin, at) or any(one - 1 <= at and begin <= one + READ_S for one in self.ready_at):
             return "not known after an interruption"
+        # What a broker has restored, unlike what it was before, is not believed until it comes live.
+        diary = self.diary.cars[car_id]
+        needed = [diary.states, *((diary.values.get(key, []) for key in NEEDED) if call.kind == "vehicle_data" else ())]
+        if any(self.diary.is_doubtful(entries, at) for entries in needed):
+            return "not certain after an interruption"
         if call.kind != "vehicle_data":
             return ""
         charging = set(self._values(car_id, "charging_state", begin, at))
@@ -344,6 +350,8 @@ class Judge:
             return False
         answered = max([command.end, *(moment for moment in self.ready_at if moment <= at)])
         diary = self.diary.cars[car_id]
+        if self.diary.is_doubtful(diary.states, at) or self.diary.is_doubtful(diary.values["charge_limit_soc"], at):
+            return True
         states = set(self.diary.possible(diary.states, at - SLACK_S, at))
         sure, _ = self.diary.newest_beat(car_id, at - SLACK_S, at)
         if states <= {"asleep", "offline"}:

@@ -202,6 +202,15 @@ def test_tesla_is_asked_for_a_trusted_car_only_for_its_schedule(values: dict[str
     assert ("without need" in court.found()) is wrong
 
 
+def test_tesla_may_be_asked_while_a_value_is_not_certain_that_changed_in_an_interruption() -> None:
+    for ago, wrong in ((30, False), (20, True)):
+        court = Court()
+        court.diary.cuts.append(Span(AT - 31, AT - 29))
+        court.says(AT - ago, battery_level="62")
+        court.api.calls.append(Call("vehicle_data", court.car.vin, "", "", {}, AT))
+        assert ("without need" in court.found()) is wrong
+
+
 def test_tesla_is_asked_for_a_schedule_every_five_minutes_and_after_a_command_every_minute() -> None:
     court = Court(charging_state="Stopped")
     court.api.calls += [Call("vehicle_data", court.car.vin, "", "", {}, AT - ago) for ago in (100, 50)]
