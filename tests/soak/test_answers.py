@@ -92,7 +92,7 @@ def test_right_answers_are_right() -> None:
 def test_an_answer_may_be_as_old_as_what_was_sent_two_seconds_ago() -> None:
     for ago, wrong in ((1, ""), (1.9, ""), (2.1, "battery_level is 63, not [64.0]")):
         court = Court()
-        court.says(AT - ago, battery_level="64")
+        court.diary.note("teslamate/cars/1/battery_level", b"64", True, AT - ago)
         court.takes("vehicle_data", document=data())
         assert wrong in court.found()
         assert bool(court.wrong) is bool(wrong)
@@ -206,7 +206,7 @@ def test_tesla_may_be_asked_while_a_value_is_not_certain_that_changed_in_an_inte
     for ago, wrong in ((30, False), (20, True)):
         court = Court()
         court.diary.cuts.append(Span(AT - 31, AT - 29))
-        court.says(AT - ago, battery_level="62")
+        court.diary.note("teslamate/cars/1/battery_level", b"62", True, AT - ago)
         court.api.calls.append(Call("vehicle_data", court.car.vin, "", "", {}, AT))
         assert ("without need" in court.found()) is wrong
 
