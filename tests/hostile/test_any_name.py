@@ -28,11 +28,8 @@ from tmsync.render.status import render
 from tmsync.render.watch import ScreenState, WatchScreen, json_line, log_line, once_table, verdict_line
 
 RULES = default_rules()
-SAMPLE = re.compile(
-    r"tmsync_[a-z_]+"
-    r'(\{car_id="[0-9]+",name="(?:[^"\\\n]|\\\\|\\"|\\n)*"\})?'
-    r" (-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?)"
-)
+LABEL = r'[a-z_]+="(?:[^"\\\n]|\\\\|\\"|\\n)*"'
+SAMPLE = re.compile(rf"tmsync_[a-z_]+(\{{{LABEL}(?:,{LABEL})*\}})? (-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?)")
 COMMENT = re.compile(r"# (HELP|TYPE) tmsync_[a-z_]+ [ -~]+")
 
 
