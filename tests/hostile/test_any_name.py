@@ -17,9 +17,10 @@ from tests.telemetry.following import default_rules
 from tmsync.core.clock import Instant
 from tmsync.core.errors import Cause, Problem, Step
 from tmsync.core.status.report import Broker, Database, Part, RatedProblem, Severity, Status
-from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView, source_message
+from tmsync.core.telemetry.fleet import Fleet
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.telemetry.hooks import Hook
+from tmsync.core.telemetry.views import SourceChange, VehicleView, source_message
 from tmsync.core.twcmanager.held import Held
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.render.document import document

@@ -16,8 +16,8 @@ from tmsync.core.config.settings import Settings
 from tmsync.core.errors import Problem
 from tmsync.core.publish.publisher import Publisher
 from tmsync.core.publish.topics import State
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Judgement, Thresholds, Verdict
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.topics import Value
 
 AT = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)

@@ -22,9 +22,9 @@ from tmsync.core.serve.ports import Request
 from tmsync.core.serve.tokens import TokenChange
 from tmsync.core.status.report import Facade, Part, RatedProblem, Severity, Status, Summary
 from tmsync.core.sync import Report
-from tmsync.core.telemetry.fleet import SourceChange, VehicleView
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.telemetry.monitor import BrokerChange
+from tmsync.core.telemetry.views import SourceChange, VehicleView
 from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.teslamate.claims import Api
 from tmsync.core.twcmanager.deliver import Result

@@ -18,8 +18,9 @@ from tmsync.core.errors import Cause
 from tmsync.core.secret import Secret
 from tmsync.core.serve.facade import Facade
 from tmsync.core.serve.ports import Credential, FacadeOptions, Page, Ports, RaisedProblem, Request, Standing
-from tmsync.core.telemetry.fleet import Fleet, VehicleView
+from tmsync.core.telemetry.fleet import Fleet
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.claims import Api, Claims
 from tmsync.core.teslamate.records import CarRecord
 

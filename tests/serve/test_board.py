@@ -10,9 +10,9 @@ from tmsync.core.fixes import problem
 from tmsync.core.serve.board import Board, Event, rated
 from tmsync.core.serve.death import Death, cut_off, death
 from tmsync.core.status.report import RatedProblem
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Evidence, Judgement, Thresholds, Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.views import VehicleView
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 

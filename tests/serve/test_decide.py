@@ -26,9 +26,9 @@ from tmsync.core.serve.decide import (
 )
 from tmsync.core.serve.limits import Hold
 from tmsync.core.serve.request import ApiRequest, Grammar, RateClass
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Judgement, Thresholds, Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.records import CarRecord
 from tmsync.core.teslamate.topics import parse_value
 

@@ -24,9 +24,10 @@ from tmsync.core.serve.problems import OpenProblems
 from tmsync.core.serve.replies import Reply
 from tmsync.core.serve.request import ApiRequest, Grammar, Kind
 from tmsync.core.serve.upstream import Unreachable
-from tmsync.core.telemetry.fleet import Fleet, VehicleView
+from tmsync.core.telemetry.fleet import Fleet
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.recorded import RECORDED_AS
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.records import CarRecord
 
 STEP_S = 0.5

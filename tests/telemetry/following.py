@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from tests.support.full_teslamate import FullTeslaMate
 from tmsync.core.clock import Instant
 from tmsync.core.config.load import load_settings
-from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
+from tmsync.core.telemetry.fleet import Fleet
 from tmsync.core.telemetry.health import Evidence, Rules, Source, Verdict
 from tmsync.core.telemetry.liveness import EVERY_S, MISSING_S, SOON_S, LivenessReport
 from tmsync.core.telemetry.monitor import rules_of
+from tmsync.core.telemetry.views import SourceChange, VehicleView
 from tmsync.core.teslamate.records import CarRecord
 
 NOWHERE = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}

@@ -12,9 +12,9 @@ from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.core.telemetry.vehicle import NO_DATA
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.words import in_words
 from tmsync.render.console import can_show_blocks
 from tmsync.render.styles import BAD, FAINT, GOOD, PLAIN, STRONG, WARN

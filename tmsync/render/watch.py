@@ -13,9 +13,9 @@ from rich.text import Text
 
 from tmsync.core.clock import iso
 from tmsync.core.errors import Cause, Problem
-from tmsync.core.telemetry.fleet import SourceChange, VehicleView, source_message
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.monitor import BrokerChange
+from tmsync.core.telemetry.views import SourceChange, VehicleView, source_message
 from tmsync.render.console import trimmed
 from tmsync.render.problems import step_lines
 from tmsync.render.styles import BAD, FAINT, GOOD, STRONG, WARN

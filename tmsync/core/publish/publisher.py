@@ -15,7 +15,7 @@ from tmsync.core.publish.topics import Layout, State
 from tmsync.core.publish.values import Recorded, Repeater
 from tmsync.core.telemetry import diagnosis
 from tmsync.core.telemetry.connection import KEEPALIVE_S, WAIT_S, Link
-from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.views import VehicleView
 
 REST_S: Final = 0.2
 """Between two states that are worked out; those that come meanwhile are passed over, but for the newest."""

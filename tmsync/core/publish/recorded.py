@@ -6,7 +6,7 @@ from typing import Final
 
 from tmsync.core.config.settings import DatabaseSettings
 from tmsync.core.publish.values import Recorded
-from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.views import VehicleView
 
 log = logging.getLogger(__name__)
 

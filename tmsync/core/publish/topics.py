@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from tmsync.core.clock import iso
 from tmsync.core.publish.discovery import device_payload
 from tmsync.core.status.report import RatedProblem
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source, Verdict
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.topics import CARS
 
 ONLINE: Final = "online"

@@ -9,7 +9,7 @@ from typing import Final
 
 from tmsync.core.clock import iso
 from tmsync.core.publish.topics import Layout, is_trusted
-from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.topics import Value
 
 SAME_HEARTBEAT: Final = timedelta(seconds=0.5)

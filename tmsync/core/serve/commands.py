@@ -10,8 +10,8 @@ Source: TeslaMate lib/teslamate/vehicles/vehicle.ex: a position or a charge is r
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.records import CarRecord
 
 SHOWN_AFTER_S: Final = 5.0

@@ -8,9 +8,9 @@ from typing import Final
 from tmsync.core.clock import iso
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.fixes import problem
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.views import VehicleView
 
 
 class Death(StrEnum):

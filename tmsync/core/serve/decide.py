@@ -18,10 +18,10 @@ from tmsync.core.clock import Instant
 from tmsync.core.serve.commands import PendingCommand, is_settled
 from tmsync.core.serve.limits import Hold
 from tmsync.core.serve.request import ApiRequest, Kind, RateClass
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.recorded import RECORDED_AS, contradiction
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.records import CarRecord
 from tmsync.core.teslamate.topics import STATE
 

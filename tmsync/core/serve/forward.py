@@ -34,8 +34,8 @@ from tmsync.core.serve.problems import OpenProblems
 from tmsync.core.serve.replies import Outcome, Reply, document_of, outcome
 from tmsync.core.serve.request import SET_CHARGE_LIMIT, ApiRequest, Kind
 from tmsync.core.serve.upstream import Unreachable, Upstream
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.records import CarRecord
 
 LIMIT_SHOWN_S: Final = 60.0

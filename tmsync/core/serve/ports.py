@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from tmsync.core.clock import Clock, Instant, iso
 from tmsync.core.errors import Cause, Problem
 from tmsync.core.secret import Secret
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.claims import Claims
 
 

@@ -32,10 +32,10 @@ from tmsync.core.serve.ports import Credential, FacadeOptions, FacadeStatus, Por
 from tmsync.core.serve.snapshot import Metrics, ServicePages, Sources, snapshot
 from tmsync.core.serve.tokens import TokenKeeper
 from tmsync.core.status.report import Part, Status
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.liveness import LivenessPoller, LivenessProbe, LivenessReport
 from tmsync.core.telemetry.monitor import Batch, TelemetryMonitor, rules_of
+from tmsync.core.telemetry.views import VehicleView
 
 if TYPE_CHECKING:
     from tmsync.core.serve.facade import Facade

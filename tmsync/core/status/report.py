@@ -10,8 +10,8 @@ from typing import Any
 from tmsync.core.clock import iso
 from tmsync.core.config.settings import ServeSettings
 from tmsync.core.errors import ExitCode, Problem
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Source
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.teslamate.records import CarRecord
 from tmsync.core.twcmanager.held import Held

@@ -15,8 +15,8 @@ from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
 from tmsync.core.net.listeners import Stranger, must_belong_to, server_users
 from tmsync.core.status.report import Facade, Part, RatedProblem, Severity
-from tmsync.core.telemetry.fleet import VehicleView
 from tmsync.core.telemetry.health import Judgement, Thresholds, Verdict
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.twcmanager.presence import trusted_users
 
 PATH: Final = "/tmsync/vehicles"

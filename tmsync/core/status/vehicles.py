@@ -8,7 +8,7 @@ from typing import Final
 from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
 from tmsync.core.status.report import Part, RatedProblem, Severity
-from tmsync.core.telemetry.fleet import VehicleView
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.teslamate.records import CarRecord
 from tmsync.core.teslamate.topics import prefix
 from tmsync.core.words import MOST_NAMED, in_words, listed

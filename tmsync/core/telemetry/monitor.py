@@ -12,9 +12,10 @@ from tmsync.core.config.settings import MqttSettings, Settings
 from tmsync.core.errors import BrokerError, Cause, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.telemetry.connection import ANSWER_S, BrokerConnection, Link
-from tmsync.core.telemetry.fleet import Fleet, SourceChange, VehicleView
+from tmsync.core.telemetry.fleet import Fleet
 from tmsync.core.telemetry.health import Rules, Thresholds
 from tmsync.core.telemetry.liveness import EVERY_S, LivenessPoller, LivenessProbe, LivenessReport
+from tmsync.core.telemetry.views import SourceChange, VehicleView
 from tmsync.core.teslamate.topics import CARS, ROOT, namespace_of, parse_topic, prefix
 from tmsync.core.words import MOST_NAMED
 
