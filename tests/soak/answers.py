@@ -240,6 +240,9 @@ class Judge:
         return "; ".join(self._wrong_fields(exchange, car, since))
 
     def _wrong_fields(self, exchange: Exchange, car: SoakCar, since: float) -> Iterator[str]:
+        def may_lack(key: str) -> bool:
+            return may_lose or self.diary.is_doubtful(self.diary.cars[car.car_id].values.get(key, []), exchange.end)
+
         def values(key: str) -> list[Any]:
             return self._values(car.car_id, key, exchange.begin, exchange.end, since)
 
@@ -259,13 +262,14 @@ class Judge:
             yield f"time_to_full_charge is {left}, not {lefts}"
         for key in WHILE_CHARGING:
             told, possible = charge.pop(key, None), values(key)
-            may_lack = None in possible or state not in CHARGING or may_lose
-            if (told is None and not may_lack) or (told is not None and state not in CHARGING):
+            if (told is None and state in CHARGING and None not in possible and not may_lack(key)) or (
+                told is not None and state not in CHARGING
+            ):
                 yield f"{key} is {told} while {state}"
             elif told is not None and told not in [float(one) for one in possible if one is not None]:
                 yield f"{key} is {told}, not {possible}"
         shifts = values("shift_state")
-        if "shift_state" in drive or not (None in shifts or may_lose):
+        if "shift_state" in drive or not (None in shifts or may_lack("shift_state")):
             shift = drive.pop("shift_state", "left out")
             if shift not in shifts:
                 yield f"shift_state is {shift}, not {shifts}"

@@ -15,6 +15,7 @@ NEAR_S = 120.0
 """An interruption that ended so long ago is forgotten."""
 WITNESS_S = 60.0
 """watch-mqtt asks the second witnesses once a minute."""
+SERVER_START_S = 60.0
 SERVE_WITNESS_S = 35.0
 """serve asks twice a minute, and while sessions are missing every five seconds, for half a minute."""
 VOUCHED_S = 600.0
@@ -301,7 +302,9 @@ class Diary:
     def _surely_gone(self, at: float) -> bool:
         """Two rounds of questions: a restart of the database in between excuses TeslaMate once."""
         needed = 2 * self.witness_s + 2 * SLACK_S
-        begun = self._restart(at)
+        # Missing sessions prove nothing before PostgreSQL has run for a minute.
+        ends = [span.end or at for span in self.database_downs if span.begin <= at]
+        begun = max([self._restart(at), *(end + SERVER_START_S for end in ends)])
         ripe = [span for span in self.deaths if max(span.begin, begun) + needed <= at]
         return self.witness and any(span.holds(at) for span in ripe)
 

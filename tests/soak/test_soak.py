@@ -73,6 +73,9 @@ def test_a_witness_may_tell_and_after_two_questions_must() -> None:
     assert seen.allowed(1, AT) == {"stale"}
     seen.deaths[0].end = AT - 70
     assert seen.allowed(1, AT) == {"quiet"}
+    seen.deaths[0] = Span(AT - 140)
+    seen.database_downs.append(Span(AT - 150, AT - 145))
+    assert seen.allowed(1, AT) == {"quiet", "stale"}
     vouched = diary("online", 30, witness=True)
     assert vouched.allowed(1, AT) == {"late", "stale"}
     vouched.deaths.append(Span(AT - 140))
