@@ -37,11 +37,11 @@ class Goal(NamedTuple):
 
 
 GOALS = (
-    Goal("tmsync --version", "typer --version", 1.15),
+    Goal("tmsync --version", "typer --version", 1.1),
     Goal("TAB, answered by tmsync itself", "TAB, bare typer", 1.3),
-    Goal("sync-tokens, nothing to do", "typer + query + decrypt", 1.25),
+    Goal("sync-tokens, nothing to do", "typer + query + decrypt", 1.2),
     Goal("sync-tokens, a push", "sync-tokens, a file", 1.6),
-    Goal("check-db, all green", "typer + query + decrypt", 1.7),
+    Goal("check-db, all green", "typer + query + decrypt", 1.4),
     Goal("the same without Typer (floor)", "typer + query + decrypt"),
     Goal("settings.json of 100 kB", "settings.json of 1 kB"),
     Goal("settings.json of 1 MB", "settings.json of 1 kB"),

@@ -84,7 +84,7 @@ def rates(port: int, cars: int, rounds: int) -> list[Reading]:
         mine.append(ours)
         theirs.append(bare)
         ratios.append(ours / bare)
-    goal = 0.8 if cars == GOAL_CARS else None
+    goal = 0.85 if cars == GOAL_CARS else None
     label = f"{cars:,} car{'s' if cars > 1 else ''} of {TOPICS} topics"
     return [
         Reading(f"bare paho, {label}", statistics.median(theirs), spread(theirs), "messages/s"),
