@@ -1,5 +1,6 @@
 """The simulated TeslaMate on a real broker, steered while it runs."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -76,3 +77,14 @@ def test_unreachable_broker_is_one_clear_error(tmp_path: Path) -> None:
     port = free_port()
     with pytest.raises(DemoError, match=f"port {port} is not reached"):
         Pacer(simulated(), port).start()
+
+
+def test_a_port_that_is_taken_by_ipv6_alone_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        offered = iter([taken.getsockname()[1], 0, 0])
+        bind = socket.socket.bind
+        monkeypatch.setattr(
+            socket.socket, "bind", lambda sock, at: bind(sock, (at[0], next(offered) if not at[1] else at[1]))
+        )
+        assert free_port() != taken.getsockname()[1]

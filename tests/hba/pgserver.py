@@ -121,12 +121,16 @@ class HbaServer:
         family = socket.AF_UNIX if address is None else socket.AF_INET6 if ":" in address else socket.AF_INET
         raw = socket.socket(family, socket.SOCK_STREAM)
         raw.settimeout(10)
-        if address is None:
-            raw.connect(f"{self._server.folder}/.s.PGSQL.{self._server.port}")
-        else:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.bind((address, 0))
-            raw.connect(("::1" if ":" in address else "127.0.0.1", self._server.port))
+        try:
+            if address is None:
+                raw.connect(f"{self._server.folder}/.s.PGSQL.{self._server.port}")
+            else:
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                raw.bind((address, 0))
+                raw.connect(("::1" if ":" in address else "127.0.0.1", self._server.port))
+        except OSError:
+            raw.close()
+            raise
         return raw
 
 

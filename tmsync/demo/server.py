@@ -1,5 +1,6 @@
 """What the private servers of demo and tests have in common: a folder, a port, a user, a log and an end."""
 
+import errno
 import os
 import pwd
 import signal
@@ -25,14 +26,25 @@ _GIVEN: Final[set[int]] = set()
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on at the moment; another one every time."""
+    """A TCP port nobody uses at the moment, by IPv4 or by IPv6; another one every time."""
     while True:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             port = int(sock.getsockname()[1])
-        if port not in _GIVEN:
+            usable = _is_free_by_ipv6(port)
+        if usable and port not in _GIVEN:
             _GIVEN.add(port)
             return port
+
+
+def _is_free_by_ipv6(port: int) -> bool:
+    """PostgreSQL starts all the same where it is not, and then refuses ::1."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", port))
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
+    return True
 
 
 def server_user(names: Sequence[str]) -> pwd.struct_passwd | None:
