@@ -55,7 +55,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed
+bench: .venv/brought
 	$(BIN)/python -m tests.bench.run
 
 hammer: .venv/installed

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import tmsync
 from tests.bench import serve, telemetry
 from tests.bench.measure import Figure, side_by_side
+from tests.support.bring import add_to_path
 from tests.support.standin import running
 from tmsync.demo.broker import find_mosquitto
 from tmsync.demo.postgres import PrivatePostgres, find_binaries
@@ -57,6 +58,7 @@ RULES = {"1 rule": 1, "10 rules": 10, "100 rules": 100, "1,000 rules": 1000, "10
 
 
 def main() -> int:
+    add_to_path()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=25, help="runs of each command (at least 7)")
     rounds = max(7, parser.parse_args().rounds)
