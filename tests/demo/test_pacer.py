@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import server_folder
 from tests.demo.test_broker import Client, client
 from tests.support.full_teslamate import FullTeslaMate
+from tmsync.demo import server
 from tmsync.demo.broker import private_broker
 from tmsync.demo.pacer import Pacer
 from tmsync.demo.server import DemoError, PrivateServer, free_port
@@ -82,9 +83,10 @@ def test_unreachable_broker_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_by_ipv6_alone_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_INET6) as taken:
         taken.bind(("::1", 0))
-        offered = iter([taken.getsockname()[1], 0, 0])
-        bind = socket.socket.bind
-        monkeypatch.setattr(
-            socket.socket, "bind", lambda sock, at: bind(sock, (at[0], next(offered) if not at[1] else at[1]))
-        )
-        assert free_port() != taken.getsockname()[1]
+        port = taken.getsockname()[1]
+        assert not server.is_free_by_ipv6(port)
+    assert server.is_free_by_ipv6(port)
+    looks = iter([False, True])
+    seen: list[int] = []
+    monkeypatch.setattr(server, "is_free_by_ipv6", lambda port: not seen.append(port) and next(looks))
+    assert free_port() == seen[1] != seen[0]

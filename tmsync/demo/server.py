@@ -31,13 +31,13 @@ def free_port() -> int:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             port = int(sock.getsockname()[1])
-            usable = _is_free_by_ipv6(port)
+            usable = is_free_by_ipv6(port)
         if usable and port not in _GIVEN:
             _GIVEN.add(port)
             return port
 
 
-def _is_free_by_ipv6(port: int) -> bool:
+def is_free_by_ipv6(port: int) -> bool:
     """PostgreSQL starts all the same where it is not, and then refuses ::1."""
     try:
         with socket.socket(socket.AF_INET6) as sock:
