@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile.effort import NASTY, examples, is_clean
-from tests.support.listeners import listener, silence
+from tests.support.listeners import listener, loses_odd_words, silence
 from tests.support.surroundings import Run, tmsync
 from tmsync.core.postgres.wire import SSL_REQUEST, AuthRequest, Closed, ProtocolError, Wire
 
@@ -187,7 +187,8 @@ def test_whole_check_ends_in_time_with_one_document(server: Callable[[socket.soc
         told: dict[str, Any] = json.loads(run.out)
         assert run.code == 1
         assert run.failed is not None
-        assert run.failed["cause"] in causes
+        # Without the server's words nothing tells that the password is what it refuses.
+        assert run.failed["cause"] in causes | ({"login-failed"} if loses_odd_words() else set())
         assert told["ok"] is False
         assert "Traceback" not in run.err
         assert "SECRET" not in run.out + run.err

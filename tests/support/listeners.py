@@ -2,9 +2,13 @@
 
 import http.server
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+
+import psycopg2
 
 
 @contextmanager
@@ -100,3 +104,15 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
     while data := one.recv(65536):
         other.sendall(data)
     other.shutdown(socket.SHUT_WR)
+
+
+@cache
+def loses_odd_words() -> bool:
+    """Whether psycopg2 here drops a refusal of the server's that is no UTF-8, as with Debian 12's Python 3.11.2."""
+    body = b"SFATAL\0VFATAL\0C28P01\0Mf\xfcr niemand\0\0"
+    with listener(says(b"E" + struct.pack("!I", len(body) + 4) + body)) as port:
+        try:
+            psycopg2.connect(host="127.0.0.1", port=port, user="x", sslmode="disable", gssencmode="disable")
+        except (psycopg2.Error, UnicodeDecodeError) as error:
+            return not str(error)
+    return False
