@@ -364,10 +364,16 @@ def test_token_read_at_a_later_start_is_in_use(teslamate: TeslaMate, twc: TwcFol
 
 
 def dry(teslamate: TeslaMate, twc: TwcFolder, **more: str) -> tuple[tuple[str, int], list[str]]:
-    before = twc.settings.stat(), twc.listing()
+    before = untouched(twc)
     run = teslamate.sync(twc, "--dry-run", **more)
-    assert (twc.settings.stat(), twc.listing()) == before
+    assert untouched(twc) == before
     return outcome(run), causes(run)
+
+
+def untouched(twc: TwcFolder) -> tuple[Any, ...]:
+    """What a write would change; a read changes only when the file was last read."""
+    found = twc.settings.stat()
+    return found.st_ino, found.st_mode, found.st_uid, found.st_mtime_ns, found.st_ctime_ns, twc.read(), twc.listing()
 
 
 @pytest.mark.usefixtures("process", "charges")
