@@ -58,6 +58,21 @@ def server_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Everybody may read it: pytest's own folders are closed to others."""
+    with server_folder() as folder:
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
+def shared_folder(open_folder: Path) -> Path:
+    """Everybody may write to it."""
+    open_folder.chmod(0o777)
+    return open_folder
+
+
 @contextmanager
 def teslamate_on(binaries: Binaries, **settings: str) -> Iterator[TeslaMate]:
     """A running server with TeslaMate's database."""

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -494,15 +493,6 @@ def test_no_secret_is_told(teslamate: TeslaMate, mosquitto: Broker, twc: TwcFold
         run = tmsync("-v", "status", "--wait", "1", "--format", form, environ=environ)
         told: Any = run.out + run.err
         assert not [secret for secret in secrets if secret in told]
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Below /tmp itself: pytest's own folders are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="tmsync-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

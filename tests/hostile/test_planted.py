@@ -2,9 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -35,24 +32,15 @@ def victim(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def shared() -> Iterator[Path]:
-    """A folder everybody may write to."""
-    folder = Path(tempfile.mkdtemp(prefix="tmsync-test-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
-
-
 def untouched(victim: Path) -> bool:
     found = victim.stat()
     return victim.read_text() == SECRET and (found.st_mode & 0o777, found.st_uid) == (0o600, os.geteuid())
 
 
-def test_a_planted_backup_is_replaced_and_not_written_through(shared: Path, victim: Path) -> None:
-    settings = shared / "settings.json"
+def test_a_planted_backup_is_replaced_and_not_written_through(shared_folder: Path, victim: Path) -> None:
+    settings = shared_folder / "settings.json"
     settings.write_text('{"keep": 1}')
-    backup = shared / "settings.json.backup"
+    backup = shared_folder / "settings.json.backup"
     backup.symlink_to(victim)
     SettingsFile(settings).write(FIELDS, SystemClock())
     assert untouched(victim)
@@ -60,16 +48,16 @@ def test_a_planted_backup_is_replaced_and_not_written_through(shared: Path, vict
     assert json.loads(backup.read_text()) == {"keep": 1}
 
 
-def test_a_planted_backup_is_not_read_either(shared: Path, victim: Path) -> None:
-    (shared / "settings.json.backup").symlink_to(victim)
-    settings = shared / "settings.json"
+def test_a_planted_backup_is_not_read_either(shared_folder: Path, victim: Path) -> None:
+    (shared_folder / "settings.json.backup").symlink_to(victim)
+    settings = shared_folder / "settings.json"
     SettingsFile(settings).write(FIELDS, SystemClock())
     assert json.loads(settings.read_text()) == FIELDS.as_settings()
     assert untouched(victim)
 
 
-def test_settings_that_become_a_link_are_not_followed(shared: Path, victim: Path) -> None:
-    settings = shared / "settings.json"
+def test_settings_that_become_a_link_are_not_followed(shared_folder: Path, victim: Path) -> None:
+    settings = shared_folder / "settings.json"
     settings.write_text("{}")
     file = SettingsFile(settings)
     settings.unlink()
@@ -85,10 +73,10 @@ def test_settings_that_become_a_link_are_not_followed(shared: Path, victim: Path
 
 @as_root
 @pytest.mark.parametrize("there", [True, False], ids=["roots-file", "no-file"])
-def test_root_follows_no_link_that_somebody_else_planted(shared: Path, victim: Path, there: bool) -> None:
+def test_root_follows_no_link_that_somebody_else_planted(shared_folder: Path, victim: Path, there: bool) -> None:
     if not there:
         victim.unlink()
-    settings = shared / "settings.json"
+    settings = shared_folder / "settings.json"
     settings.symlink_to(victim)
     os.chown(settings, NOBODY, NOBODY, follow_symlinks=False)
     with pytest.raises(DeliveryError) as caught:
@@ -97,15 +85,15 @@ def test_root_follows_no_link_that_somebody_else_planted(shared: Path, victim: P
     assert "symbolic link of another user's" in str(caught.value)
     assert "--twc-settings" in caught.value.problem.hint
     assert victim.exists() is there
-    assert [path.name for path in shared.iterdir()] == ["settings.json"]
+    assert [path.name for path in shared_folder.iterdir()] == ["settings.json"]
     assert not there or untouched(victim)
 
 
 @as_root
-def test_root_follows_the_link_of_the_files_own_owner(shared: Path, tmp_path: Path) -> None:
+def test_root_follows_the_link_of_the_files_own_owner(shared_folder: Path, tmp_path: Path) -> None:
     real = tmp_path / "real.json"
     real.write_text('{"keep": 1}')
-    settings = shared / "settings.json"
+    settings = shared_folder / "settings.json"
     settings.symlink_to(real)
     for path in (settings, real):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
@@ -115,9 +103,9 @@ def test_root_follows_the_link_of_the_files_own_owner(shared: Path, tmp_path: Pa
 
 
 @as_root
-def test_a_lock_that_root_left_shuts_nobody_out(shared: Path) -> None:
-    os.chown(shared, NOBODY, NOBODY)
-    settings = shared / "settings.json"
+def test_a_lock_that_root_left_shuts_nobody_out(shared_folder: Path) -> None:
+    os.chown(shared_folder, NOBODY, NOBODY)
+    settings = shared_folder / "settings.json"
     lock = lock_path(settings)
     lock.touch(0o600)
 
@@ -145,8 +133,8 @@ def test_a_lock_that_root_left_shuts_nobody_out(shared: Path) -> None:
         assert lock.exists()
 
 
-def test_a_planted_lock_is_not_followed(shared: Path, victim: Path) -> None:
-    settings = shared / "settings.json"
+def test_a_planted_lock_is_not_followed(shared_folder: Path, victim: Path) -> None:
+    settings = shared_folder / "settings.json"
     settings.write_text("{}")
     lock_path(settings).symlink_to(victim)
     with pytest.raises(DeliveryError) as caught:
@@ -157,12 +145,12 @@ def test_a_planted_lock_is_not_followed(shared: Path, victim: Path) -> None:
 
 
 @as_root
-def test_a_lock_that_is_another_name_of_roots_file_is_not_given_away(shared: Path) -> None:
-    os.chown(shared, NOBODY, NOBODY)
-    victim = shared / "victim"
+def test_a_lock_that_is_another_name_of_roots_file_is_not_given_away(shared_folder: Path) -> None:
+    os.chown(shared_folder, NOBODY, NOBODY)
+    victim = shared_folder / "victim"
     victim.write_text(SECRET)
     victim.chmod(0o600)
-    settings = shared / "settings.json"
+    settings = shared_folder / "settings.json"
     lock_path(settings).hardlink_to(victim)
     with exclusive(settings, SystemClock()):
         pass
@@ -170,9 +158,9 @@ def test_a_lock_that_is_another_name_of_roots_file_is_not_given_away(shared: Pat
 
 
 @as_root
-def test_a_lock_of_our_own_goes_to_the_folders_owner(shared: Path) -> None:
-    os.chown(shared, NOBODY, NOBODY)
-    settings = shared / "settings.json"
+def test_a_lock_of_our_own_goes_to_the_folders_owner(shared_folder: Path) -> None:
+    os.chown(shared_folder, NOBODY, NOBODY)
+    settings = shared_folder / "settings.json"
     with exclusive(settings, SystemClock()):
         assert lock_path(settings).stat().st_uid == NOBODY
     assert not lock_path(settings).exists()
@@ -189,8 +177,8 @@ def planted_leftover(settings: Path, content: str) -> Path:
 
 @as_root
 @pytest.mark.parametrize("link", [False, True], ids=["file", "link"])
-def test_somebody_elses_leftover_is_not_put_into_place(shared: Path, victim: Path, link: bool) -> None:
-    settings = shared / "settings.json"
+def test_somebody_elses_leftover_is_not_put_into_place(shared_folder: Path, victim: Path, link: bool) -> None:
+    settings = shared_folder / "settings.json"
     settings.write_text('{"keep": 1}')
     planted = planted_leftover(settings, '{"planted": 1}')
     if link:
@@ -204,8 +192,8 @@ def test_somebody_elses_leftover_is_not_put_into_place(shared: Path, victim: Pat
 
 
 @as_root
-def test_a_leftover_of_the_owners_is_still_finished(shared: Path) -> None:
-    settings = shared / "settings.json"
+def test_a_leftover_of_the_owners_is_still_finished(shared_folder: Path) -> None:
+    settings = shared_folder / "settings.json"
     settings.write_text('{"older": 1}')
     os.chown(settings, NOBODY, NOBODY)
     os.chown(planted_leftover(settings, '{"newer": 1}'), NOBODY, NOBODY)
@@ -214,35 +202,35 @@ def test_a_leftover_of_the_owners_is_still_finished(shared: Path) -> None:
 
 
 def test_temporary_files_take_no_name_that_is_there(
-    shared: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+    shared_folder: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "urandom", lambda count: b"\0" * count)
-    (shared / f".x.tmsync-{'00' * 6}").symlink_to(victim)
+    (shared_folder / f".x.tmsync-{'00' * 6}").symlink_to(victim)
     with pytest.raises(FileExistsError):
-        write_beside(shared / "x", b"new", None, ".x.tmsync-")
+        write_beside(shared_folder / "x", b"new", None, ".x.tmsync-")
     assert untouched(victim)
 
 
-def test_a_planted_backup_of_pg_hba_is_left_alone_and_not_written_through(shared: Path, victim: Path) -> None:
-    hba = shared / "pg_hba.conf"
+def test_a_planted_backup_of_pg_hba_is_left_alone_and_not_written_through(shared_folder: Path, victim: Path) -> None:
+    hba = shared_folder / "pg_hba.conf"
     hba.write_text("local all all trust\n")
-    backup = shared / "pg_hba.conf.backup"
+    backup = shared_folder / "pg_hba.conf.backup"
     backup.symlink_to(victim)
     change = Insertion("", 1, "local all all peer\n", "")
     written = write_insertion(hba, "local all all trust\n", change)
     assert untouched(victim)
     assert backup.is_symlink()
-    assert written.backup == shared / "pg_hba.conf.backup.1"
+    assert written.backup == shared_folder / "pg_hba.conf.backup.1"
     assert (hba.read_text(), written.backup.read_text()) == ("local all all peer\n", "local all all trust\n")
 
 
 @as_root
-def test_root_writes_no_pg_hba_through_a_link_that_somebody_else_planted(shared: Path, victim: Path) -> None:
-    hba = shared / "pg_hba.conf"
+def test_root_writes_no_pg_hba_through_a_link_that_somebody_else_planted(shared_folder: Path, victim: Path) -> None:
+    hba = shared_folder / "pg_hba.conf"
     hba.symlink_to(victim)
     os.chown(hba, NOBODY, NOBODY, follow_symlinks=False)
     with pytest.raises(HbaNotWritten, match=r"was not changed: .* symbolic link of another user's") as caught:
         write_insertion(hba, SECRET, Insertion("", 1, "local all all peer\n", MatchResult(None)))
     assert "--pg-hba" in caught.value.problem.hint
     assert untouched(victim)
-    assert [path.name for path in shared.iterdir()] == ["pg_hba.conf"]
+    assert [path.name for path in shared_folder.iterdir()] == ["pg_hba.conf"]

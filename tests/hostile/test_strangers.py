@@ -2,11 +2,9 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -42,14 +40,6 @@ SERVER = textwrap.dedent(
         sock.close()
     """
 )
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="tmsync-test-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @contextmanager
@@ -89,9 +79,9 @@ def connected(port: int, address: str = "127.0.0.1") -> socket.socket:
     ("address", "to"),
     [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::", "127.0.0.1")],
 )
-def test_a_server_of_ones_own_is_known_as_that(open_folder: Path, address: str, to: str) -> None:
+def test_a_server_of_ones_own_is_known_as_that(shared_folder: Path, address: str, to: str) -> None:
     port, own = free_port(), os.geteuid()
-    with server(open_folder, port, address=address), closing(connected(port, to)) as sock:
+    with server(shared_folder, port, address=address), closing(connected(port, to)) as sock:
         # What nobody has accepted yet is shown as user 0's.
         assert own in server_users(sock) <= {0, own}
         eventually(lambda: server_users(sock) == {own})
@@ -101,7 +91,7 @@ def test_a_server_of_ones_own_is_known_as_that(open_folder: Path, address: str, 
 
 
 @as_root
-def test_a_connection_that_nobody_has_accepted_is_the_listeners(open_folder: Path) -> None:
+def test_a_connection_that_nobody_has_accepted_is_the_listeners(shared_folder: Path) -> None:
     port = free_port()
     listen = "import os, socket, time; os.setuid({}); s = socket.create_server(('127.0.0.1', {}));"
     listen += " print('ready', flush=True); time.sleep(60)"
@@ -110,10 +100,10 @@ def test_a_connection_that_nobody_has_accepted_is_the_listeners(open_folder: Pat
 
 
 @as_root
-def test_a_listener_that_is_gone_again_hides_nobody(open_folder: Path) -> None:
+def test_a_listener_that_is_gone_again_hides_nobody(shared_folder: Path) -> None:
     """It has accepted, made room for root's own server, and still holds the connection."""
     port = free_port()
-    with server(open_folder, port, "once", user=NOBODY), closing(connected(port)) as sock:
+    with server(shared_folder, port, "once", user=NOBODY), closing(connected(port)) as sock:
         eventually(lambda: not server_users(sock))
         with pytest.raises(Stranger, match="cannot be seen from here"):
             must_belong_to(frozenset({0}))(sock)
@@ -124,12 +114,12 @@ def test_a_listener_that_is_gone_again_hides_nobody(open_folder: Path) -> None:
 @as_root
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_no_token_goes_to_another_users_server(
-    teslamate: TeslaMate, twc: TwcFolder, open_folder: Path, address: str
+    teslamate: TeslaMate, twc: TwcFolder, shared_folder: Path, address: str
 ) -> None:
     twc.write({"carApiBearerToken": "held-before"})
     config = json.loads(twc.config.read_text())
     port = config["control"]["HTTP"]["listenPort"]
-    with server(open_folder, port, address=address, user=NOBODY) as heard:
+    with server(shared_folder, port, address=address, user=NOBODY) as heard:
         run = teslamate.sync(twc, "--via", "http")
         assert run.code == 1
         assert run.json["error"]["cause"] == "twcmanager-unreachable"
@@ -142,28 +132,28 @@ def test_no_token_goes_to_another_users_server(
 
 @as_root
 def test_an_address_that_somebody_named_is_not_questioned(
-    teslamate: TeslaMate, twc: TwcFolder, open_folder: Path
+    teslamate: TeslaMate, twc: TwcFolder, shared_folder: Path
 ) -> None:
     twc.write({"carApiBearerToken": "held-before"})
     port = json.loads(twc.config.read_text())["control"]["HTTP"]["listenPort"]
-    with server(open_folder, port, user=NOBODY) as heard:
+    with server(shared_folder, port, user=NOBODY) as heard:
         teslamate.sync(twc, "--via", "http", TMSYNC_TWCMANAGER_URL=f"http://127.0.0.1:{port}")
         assert b"POST /settings/save" in heard.read_bytes()
 
 
 @as_root
-def test_another_users_program_of_its_name_is_not_twcmanager(open_folder: Path) -> None:
-    settings = open_folder / "settings.json"
+def test_another_users_program_of_its_name_is_not_twcmanager(shared_folder: Path) -> None:
+    settings = shared_folder / "settings.json"
     settings.write_text("{}")
-    config = open_folder / "config.json"
+    config = shared_folder / "config.json"
     config.write_text("{}")
-    program = open_folder / "TWCManager.py"
+    program = shared_folder / "TWCManager.py"
     program.write_text(
-        f"import os, sys, time\nos.chdir({str(open_folder)!r})\nos.setuid(int(sys.argv[1]))\n"
+        f"import os, sys, time\nos.chdir({str(shared_folder)!r})\nos.setuid(int(sys.argv[1]))\n"
         "print('ready', flush=True)\ntime.sleep(60)\n"
     )
     url = f"http://127.0.0.1:{free_port()}"
-    pid_file = open_folder / "TWCManager.pid"
+    pid_file = shared_folder / "TWCManager.pid"
     for user, presence in ((NOBODY, Presence.STOPPED), (0, Presence.RUNNING)):
         with running(str(program), str(user)) as pid:
             assert look(settings, config, [url], 1).presence is presence
@@ -174,9 +164,9 @@ def test_another_users_program_of_its_name_is_not_twcmanager(open_folder: Path) 
     assert trusted_users(settings) == {0, NOBODY}
 
 
-def test_nothing_is_sent_before_the_server_was_looked_at(open_folder: Path) -> None:
+def test_nothing_is_sent_before_the_server_was_looked_at(shared_folder: Path) -> None:
     port = free_port()
-    with server(open_folder, port) as heard:
+    with server(shared_folder, port) as heard:
         with pytest.raises(Stranger):
             request(f"http://127.0.0.1:{port}", "POST", "/x", 5, "secret", check=must_belong_to(frozenset()))
         time.sleep(0.2)

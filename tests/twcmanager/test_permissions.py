@@ -5,9 +5,7 @@ Every fix is tried: what it says to paste is pasted, and then the write succeeds
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +20,6 @@ from tmsync.core.twcmanager.settings_file import SettingsFile
 
 NOBODY, DAEMON = 65534, 1
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Below /tmp itself: pytest's own folders are closed to others."""
-    made = Path(tempfile.mkdtemp(prefix="tmsync-test-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 @contextmanager
@@ -81,20 +70,20 @@ def refused(path: Path, how: Callable[[Path], None]) -> DeliveryError:
     ],
 )  # fmt: skip
 def test_whose_the_file_is_and_how_to_get_out(
-    folder: Path, how: Callable[[Path], None], *, owners: tuple[int, int], mode: int, cause: str, command: str
+    open_folder: Path, how: Callable[[Path], None], *, owners: tuple[int, int], mode: int, cause: str, command: str
 ) -> None:
     folder_owner, owner = owners
-    path = folder / "settings.json"
+    path = open_folder / "settings.json"
     path.write_text(json.dumps(OLD))
     path.chmod(mode)
     os.chown(path, owner, owner)
-    os.chown(folder, folder_owner, folder_owner)
+    os.chown(open_folder, folder_owner, folder_owner)
     error = refused(path, how)
     names = {0: "root", NOBODY: "nobody", DAEMON: "daemon"}
     told = f"(it belongs to {names[owner]}, its folder to {names[folder_owner]}; tmsync runs as nobody)"
     assert (error.cause.value, told in str(error)) == (cause, True), error
     step = error.problem.fix[0]
-    assert step.command.splitlines()[0] == command.format(path=path, folder=folder)
+    assert step.command.splitlines()[0] == command.format(path=path, folder=open_folder)
     if "sudo -u" in step.command:
         return
     for one in error.problem.fix[:2]:
@@ -105,9 +94,9 @@ def test_whose_the_file_is_and_how_to_get_out(
     assert json.loads(path.read_text())["carApiBearerToken"] == "new-token"
 
 
-def test_what_is_mounted_read_only_fails_in_a_dry_run_too(folder: Path) -> None:
+def test_what_is_mounted_read_only_fails_in_a_dry_run_too(open_folder: Path) -> None:
     """As with `-v settings.json:/etc/twcmanager/settings.json:ro`: the folder takes files, the file itself does not."""
-    path, source = folder / "settings.json", folder / "source.json"
+    path, source = open_folder / "settings.json", open_folder / "source.json"
     for one in (path, source):
         one.write_text(json.dumps(OLD))
     if subprocess.run(["mount", "--bind", "-o", "ro", source, path], check=False, capture_output=True).returncode:
@@ -119,15 +108,15 @@ def test_what_is_mounted_read_only_fails_in_a_dry_run_too(folder: Path) -> None:
             assert (caught.value.cause, "mounted read-only" in caught.value.problem.hint) == (
                 Cause.SETTINGS_UNWRITABLE, True,
             )  # fmt: skip
-        assert sorted(one.name for one in folder.iterdir()) == ["settings.json", "source.json"]
+        assert sorted(one.name for one in open_folder.iterdir()) == ["settings.json", "source.json"]
     finally:
         subprocess.run(["umount", path], check=True)
 
 
-def test_dry_run_of_a_file_that_root_may_not_change(folder: Path) -> None:
-    path = folder / "settings.json"
+def test_dry_run_of_a_file_that_root_may_not_change(open_folder: Path) -> None:
+    path = open_folder / "settings.json"
     path.write_text(json.dumps(OLD))
-    for frozen in (path, folder):
+    for frozen in (path, open_folder):
         if subprocess.run(["chattr", "+i", frozen], capture_output=True, check=False).returncode:
             pytest.skip("this file system knows no immutable files")
         try:
@@ -140,9 +129,9 @@ def test_dry_run_of_a_file_that_root_may_not_change(folder: Path) -> None:
     assert json.loads(path.read_text()) == OLD
 
 
-def test_what_this_user_could_not_have_written_is_not_taken_for_ours(folder: Path) -> None:
+def test_what_this_user_could_not_have_written_is_not_taken_for_ours(open_folder: Path) -> None:
     """So that who may read settings.json, and no more, does not push a token anew that TWCManager has saved itself."""
-    path = folder / "settings.json"
+    path = open_folder / "settings.json"
     path.write_text(json.dumps(OLD))
     os.chown(path, DAEMON, DAEMON)
     write(path)
