@@ -2,41 +2,26 @@
 
 import http.server
 import json
-import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from tmsync.demo.server import free_port
+from tmsync.demo.web import WebStandIn
 
 Truth = Callable[[], Mapping[str, str | None]]
 CHARGE: Final = {"charging_state": str, "battery_level": int, "charge_limit_soc": int}
 
 
-class TeslaApi:
+class TeslaApi(WebStandIn):
     """Of one car; as a context manager it answers inside. truth: the car's values, as TeslaMate tells them."""
 
     def __init__(self, vin: str, truth: Truth) -> None:
-        self.port = free_port()
+        super().__init__()
         self.calls = 0
         self._vin = vin
         self._truth = truth
 
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="stand-in for Tesla's API").start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+        return _handler(self)
 
     def answer(self) -> bytes:
         """vehicle_data, as Tesla tells it."""

@@ -8,13 +8,11 @@ import base64
 import http.client
 import http.server
 import json
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from tmsync.demo.server import free_port
+from tmsync.demo.web import WebStandIn
 
 BEARER: Final = "carApiBearerToken"
 ASK_S: Final = 10.0
@@ -30,14 +28,14 @@ STATUS: Final = {"carsCharging": 1, "chargerLoadWatts": "7360.00", "currentPolic
 MAX_BODY_BYTES: Final = 64 * 1024
 
 
-class StandIn:
+class StandIn(WebStandIn):
     """A TWCManager in `folder`; as a context manager its web control answers on a free loopback port inside.
 
     proxy: where it sends its calls to Tesla's API.
     """
 
     def __init__(self, folder: Path, proxy: str) -> None:
-        self.port = free_port()
+        super().__init__()
         self.config_file = folder / "config.json"
         self.settings_file = folder / "settings.json"
         self.config: dict[str, Any] = {
@@ -49,16 +47,8 @@ class StandIn:
         _write_private(self.config_file, json.dumps(self.config, indent=2))
         _write_private(self.settings_file, json.dumps(self._memory))
 
-    def __enter__(self) -> Self:
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="stand-in for TWCManager").start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+        return _handler(self)
 
     def ask(self, vin: str) -> tuple[str, str]:
         """What Tesla's API says of a car, asked as TWCManager does by way of its teslaProxy; and who answered.
