@@ -62,16 +62,16 @@ hammer: .venv/installed
 	$(BIN)/python -m tests.twcmanager.hammer
 
 # Two hours each; SOAK takes what python -m tests.soak.serve --help lists, such as SOAK="--duration 600 --cars 50".
-soak: .venv/installed
+soak: .venv/brought
 	$(BIN)/python -m tests.soak.serve $(SOAK)
 
-soak-watch: .venv/installed
+soak-watch: .venv/brought
 	$(BIN)/python -m tests.soak.watch $(SOAK)
 
-faults: .venv/installed
+faults: .venv/brought
 	$(BIN)/python -m tests.faults.handshakes
 
-fuzz: .venv/installed
+fuzz: .venv/brought
 	$(BIN)/python -m tests.hostile.effort $(SECONDS)
 
 # Every one whatever the first one says; without PYTEST=... the whole suite.
@@ -87,7 +87,7 @@ audit: .venv/installed
 completions: .venv/installed
 	$(BIN)/python -m tests.generate
 
-picture: .venv/installed
+picture: .venv/brought
 	$(BIN)/python -m tests.picture
 
 # A wheel and an sdist, each installed into an empty environment, and the demo run there. PYTHONS: with which ones.

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -82,8 +83,10 @@ class Findings:
     stderr: str = ""
 
     def amiss(self, what: str) -> None:
+        """Keep it, and tell it at once: two hours are long to wait for what the first minute showed."""
         if len(self.wrong) < MOST_WRONG:
             self.wrong.append(what)
+            print(f"WRONG: {what}", file=sys.stderr, flush=True)
 
     def measure(self, process: int, at: float) -> None:
         folder = Path("/proc") / str(process)
