@@ -128,6 +128,24 @@ def test_no_command_shows_the_help() -> None:
     assert "check-db" in run.out + run.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "/dev/null", "check-db", "--db-host", "::1", "--db-port", "1", "--sslmode", "require"],
+        ["sync-tokens", "--config", "/dev/null", "--via", "file", "--format", "json"],
+        ["watch-mqtt", "--config", "/dev/null", "--car", "1", "--car", "2", "--duration", "0.5", "--interval", "1"],
+        ["status", "--config", "/dev/null", "--wait", "0", "-v"],
+        ["config", "--config", "/dev/null"],
+    ],
+    ids=lambda arguments: next(word for word in arguments if word in COMMANDS),
+)
+def test_options_given_or_not_load_no_pydantic(arguments: list[str]) -> None:
+    """It takes as long to load as all else of a run, and Typer would do so for each option."""
+    code = f"import sys; from tmsync.cli import run; run({arguments!r}); print([*sys.modules].count('pydantic'))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "0", told
+
+
 def test_version() -> None:
     assert (tmsync("--version").out, tmsync("--version").code) == (f"tmsync {__version__}\n", 0)
 

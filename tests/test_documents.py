@@ -21,9 +21,9 @@ from tests.reference.pages import ROOT, pages
 from tests.support.surroundings import tmsync
 from tmsync import __version__
 from tmsync.cli import COMMANDS
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.report import CheckId
 from tmsync.core.config.schema import BY_NAME, ENV_PREFIX, FILE_SUFFIX, SETTINGS
-from tmsync.core.errors import Cause
 from tmsync.core.telemetry.health import Verdict
 
 README = ROOT / "README.md"

@@ -9,7 +9,7 @@ import tmsync
 
 PACKAGE = Path(tmsync.__file__).parent
 FLOORS = (
-    ("errors", "clock", "secret", "words", "process"),
+    ("causes", "errors", "clock", "secret", "words", "process"),
     ("fixes",),
     ("files", "net"),
     ("hba",),

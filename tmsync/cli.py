@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -43,8 +44,11 @@ class _LazyCommands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
-class _Help:
-    """Help texts in our styles; a flag takes no value, and shows none."""
+class _Ours:
+    """Help texts in our styles; a flag takes no value, and shows none. A callback converts what an option is given.
+
+    Typer itself would load pydantic for that, even for an option that is not given: as long as all else of a run takes.
+    """
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _style_help()
@@ -55,17 +59,22 @@ class _Help:
         for param in params:
             if getattr(param, "is_flag", False):
                 param.metavar = ""
+            param.process_value = partial(_process, param)
         return params
 
 
-class _Command(_Help, TyperCommand):
+def _process(param: Any, ctx: Any, value: Any) -> Any:
+    return value if param.callback is None else param.callback(ctx, param, value)
+
+
+class _Command(_Ours, TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if isinstance(ctx.obj, Invocation):
             ctx.obj.form = _form(_leniently(self, ctx, args)[0])
         return super().parse_args(ctx, args)
 
 
-class _Group(_Help, TyperGroup):
+class _Group(_Ours, TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _LazyCommands()  # type: ignore[assignment]

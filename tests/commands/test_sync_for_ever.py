@@ -13,10 +13,10 @@ import pytest
 from tests.commands.test_sync_tokens import OTHER, expiry
 from tests.support.standin import running
 from tests.support.surroundings import LOCAL, OPEN, Run, TeslaMate, TwcFolder, tmsync
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause
 from tmsync.core.sync import Report, sync
 from tmsync.core.teslamate.assessment import fingerprint
 from tmsync.core.twcmanager.deliver import Result

@@ -14,9 +14,9 @@ import pytest
 from tests.commands.test_sync_tokens import OTHER, UNCHANGED, WRITTEN, expect_error, expiry, outcome
 from tests.support.standin import running
 from tests.support.surroundings import NOWHERE, Run, TeslaMate, TwcFolder, tmsync
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
-from tmsync.core.errors import Cause
 from tmsync.core.process import run_command
 from tmsync.core.twcmanager.held import held_by_twcmanager
 

@@ -13,7 +13,7 @@ import pytest
 from tests.commands.test_sync_for_ever import cron, fresh, lines
 from tests.commands.test_sync_tokens import OTHER
 from tests.support.surroundings import Run, TeslaMate, TwcFolder, clean_environ, tmsync
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.outage import Memory, News, Telling, decide
 
 NOW = datetime(2026, 11, 29, 3, 0, tzinfo=UTC)

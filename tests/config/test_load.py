@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmsync.core.causes import Cause
 from tmsync.core.config import settings as settings_module
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.schema import SETTINGS
 from tmsync.core.config.settings import DatabaseSettings, Layer, PublishSettings, ServeSettings, Settings
-from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.errors import ConfigError
 from tmsync.core.secret import Secret
 
 LATE = {"online": 140, "charging": 100, "driving": 95, "asleep": 110, "offline": 110, "suspended": 0, "updating": 0}

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile.effort import NASTY, examples, is_clean
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.twc_json import read_twc_config
-from tmsync.core.errors import Cause, ConfigError, DeliveryError
+from tmsync.core.errors import ConfigError, DeliveryError
 from tmsync.core.setup.compose import read_compose
 from tmsync.core.setup.takeover import take_over
 from tmsync.core.twcmanager.settings_content import TokenFields

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from tests.hostile.effort import NASTY, NOW, examples, is_clean
 from tests.telemetry.following import default_rules
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Instant
-from tmsync.core.errors import Cause, Problem, Step
+from tmsync.core.errors import Problem, Step
 from tmsync.core.status.report import Broker, Database, Part, RatedProblem, Severity, Status
 from tmsync.core.telemetry.fleet import Fleet
 from tmsync.core.telemetry.health import Source, Verdict

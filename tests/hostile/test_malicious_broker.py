@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.hostile.effort import examples
 from tests.support.listeners import listener
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import MqttSettings
-from tmsync.core.errors import Cause
 from tmsync.core.telemetry import connection as feed
 from tmsync.core.telemetry import diagnosis
 from tmsync.core.telemetry.connection import BrokerConnection, Link

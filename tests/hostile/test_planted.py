@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.hba_apply import HbaNotWritten, write_insertion
 from tmsync.core.clock import SystemClock
-from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.errors import DeliveryError
 from tmsync.core.files.lease import lease
 from tmsync.core.files.lock import exclusive, lock_path
 from tmsync.core.files.replace import write_beside

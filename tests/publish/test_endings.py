@@ -14,7 +14,7 @@ from tests.conftest import server_folder
 from tests.faults.proxy import proxy
 from tests.publish.scene import Listener, listening, publishing, settings, state, until, view
 from tests.support.brokers import Broker, broker, needs_mosquitto
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.telemetry.health import Verdict
 from tmsync.demo.broker import PurePythonBroker
 

@@ -1,7 +1,8 @@
 """Which messages are due: the newest of every topic, and what clears those that are gone."""
 
 from tests.publish.scene import AT, EXPIRES, car_topics, state, view
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Problem
 from tmsync.core.publish.outbox import WORDING_S, Message, Outbox
 from tmsync.core.publish.topics import Layout
 from tmsync.core.status.report import Part, RatedProblem, Severity

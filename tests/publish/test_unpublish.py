@@ -7,8 +7,9 @@ import pytest
 from tests.publish.scene import held, listening, publishing, settings, state, until, view
 from tests.publish.test_endings import LOGIN, PASSWORDS
 from tests.support.brokers import broker, needs_mosquitto
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
-from tmsync.core.errors import BrokerError, Cause
+from tmsync.core.errors import BrokerError
 from tmsync.core.publish.unpublish import unpublish
 from tmsync.demo.server import free_port
 

@@ -13,9 +13,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db import hba_file, report
 from tmsync.core.config import survey
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.hba.lint import LintKind
 from tmsync.core.serve.board import ProblemChange, ServiceChange
 from tmsync.core.serve.ports import Request

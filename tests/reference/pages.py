@@ -12,9 +12,10 @@ from typing import Final
 
 from tests.reference.commands import Option, commands
 from tests.reference.fields import DOCUMENTS, ENUMS, EVENTS, OBJECTS, SIMPLE, Field, Serialiser, fields
+from tmsync.core.causes import Cause
 from tmsync.core.config.kinds import Kind
 from tmsync.core.config.schema import HEALTH_GROUPS, SECTIONS, SETTINGS, TITLES, VEHICLE_STATES, Setting, allowed
-from tmsync.core.errors import PLACES, Cause, ExitCode, Step
+from tmsync.core.errors import PLACES, ExitCode, Step
 from tmsync.core.fixes import catalogue
 from tmsync.core.serve.board import Counters
 from tmsync.core.status.report import Broker, Database, Status

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from tests.support.tesla import EID, VIN, Tesla, tesla
 from tests.telemetry.following import default_rules
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Instant
-from tmsync.core.errors import Cause
 from tmsync.core.secret import Secret
 from tmsync.core.serve.facade import Facade
 from tmsync.core.serve.ports import Credential, FacadeOptions, Page, Ports, RaisedProblem, Request, Standing

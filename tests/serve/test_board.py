@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.publish.scene import view
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.fixes import problem
 from tmsync.core.serve.board import Board, Event, rated
 from tmsync.core.serve.death import Death, cut_off, death

@@ -9,7 +9,7 @@ import pytest
 from tests.serve.stage import BEARER, CHARGING, DATA, LIST, ONLINE, OWNER_CLAIMS, STATE, Stage, staged
 from tests.support.tesla import CAR, EID, VIN, reply
 from tests.support.tesla import DATA as TESLAS_DATA
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.serve.ports import Standing
 
 

@@ -17,7 +17,7 @@ from tests.serve.stage import BEARER, CHARGING, DATA, FLEET_CLAIMS, LIST, STATE,
 from tests.support.certificates import Authority
 from tests.support.listeners import listener
 from tests.support.tesla import CAR, Answer, reply, reset
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.files.state import StateFolder
 from tmsync.core.serve import facade, forward, keeping, upstream
 from tmsync.core.serve.decide import Origin

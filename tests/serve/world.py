@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from tests.serve.stage import BEGIN, DATA, FLEET_CLAIMS, STATE
 from tests.support.tesla import EID, VIN
 from tests.telemetry.following import default_rules
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Instant
-from tmsync.core.errors import Cause
 from tmsync.core.secret import Secret
 from tmsync.core.serve.decide import Answer
 from tmsync.core.serve.forward import Forwarder

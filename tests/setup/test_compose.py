@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.causes import Cause
+from tmsync.core.errors import ConfigError
 from tmsync.core.setup.compose import Port, read_compose
 from tmsync.core.setup.takeover import take_over
 from tmsync.core.setup.variables import BadInterpolation, BadLine, interpolate, read_raw, read_variables

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.telemetry.following import BEGIN, NOWHERE, Followed, car
+from tmsync.core.causes import Cause
 from tmsync.core.config.load import load_settings
-from tmsync.core.errors import Cause
 from tmsync.core.telemetry.health import Evidence, Source, Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.monitor import rules_of

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from tests.telemetry.following import BEGIN, Followed, car
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Instant
-from tmsync.core.errors import Cause
 from tmsync.core.telemetry.health import Evidence, Verdict
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.teslamate.records import CarRecord

@@ -7,8 +7,8 @@ import pytest
 from tests.demo.simulation import for_ever, hours, minutes, seconds, simulate
 from tests.support.full_teslamate import FullTeslaMate
 from tests.telemetry.following import Follower, retained
+from tmsync.core.causes import Cause
 from tmsync.core.config.schema import STALE_AFTER_S
-from tmsync.core.errors import Cause
 from tmsync.core.telemetry.health import Source, Verdict
 from tmsync.demo.simulator import Attention, SimulatedCar, State
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.teslamate.vectors import DAMAGED, GENUINE, Vector
-from tmsync.core.errors import Cause, DecryptionFailed
+from tmsync.core.causes import Cause
+from tmsync.core.errors import DecryptionFailed
 from tmsync.core.secret import Secret
 from tmsync.core.teslamate.token_store import open_token
 from tmsync.core.teslamate.vault import HEADER, decrypt, encrypt

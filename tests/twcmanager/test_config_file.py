@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.twc_json import TwcConfig, read_twc_config
-from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.errors import ConfigError
 
 SAMPLE = """{
 \t"config": {

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.twcmanager.test_settings_file import FIELDS, OLD
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
-from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.errors import DeliveryError
 from tmsync.core.twcmanager.settings_content import Snapshot
 from tmsync.core.twcmanager.settings_file import SettingsFile
 

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.twcmanager.surgery import EXPIRY, save_like_twcmanager
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
-from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.errors import DeliveryError
 from tmsync.core.files import replace, swap
 from tmsync.core.twcmanager import settings_file
 from tmsync.core.twcmanager.settings_content import TokenFields

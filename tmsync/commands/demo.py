@@ -21,7 +21,7 @@ def demo(
         typer.Option(
             "--duration",
             metavar="S",
-            parser=number(float, 1, 86400),
+            callback=number(float, 1, 86400),
             help="Seconds to watch the cars live (default 27); with --keep, seconds to leave it running.",
         ),
     ] = None,

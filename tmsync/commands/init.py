@@ -12,10 +12,11 @@ import typer
 from tmsync import signals
 from tmsync.commands import asking, output
 from tmsync.commands.options import Call, takes
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.schema import Setting
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ConfigError, ExitCode
+from tmsync.core.errors import ConfigError, ExitCode
 from tmsync.core.files.paths import expanded, is_file
 from tmsync.core.fixes import problem
 from tmsync.render.text import printable

@@ -6,8 +6,6 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from tmsync.commands import output
-
 Option: TypeAlias = tuple[Any, Any]
 """An option as Typer takes it: its annotation, and its default."""
 EVERYWHERE: Final = "Before the command or behind it"
@@ -30,7 +28,9 @@ class Invocation:
     def add(self, config_file: str | None, verbose: bool, quiet: bool) -> None:
         """Take what stands before the command, then what stands behind it."""
         if verbose and not self.verbose:
-            output.log_to_stderr()
+            from tmsync.commands.verbose import log_to_stderr
+
+            log_to_stderr()
         self.config_file = config_file or self.config_file
         self.verbose |= verbose
         self.quiet |= quiet

@@ -120,7 +120,7 @@ def _flag(setting: Setting) -> Option:
         both = f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"
         return Annotated[bool | None, typer.Option(both, help=setting.described, rich_help_panel=panel)], None
 
-    def parsed(text: str) -> str:
+    def checked(text: str) -> str:
         try:
             from_text(setting, text)
         except BadValue as error:
@@ -132,7 +132,7 @@ def _flag(setting: Setting) -> Option:
         metavar=setting.metavar,
         help=setting.described,
         rich_help_panel=panel,
-        parser=parsed,
+        callback=converted(checked),
         autocompletion=(lambda: list(setting.choices)) if setting.choices else None,
     )
     return Annotated[str | None, option], None
@@ -150,17 +150,28 @@ def _forms(formats: Sequence[Format], usual: Format | None) -> dict[str, Option]
         "--format",
         metavar="|".join(names),
         help=f"How to print the result (default {usual or 'table; log where there is no terminal'}).",
-        parser=parsed,
+        callback=converted(parsed),
         autocompletion=lambda: names,
     )
     return {
-        "form": (Annotated[Format | None, option], None),
+        "form": (Annotated[str | None, option], None),
         "as_json": (Annotated[bool, typer.Option("--json", help="Same as --format json.")], False),
     }
 
 
+def converted(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A callback for an option that converts what was given by `convert`, each one where it may be repeated."""
+
+    def called(value: Any) -> Any:
+        if value is None or isinstance(value, list | tuple):
+            return value and [convert(one) for one in value]
+        return convert(value)
+
+    return called
+
+
 def number(kind: type[int] | type[float], low: float, high: float = math.inf) -> Callable[[Any], Any]:
-    """A parser of numbers from `low` to `high`."""
+    """A callback for an option that takes numbers from `low` to `high`."""
     what = "a whole number" if kind is int else "a number"
     bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
 
@@ -173,4 +184,4 @@ def number(kind: type[int] | type[float], low: float, high: float = math.inf) ->
             raise NotAllowed(text, f"{what} {bounds}")
         return value
 
-    return parsed
+    return converted(parsed)

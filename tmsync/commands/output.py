@@ -1,13 +1,11 @@
 """Standard output and standard error, in one place: encodings, closed pipes, quiet and verbose."""
 
-import logging
 import os
 import sys
 from pathlib import Path
 from typing import Final, TextIO
 
-from tmsync.core import fixes
-from tmsync.core.errors import Cause, Problem, TmsyncError
+from tmsync.core.errors import Problem, TmsyncError
 from tmsync.render.text import printable, wrapped
 
 STDERR: Final = 2
@@ -49,8 +47,10 @@ def unwritable() -> Problem | None:
 
 
 def _full(error: OSError) -> Problem:
-    what = f"standard output cannot be written: {error.strerror}"
-    return fixes.problem(Cause.OUTPUT_UNWRITABLE, what)
+    from tmsync.core.causes import Cause
+    from tmsync.core.fixes import problem
+
+    return problem(Cause.OUTPUT_UNWRITABLE, f"standard output cannot be written: {error.strerror}")
 
 
 def result(text: str) -> bool:
@@ -91,20 +91,6 @@ def message(text: str) -> None:
 def say(text: str) -> None:
     """Write sentences to standard error."""
     message(for_reading(sys.stderr, text))
-
-
-def log_to_stderr() -> None:
-    """Write what the package logs, from INFO on, to standard error (`--verbose`). No secret is ever logged."""
-    handler = _ToStderr(logging.INFO)
-    logger = logging.getLogger("tmsync")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.propagate = False
-
-
-class _ToStderr(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        say(f"tmsync: {printable(record.getMessage())}")
 
 
 def problem(found: Problem, kind: str = "error") -> None:

@@ -9,8 +9,9 @@ import typer
 
 from tmsync.commands import output
 from tmsync.commands.options import Call, Format, takes
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
-from tmsync.core.errors import Cause, ConfigError, ExitCode
+from tmsync.core.errors import ConfigError, ExitCode
 from tmsync.core.serve.board import Event, ServiceChange
 
 

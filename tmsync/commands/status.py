@@ -30,7 +30,7 @@ def status(
         typer.Option(
             "--wait",
             metavar="S",
-            parser=number(float, 0, 3600),
+            callback=number(float, 0, 3600),
             show_default=False,
             help=f"Seconds to wait for values and heartbeats (default {DEFAULT_WAIT_S:g}).",
         ),

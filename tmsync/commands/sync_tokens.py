@@ -8,8 +8,9 @@ import typer
 
 from tmsync.commands import output
 from tmsync.commands.options import Call, Format, takes
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
-from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.errors import ConfigError
 from tmsync.core.outage import News, Telling, news
 from tmsync.core.sync import Report, sync
 from tmsync.core.twcmanager.deliver import Result

@@ -4,8 +4,9 @@ import re
 from typing import Any, Final
 
 from tmsync.commands.options import NotAllowed
+from tmsync.core.causes import Cause
 from tmsync.core.config.schema import SETTINGS
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.secret import redacted
 

@@ -24,19 +24,19 @@ def watch_mqtt(
     call: Call,
     car: Annotated[
         list[int] | None,
-        typer.Option("--car", metavar="ID", parser=number(int, 0), help="Only this car; may be repeated."),
+        typer.Option("--car", metavar="ID", callback=number(int, 0), help="Only this car; may be repeated."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print what the broker holds now, and end.")] = False,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", metavar="S", parser=number(float, 0), help="End after so many seconds."),
+        typer.Option("--duration", metavar="S", callback=number(float, 0), help="End after so many seconds."),
     ] = None,
     interval: Annotated[
         float,
         typer.Option(
             "--interval",
             metavar="S",
-            parser=number(float, 0.1),
+            callback=number(float, 0.1),
             show_default=False,
             help=f"Seconds between two lines of a car (default {DEFAULT_INTERVAL_S:g}).",
         ),

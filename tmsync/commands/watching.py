@@ -9,9 +9,10 @@ from typing import NamedTuple, Self
 
 from tmsync.commands import output
 from tmsync.commands.keyboard import Keyboard
+from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import BrokerError, Cause, ExitCode, Problem
+from tmsync.core.errors import BrokerError, ExitCode, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.telemetry.hooks import Hook
 from tmsync.core.telemetry.liveness import LivenessProbe

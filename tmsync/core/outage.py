@@ -10,9 +10,10 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.errors import DeliveryError
 from tmsync.core.files.state import StateError, StateFolder
 from tmsync.core.sync import Report
 from tmsync.core.teslamate.claims import EXPIRES_SOON, read_claims

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.tokens import read_tokens
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ConfigError, DeliveryError, ExitCode, Problem, TmsyncError
+from tmsync.core.errors import ConfigError, DeliveryError, ExitCode, Problem, TmsyncError
 from tmsync.core.teslamate.assessment import Tokens, owner_api
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
 from tmsync.core.twcmanager.deliver import Delivery, NewerTokenHeld, Result, WantedToken, deliver, syncs_itself

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.fixes import problem
 from tmsync.demo.server import DemoError, PrivateServer, free_port, server_user
 

@@ -12,7 +12,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.fixes import problem
 from tmsync.demo.server import DemoError
 from tmsync.demo.simulator import SimulatedTeslaMate

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.causes import Cause
+from tmsync.core.errors import TmsyncError
 from tmsync.core.fixes import problem
 
 STOP_SECONDS = 10

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.schema import LATE_AFTER_S, STALE_AFTER_S
-from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
 from tmsync.demo.broker import PrivateMosquitto, PurePythonBroker, private_broker
 from tmsync.demo.postgres import PrivatePostgres, find_binaries

@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from tmsync.core.errors import Cause, ExitCode
+from tmsync.core.causes import Cause
+from tmsync.core.errors import ExitCode
 from tmsync.core.fixes import problem
 from tmsync.core.process import without_secrets
 from tmsync.demo.server import DemoError

@@ -11,8 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.segment import SegmentLines
 from rich.text import Text
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import iso
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.monitor import BrokerChange
 from tmsync.core.telemetry.views import SourceChange, VehicleView, source_message

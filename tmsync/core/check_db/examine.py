@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.hba_file import HbaFileResult, HbaQuery, check_file
 from tmsync.core.check_db.report import Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
+from tmsync.core.errors import ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem
 
 LOCAL: Final = "local"

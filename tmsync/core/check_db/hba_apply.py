@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.causes import Cause
+from tmsync.core.errors import TmsyncError
 from tmsync.core.files.lease import lease
 from tmsync.core.files.paths import follow, read_regular
 from tmsync.core.files.replace import (

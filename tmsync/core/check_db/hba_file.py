@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.report import Check, CheckId, Status
-from tmsync.core.errors import Cause
 from tmsync.core.files.paths import read_regular
 from tmsync.core.fixes import problem
 from tmsync.core.hba import Client, DiskReader, Hba, MatchResult, Method, Roles, evaluate, parse_hba

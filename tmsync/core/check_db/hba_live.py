@@ -8,8 +8,8 @@ import logging
 from dataclasses import replace
 from typing import Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.report import CheckId, Diagnosis, Status
-from tmsync.core.errors import Cause
 from tmsync.core.fixes import problem
 from tmsync.core.hba import Client, Hba, HbaError, Roles, evaluate, parse_hba, place
 from tmsync.core.hba.model import shown

@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.hba_live import tell_live_rules
 from tmsync.core.check_db.refused import Refusal, refused, route, shut_out
 from tmsync.core.check_db.report import LADDER, Check, CheckId, Diagnosis, Status
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.settings import DatabaseSettings, Settings
-from tmsync.core.errors import Cause, ConfigError, DecryptionFailed, Problem, TmsyncError
+from tmsync.core.errors import ConfigError, DecryptionFailed, Problem, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.fixes.network import DATABASE, where
 from tmsync.core.net.dial import Address, dial, is_socket_folder, resolve, source_address

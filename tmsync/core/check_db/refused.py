@@ -3,8 +3,9 @@
 import re
 from typing import NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.postgres.probe import Probe
 from tmsync.core.postgres.refusals import address_seen, start_cause

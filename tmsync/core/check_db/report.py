@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ExitCode, Problem, Step
+from tmsync.core.errors import ExitCode, Problem, Step
 
 
 class Stage(StrEnum):

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, StoreError
+from tmsync.core.errors import StoreError
 from tmsync.core.fixes import problem
 from tmsync.core.postgres.session import ConnectFailed, connect
 from tmsync.core.teslamate.assessment import LIFETIME, Tokens

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.kinds import Kind
 from tmsync.core.config.libpq import OTHER_TARGETS, password_from_file
 from tmsync.core.config.mistakes import IN_QUOTES, bad_value, empty, how_written, unknown, unknown_section, wrong_type
@@ -29,7 +30,7 @@ from tmsync.core.config.schema import (
 )
 from tmsync.core.config.settings import Layer, Settings, Value, check_together, derived_defaults
 from tmsync.core.config.twc_json import TwcConfig, read_twc_config
-from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.errors import ConfigError, Problem
 from tmsync.core.files.paths import expanded, is_file, is_folder, is_hidden, is_there, read_regular
 from tmsync.core.fixes import problem
 from tmsync.core.process import user_name

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.kinds import LISTS, TYPED, Kind
 from tmsync.core.config.schema import (
     ENV_PREFIX,
@@ -11,7 +12,7 @@ from tmsync.core.config.schema import (
     VEHICLE_STATES,
     Setting,
 )
-from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.errors import ConfigError
 from tmsync.core.fixes import problem
 from tmsync.core.secret import redacted
 

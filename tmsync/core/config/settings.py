@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.kinds import is_loopback, split_listen
 from tmsync.core.config.schema import BY_NAME, SYSTEM_TWC_SETTINGS_PATH, Setting
 from tmsync.core.config.twc_json import TwcConfig
-from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.errors import ConfigError, Problem
 from tmsync.core.files.paths import expanded
 from tmsync.core.fixes import problem
 from tmsync.core.net.dial import is_socket_folder

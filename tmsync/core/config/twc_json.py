@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import ConfigError, Problem
 from tmsync.core.files.paths import read_regular
 from tmsync.core.fixes import problem
 from tmsync.core.secret import without_quotations

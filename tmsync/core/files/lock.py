@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
-from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.errors import DeliveryError
 from tmsync.core.files.replace import NO_HARD_LINKS, give_to_owner_of
 from tmsync.core.fixes import problem
 

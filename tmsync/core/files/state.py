@@ -9,7 +9,8 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Final
 
-from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.causes import Cause
+from tmsync.core.errors import TmsyncError
 from tmsync.core.files.paths import expanded, follow, is_folder
 from tmsync.core.files.replace import sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem

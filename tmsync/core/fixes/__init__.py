@@ -11,7 +11,8 @@ from functools import cache
 from string import Formatter
 from typing import Final, TypeAlias
 
-from tmsync.core.errors import Cause, Problem, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Problem, Step
 
 Steps: TypeAlias = tuple[Step, ...]
 Fixes: TypeAlias = Mapping[Cause | tuple[Cause, str], Steps]

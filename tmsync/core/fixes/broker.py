@@ -5,7 +5,8 @@ Source: mosquitto.conf(5), "acl_file"; EMQX documentation, "Use ACL File".
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Place, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Place, Step
 from tmsync.core.fixes import Fixes
 
 FIXES: Final[Fixes] = {

@@ -6,7 +6,8 @@ Authentication", "GRANT", "ALTER ROLE"), the official postgres image (POSTGRES_P
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Place, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Place, Step
 from tmsync.core.fixes import Fixes
 
 PSQL: Final = (

@@ -6,7 +6,8 @@ which lets every host in with a password until its pg_hba.conf is changed.
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Place, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Place, Step
 from tmsync.core.fixes import Fixes, Steps
 
 RELOAD: Final[Steps] = (

@@ -9,7 +9,8 @@ Source: TeslaMate docs/installation/docker.md (service names `database`, `mosqui
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tmsync.core.errors import Cause, Place, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Place, Step
 from tmsync.core.fixes import Fixes
 
 DATABASE: Final[Mapping[str, str | int | None]] = {

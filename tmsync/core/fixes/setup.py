@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Step
 from tmsync.core.fixes import Fixes
 
 FIXES: Final[Fixes] = {

@@ -6,7 +6,8 @@ github.com/teslamotors/vehicle-command.
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Step
 from tmsync.core.fixes import Fixes
 
 FIXES: Final[Fixes] = {

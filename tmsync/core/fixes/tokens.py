@@ -5,7 +5,8 @@ Source: TeslaMate lib/teslamate/vault.ex (where its key comes from), website/doc
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Place, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Place, Step
 from tmsync.core.fixes import Fixes
 
 KEY: Final = (

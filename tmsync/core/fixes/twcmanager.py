@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from tmsync.core.errors import Cause, Place, Step
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Place, Step
 from tmsync.core.fixes import Fixes
 
 NAME_IT: Final = Step("Name TWCManager's settings.json with --twc-settings, or its config.json with --twc-config.")

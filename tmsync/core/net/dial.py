@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.net.deadline import Overdue, within
 
 TIMEOUT: Final = frozenset({errno.ETIMEDOUT})

@@ -3,7 +3,7 @@
 import ssl
 from typing import Final
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 
 NAME_MISMATCH: Final = frozenset({62, 64})
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""

@@ -4,8 +4,9 @@ import logging
 import socket
 from typing import Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.errors import Cause, TmsyncError
+from tmsync.core.errors import TmsyncError
 from tmsync.core.fixes import catalogue, problem
 from tmsync.core.postgres.probe import Prober
 from tmsync.core.postgres.refusals import is_poolers, login_cause, says_not_permitted, server_error_in

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.errors import Cause
 from tmsync.core.net.dial import Address, dial
 from tmsync.core.postgres.tls import NEEDS_TLS, ROUTES, TlsFailed, secure
 from tmsync.core.postgres.wire import Answer, AuthRequest, Closed, ProtocolError, ServerError, Wire

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from typing import Final
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.postgres.wire import ServerError
 
 LOGIN_CAUSES: Final = {

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.errors import Cause, StoreError
+from tmsync.core.errors import StoreError
 from tmsync.core.fixes import problem
 from tmsync.core.net.deadline import Overdue
 from tmsync.core.net.dial import is_name, resolve

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.errors import Cause
 
 if TYPE_CHECKING:
     import ssl

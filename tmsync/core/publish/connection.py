@@ -13,9 +13,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import MqttSettings
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.publish.outbox import Message, Outbox
 from tmsync.core.publish.topics import OFFLINE, ONLINE, Layout
 from tmsync.core.telemetry import diagnosis

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import MqttSettings, Settings
-from tmsync.core.errors import BrokerError, Cause, Problem
+from tmsync.core.errors import BrokerError, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.publish.discovery import ORIGIN
 from tmsync.core.publish.ledger import Ledger

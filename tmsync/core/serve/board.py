@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock, iso
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.serve.ports import OTHER, RaisedProblem, Request
 from tmsync.core.status.report import Part, RatedProblem, Severity
 

@@ -5,8 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import iso
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.telemetry.health import Verdict
 from tmsync.core.telemetry.liveness import LivenessReport

@@ -17,7 +17,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.fixes import problem
 from tmsync.core.serve.decide import Answer, Origin, refusal
 from tmsync.core.serve.forward import Forwarder

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Instant
-from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.errors import ConfigError
 from tmsync.core.files.state import StateFolder
 from tmsync.core.fixes import problem
 from tmsync.core.net.tls import UnusableFile

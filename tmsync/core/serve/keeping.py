@@ -6,7 +6,8 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Problem
 from tmsync.core.files.state import StateError, StateFolder
 from tmsync.core.serve.memory import Memory, encoded_memory
 from tmsync.core.serve.problems import OpenProblems

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.kinds import is_loopback
 from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings, Settings
-from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
+from tmsync.core.errors import ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.serve.ports import FacadeStatus
 from tmsync.core.words import listed

@@ -7,8 +7,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock, Instant, iso
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.secret import Secret
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.views import VehicleView

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.serve.ports import Events, RaisedProblem
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.serve.decide import Answer, Origin, refusal, unsaid
 from tmsync.core.serve.limits import EXCEEDED_S, UNNAMED_S, retry_after

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock, Instant
 from tmsync.core.config.schema import BY_NAME
 from tmsync.core.config.settings import ServeSettings, Settings, missing
-from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
+from tmsync.core.errors import ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem
 from tmsync.core.publish.publisher import Publisher
 from tmsync.core.publish.topics import State

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.tokens import read_tokens
 from tmsync.core.clock import Clock, iso
 from tmsync.core.config.settings import Settings
 from tmsync.core.config.twc_json import read_twc_config
-from tmsync.core.errors import Cause, ConfigError, Problem, TmsyncError
+from tmsync.core.errors import ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import unforeseen
 from tmsync.core.secret import Secret
 from tmsync.core.serve.board import Board, Counters, Event, rated

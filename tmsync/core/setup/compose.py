@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Problem
 from tmsync.core.files.paths import is_file
 from tmsync.core.fixes import problem
 from tmsync.core.setup.compose_yaml import documents

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.errors import Cause, ConfigError, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import ConfigError, Problem
 from tmsync.core.files.paths import is_file, is_folder, read_regular
 from tmsync.core.fixes import problem
 from tmsync.core.setup.compose_yaml import BadYaml, Override, Reset, documents

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.schema import BY_NAME, LATE_AFTER_S, STALE_AFTER_S, Setting
-from tmsync.core.errors import Cause, ConfigError, Step
+from tmsync.core.errors import ConfigError, Step
 from tmsync.core.fixes import problem
 from tmsync.core.setup.compose import ComposeFile, Service
 

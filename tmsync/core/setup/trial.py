@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.check_db.report import CheckId, Diagnosis, Stage, Status
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings, TwcSettings
-from tmsync.core.errors import BrokerError, Cause, Problem
+from tmsync.core.errors import BrokerError, Problem
 
 LIMIT_S: Final = 2.0
 """For each look at a web server."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.schema import BY_NAME, FILE_SUFFIX, SECTIONS, SETTINGS, Setting
 from tmsync.core.config.settings import Layer, Settings
-from tmsync.core.errors import Cause, ConfigError
+from tmsync.core.errors import ConfigError
 from tmsync.core.files.paths import expanded
 from tmsync.core.files.replace import only_writer, sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem

@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings
-from tmsync.core.errors import Cause, ConfigError, TmsyncError
+from tmsync.core.errors import ConfigError, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
 from tmsync.core.status.problems import merged, problems, unreadable
 from tmsync.core.status.report import Broker, Database, Status

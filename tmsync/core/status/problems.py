@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.postgres.session import sql_names
 from tmsync.core.status.report import Part, RatedProblem, Severity, Status

@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings
-from tmsync.core.errors import Cause, Place, Problem, Step
+from tmsync.core.errors import Place, Problem, Step
 from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
 from tmsync.core.net.listeners import Stranger, must_belong_to, server_users

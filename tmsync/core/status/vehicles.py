@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.fixes import problem
 from tmsync.core.status.report import Part, RatedProblem, Severity
 from tmsync.core.telemetry.views import VehicleView

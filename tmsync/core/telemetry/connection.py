@@ -15,9 +15,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import MqttSettings
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.telemetry import diagnosis
 

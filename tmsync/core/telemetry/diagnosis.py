@@ -10,8 +10,9 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.settings import MqttSettings
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.fixes.network import BROKER
 from tmsync.core.fixes.network import where as values_of

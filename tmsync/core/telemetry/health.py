@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.telemetry.vehicle import Facts
 
 LEGACY_SILENT: Final = frozenset({"asleep", "offline", "suspended"})

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.process import run_command
 

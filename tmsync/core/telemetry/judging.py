@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple, TypeAlias
 
-from tmsync.core.errors import Cause
+from tmsync.core.causes import Cause
 from tmsync.core.telemetry.health import (
     NO_EVIDENCE,
     NOTHING_RECORDED,

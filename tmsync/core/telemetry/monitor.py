@@ -7,9 +7,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock, Instant, iso
 from tmsync.core.config.settings import MqttSettings, Settings
-from tmsync.core.errors import BrokerError, Cause, Problem
+from tmsync.core.errors import BrokerError, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.telemetry.connection import ANSWER_S, BrokerConnection, Link
 from tmsync.core.telemetry.fleet import Fleet

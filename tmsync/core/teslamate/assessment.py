@@ -4,8 +4,9 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import iso
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.secret import Secret
 from tmsync.core.teslamate.claims import EXPIRES_SOON, Api, Claims

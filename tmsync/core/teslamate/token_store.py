@@ -7,7 +7,8 @@ lib/teslamate/auth.ex (0 or 1 row; it raises when there are more).
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.errors import Cause, DecryptionFailed, StoreError
+from tmsync.core.causes import Cause
+from tmsync.core.errors import DecryptionFailed, StoreError
 from tmsync.core.fixes import problem
 from tmsync.core.postgres.session import QueryFailed, Session
 from tmsync.core.secret import Secret

@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from tmsync.core.errors import Cause, DecryptionFailed, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import DecryptionFailed, Problem
 from tmsync.core.fixes import problem
 
 HEADER: Final = b"\x01\x0aAES.GCM.V1"

@@ -13,9 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import TwcSettings
-from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.files.lock import exclusive
 from tmsync.core.files.paths import is_file, is_there
 from tmsync.core.fixes import problem

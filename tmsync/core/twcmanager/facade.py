@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from tmsync.core.causes import Cause
 from tmsync.core.config.kinds import is_loopback
 from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings
-from tmsync.core.errors import Cause, Problem
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.secret import redacted
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
-from tmsync.core.errors import Cause, DeliveryError
+from tmsync.core.causes import Cause
+from tmsync.core.errors import DeliveryError
 from tmsync.core.fixes import problem
 from tmsync.core.net.http import FAILURES, request, why
 from tmsync.core.net.listeners import Stranger, must_belong_to

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.process import run_command
 from tmsync.core.twcmanager.plan import Action

@@ -10,7 +10,8 @@ import stat
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.causes import Cause
+from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.files.paths import is_open_to_all, is_readable_by_all
 from tmsync.core.fixes import problem
 from tmsync.core.process import user_name

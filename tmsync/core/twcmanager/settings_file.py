@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
-from tmsync.core.errors import Cause, DeliveryError, Problem
+from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.files.lease import lease
 from tmsync.core.files.lock import sweep_lock
 from tmsync.core.files.paths import follow, is_folder, is_hidden
