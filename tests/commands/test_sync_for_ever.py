@@ -19,7 +19,7 @@ from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import Settings
 from tmsync.core.sync import Report, sync
 from tmsync.core.teslamate.assessment import fingerprint
-from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.delivery import Result
 from tmsync.core.twcmanager.facade import TwcFacts
 from tmsync.core.twcmanager.held import Held, held_by_twcmanager
 from tmsync.core.twcmanager.plan import SyncOptions, Via

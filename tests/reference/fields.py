@@ -28,7 +28,7 @@ from tmsync.core.telemetry.monitor import BrokerChange
 from tmsync.core.telemetry.views import SourceChange, VehicleView
 from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.teslamate.claims import Api
-from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.delivery import Result
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.render.document import document
 

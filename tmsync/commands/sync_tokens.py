@@ -13,7 +13,7 @@ from tmsync.core.clock import SystemClock
 from tmsync.core.errors import ConfigError
 from tmsync.core.outage import News, Telling, news
 from tmsync.core.sync import Report, sync
-from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.delivery import Result
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 
 # Told by check-db and status; a cron job that repeats them every five minutes would only be switched off.

@@ -13,8 +13,9 @@ from tmsync.core.config.settings import Settings
 from tmsync.core.errors import ConfigError, DeliveryError, ExitCode, Problem, TmsyncError
 from tmsync.core.teslamate.assessment import Tokens, owner_api
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
-from tmsync.core.twcmanager.deliver import Delivery, NewerTokenHeld, Result, WantedToken, deliver, syncs_itself
+from tmsync.core.twcmanager.deliver import deliver
 from tmsync.core.twcmanager.deliver_local import deliver_local
+from tmsync.core.twcmanager.delivery import Delivery, NewerTokenHeld, Result, WantedToken, syncs_itself
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers
 from tmsync.core.twcmanager.plan import SyncOptions
 from tmsync.core.twcmanager.restart import Restart

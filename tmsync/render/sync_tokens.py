@@ -5,7 +5,7 @@ from datetime import datetime
 from tmsync.core.outage import News, Telling
 from tmsync.core.sync import Report
 from tmsync.core.teslamate.claims import EXPIRES_SOON
-from tmsync.core.twcmanager.deliver import Delivery, Result
+from tmsync.core.twcmanager.delivery import Delivery, Result
 from tmsync.core.twcmanager.plan import Via
 from tmsync.core.twcmanager.presence import Presence
 from tmsync.core.words import in_words, life

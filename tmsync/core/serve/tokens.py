@@ -22,7 +22,7 @@ from tmsync.core.status.report import Database, Part
 from tmsync.core.sync import Report, sync
 from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
-from tmsync.core.twcmanager.deliver import Result
+from tmsync.core.twcmanager.delivery import Result
 from tmsync.core.twcmanager.held import Held, held_by_twcmanager
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 

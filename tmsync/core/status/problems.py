@@ -15,7 +15,7 @@ from tmsync.core.telemetry.health import Source
 from tmsync.core.telemetry.liveness import LivenessReport
 from tmsync.core.telemetry.vehicle import NO_DATA
 from tmsync.core.teslamate.assessment import overdue, owner_api
-from tmsync.core.twcmanager.deliver import holds_refresh_token, syncs_itself
+from tmsync.core.twcmanager.delivery import holds_refresh_token, syncs_itself
 from tmsync.core.twcmanager.facade import not_sent_here, own_telemetry, powerwall
 from tmsync.core.words import in_words, life, listed
 

@@ -9,12 +9,12 @@ from tmsync.core.clock import Clock
 from tmsync.core.config.settings import ServeSettings, TwcSettings
 from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.secret import Secret
-from tmsync.core.twcmanager.deliver import (
+from tmsync.core.twcmanager.deliver import deliver
+from tmsync.core.twcmanager.delivery import (
     STATUS_TIMEOUT_S,
     Delivery,
     Result,
     WantedToken,
-    deliver,
     holds_refresh_token,
     syncs_itself,
 )

@@ -6,6 +6,7 @@ Source: TWCManager lib/TWCManager/TWCMaster.py (loadSettings at the start only, 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tmsync.core.errors import DeliveryError
 from tmsync.core.twcmanager.presence import Presence, Sighting
 from tmsync.core.twcmanager.settings_content import Snapshot, TokenFields
 
@@ -53,7 +54,7 @@ class Situation:
 
     ours: tmsync wrote what stands there, and TWCManager has saved nothing since. seen: whether it runs; None before
     anybody looked. has_read: whether the running one was started after settings.json was put in place. far: it is on
-    another host, and no file here is its own.
+    another host, and no file here is its own. unreadable: why its settings.json cannot be read.
     """
 
     held: Snapshot | None
@@ -61,6 +62,7 @@ class Situation:
     seen: Sighting | None = None
     has_read: bool = False
     far: bool = False
+    unreadable: DeliveryError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,168 @@
+"""Carries out what is planned for a token by TWCManager's web control, and looks for the proof in its settings file.
+
+Source: TWCManager lib/TWCManager/Control/HTTPControl.py.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Final
+
+from tmsync.core.causes import Cause
+from tmsync.core.errors import DeliveryError
+from tmsync.core.files.lock import exclusive
+from tmsync.core.files.paths import is_file, is_there
+from tmsync.core.fixes import problem
+from tmsync.core.twcmanager.delivery import (
+    STATUS_TIMEOUT_S,
+    Delivery,
+    Failed,
+    Order,
+    Result,
+    answered,
+    fingerprint_of,
+    holds_refresh_token,
+    refuse_older,
+    syncs_itself,
+)
+from tmsync.core.twcmanager.presence import is_here
+from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot
+from tmsync.core.twcmanager.settings_file import SettingsFile
+
+log = logging.getLogger(__name__)
+
+HTTP_TIMEOUT_S: Final = 5.0
+PROOF_S: Final = 3.0
+"""How long TWCManager may take to save what was pushed."""
+
+
+def at_its_own_file(order: Order, url: str) -> Order:
+    """Where nobody named a settings file and none is found: with the one TWCManager on this host says it uses.
+
+    Raises: DeliveryError, also where TWCManager refuses other tokens.
+    """
+    from tmsync.core.twcmanager.http import reveal
+
+    revealed = reveal(url, STATUS_TIMEOUT_S, order.users)
+    if revealed.syncs_itself:
+        raise DeliveryError(syncs_itself(url))
+    told = revealed.settings_file
+    known = order.twc.settings_given or order.twc.config is not None or is_there(order.file.real)
+    if told is None or known or order.far or not is_here(url) or not is_file(told):
+        return order
+    log.info("TWCManager says that its settings are in %s", told)
+    return replace(order, file=SettingsFile(told))
+
+
+def push(order: Order, begun: Delivery, *, again: bool) -> Delivery:
+    """Hand the token to the web control, unless TWCManager holds it.
+
+    again: although settings.json holds it.
+    Raises: DeliveryError, Failed, NewerTokenHeld.
+    """
+    url = begun.target
+    snapshot = _seen(order)
+    if snapshot is not None:
+        warned = not order.wanted.shared and bool(snapshot.held(REFRESH))
+        begun = replace(begun, held=fingerprint_of(snapshot), warnings=(holds_refresh_token(),) if warned else ())
+    if snapshot is not None and _is_held(order, snapshot) and not again:
+        return replace(begun, result=Result.UNCHANGED, verified=True)
+    if order.options.check and snapshot is None:
+        told = problem(
+            Cause.SETTINGS_UNREADABLE,
+            f"{order.file.path} cannot be read here, so it is not known which token TWCManager holds",
+            variant="for-check",
+        )
+        raise Failed(begun, DeliveryError(told))
+    if order.options.check:
+        return answered(begun, order.options)
+    with _alone(order, snapshot):
+        if order.options.dry_run:
+            return answered(begun, order.options)
+        verified = _pushed(order, url)
+    if verified is False:
+        told = problem(
+            Cause.TWCMANAGER_REFUSED,
+            f"TWCManager at {url} answered, but {order.file.path} does not hold the new token",
+            variant="not-taken",
+        )
+        raise Failed(replace(begun, verified=False), DeliveryError(told))
+    return replace(begun, result=Result.PUSHED, verified=verified)
+
+
+def _pushed(order: Order, url: str) -> bool | None:
+    """Push, and look for the proof; None where there is none to be had."""
+    from tmsync.core.twcmanager import http
+
+    form = {BEARER: order.wanted.fields.bearer}
+    if order.wanted.shared:
+        form[REFRESH] = order.wanted.fields.refresh
+    before = _seen(order)
+    if before is not None:
+        refuse_older(order.wanted, before)
+    http.push(url, form, HTTP_TIMEOUT_S, order.users)
+    if before is None:
+        return None
+    proven = _proof(order, before)
+    if proven is False and _has_saved_since(order, before):
+        # Its web control answers before its settings are loaded, and loading them undoes what was pushed.
+        log.info("TWCManager saved another token, as it does when it is just starting; once more")
+        http.push(url, form, HTTP_TIMEOUT_S, order.users)
+        proven = _proof(order, before)
+    if proven:
+        order.file.note_save_by_twcmanager()
+    return proven
+
+
+@contextmanager
+def _alone(order: Order, snapshot: Snapshot | None) -> Iterator[None]:
+    """Where a settings file is to be seen, no other run pushes or writes at the same time.
+
+    Raises: DeliveryError (locked).
+    """
+    with ExitStack() as stack:
+        if snapshot is not None:
+            try:
+                stack.enter_context(exclusive(order.file.real, order.clock))
+            except OSError as error:
+                log.info("no lock beside %s: %s", order.file.real, error.strerror)
+        yield
+
+
+def _seen(order: Order) -> Snapshot | None:
+    if order.far:
+        log.info("no proof by file: TWCManager is on another host")
+        return None
+    try:
+        snapshot = order.file.read(order.clock)
+    except DeliveryError as error:
+        log.info("no proof by file: %s", error)
+        return None
+    return snapshot if snapshot.stat is not None else None
+
+
+def _is_held(order: Order, snapshot: Snapshot) -> bool:
+    """What counts in a running TWCManager; the expiry it works out by itself."""
+    fields = order.wanted.fields
+    refresh = not order.wanted.shared or snapshot.held(REFRESH) == fields.refresh
+    return snapshot.held(BEARER) == fields.bearer and refresh
+
+
+def _proof(order: Order, before: Snapshot) -> bool | None:
+    """Whether TWCManager has saved since, and what it saved holds the token; None where that cannot be read."""
+    deadline = order.clock.monotonic() + PROOF_S
+    pause = 0.01
+    while True:
+        snapshot = _seen(order)
+        if snapshot is not None and _is_held(order, snapshot) and snapshot.moment != before.moment:
+            return True
+        if order.clock.monotonic() >= deadline:
+            return None if snapshot is None else False
+        order.clock.sleep(pause)
+        pause = min(2 * pause, 0.2)
+
+
+def _has_saved_since(order: Order, before: Snapshot) -> bool:
+    now = _seen(order)
+    return now is not None and now.moment != before.moment
