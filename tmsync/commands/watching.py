@@ -1,7 +1,6 @@
 """What watch-mqtt does once it knows what is wanted: events in, lines or pictures out."""
 
 import signal
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -187,4 +186,4 @@ class _Screen:
             self._monitor.fleet.namespace, rate, self._monitor.retry_in_s, "q" if self._keyboard.active else "Ctrl-C"
         )
         self._rich.update(self._picture.draw(views, self._console, batch.now.wall, state), refresh=True)
-        self._drawing_took = time.monotonic() - batch.now.running
+        self._drawing_took = self._monitor.clock.monotonic() - batch.now.running

@@ -5,6 +5,7 @@ Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3), systemd.service(
 
 import os
 import socket
+import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Final
@@ -32,9 +33,9 @@ class Notifier:
             self._last = words
             self._send("STATUS=" + " ".join(words.split()))
 
-    def reloading(self, monotonic_s: float) -> None:
-        """The settings are read again. monotonic_s: CLOCK_MONOTONIC, in seconds."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic_s * 1_000_000)}")
+    def reloading(self) -> None:
+        """The settings are read again; systemd wants to know when that began, by CLOCK_MONOTONIC."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
         """The sign of life that the watchdog waits for."""

@@ -258,7 +258,7 @@ class Service:
         while True:
             self._watch()
             self._reload = False
-            self._notifier.reloading(self._clock.monotonic())
+            self._notifier.reloading()
             try:
                 found = self._load()
             except TmsyncError as error:
