@@ -45,7 +45,10 @@ class ApiServer(web.Server):
             response = await self._answer(request)
         finally:
             connection.is_busy = False
-        if isinstance(request, _Request) and request.wants_to_stay:
+        if not request.content.is_eof():
+            # What is left of it would be taken for the next one.
+            response.force_close()
+        elif isinstance(request, _Request) and request.wants_to_stay:
             response.headers["Connection"] = "keep-alive"
         return response
 

@@ -6,7 +6,6 @@ who may ask, by which name, and how long.
 """
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections import Counter
@@ -196,8 +195,8 @@ class Facade:
         if api is None:
             return OTHER, refusal(404, "this is not served here (serve.allow)")
         body = await _body(request)
-        if body is None:
-            return api.name, refusal(413, f"no request may have more than {MAX_BODY_BYTES} bytes")
+        if isinstance(body, Answer):
+            return api.name, body
         api = api._replace(body=body, content_type=request.headers.get("Content-Type"))
         return api.name, await self._forwarder.answer(api)
 
@@ -247,21 +246,28 @@ def _bearer(header: str) -> str:
     return bearer.strip() if scheme.lower() == "bearer" else ""
 
 
-async def _body(request: "BaseRequest") -> bytes | None:
-    """The request's content; None where it is too long, encoded, or does not come."""
+async def _body(request: "BaseRequest") -> bytes | Answer:
+    """The request's content, or what is answered where there is none to be had."""
     if not request.can_read_body:
         return b""
     if "Content-Encoding" in request.headers:
-        return None
+        return refusal(415, "no request may be encoded")
+    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.web import RequestPayloadError
+
     body = bytearray()
-    with contextlib.suppress(asyncio.TimeoutError):
+    try:
         async with asyncio.timeout(BODY_S):
             while len(body) <= MAX_BODY_BYTES:
                 chunk = await request.content.readany()
                 if not chunk:
                     return bytes(body)
                 body += chunk
-    return None
+    except TimeoutError:
+        return refusal(408, f"the rest of the request did not come within {BODY_S:g} s")
+    except (HttpProcessingError, RequestPayloadError):
+        return refusal(400, "the rest of the request cannot be read")
+    return refusal(413, f"no request may have more than {MAX_BODY_BYTES} bytes")
 
 
 def _host_name(header: str) -> str:
