@@ -2,7 +2,8 @@
 
 Most commands die of the signal at once and without a word, also while they wait inside libpq or the name service, where
 Python could not react; what they write is whole at every moment. Those that have something to put in order first get a
-KeyboardInterrupt, and end with an exit code of their own. Until the command is known, a signal is only noted.
+KeyboardInterrupt, and end with an exit code of their own. Until the command is known, a signal is only noted. SIGHUP ends
+a run at once, too, unless it is one that reads its settings again for it.
 """
 
 import os
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, NoReturn
 
@@ -24,13 +26,20 @@ _OUTPUTS: Final = (1, 2)
 
 
 class _Ending:
-    """number: the signal that came. code: the exit code of an orderly end; None as long as there is to be none."""
+    """number: the signal that came. code: the exit code of an orderly end; None as long as there is to be none.
+
+    hung_up: whether SIGHUP came.
+    """
 
     managed: tuple[signal.Signals, ...] = ()
     number: int | None = None
     code: int | None = None
+    hung_up: bool = False
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.hung_up = True
+            return
         first = self.number is None
         self.number = number
         if self.code is None:
@@ -45,28 +54,46 @@ _ENDING: Final = _Ending()
 
 def begin() -> None:
     """Note signals from now on, but for those that whoever started us wants ignored (nohup, a background job)."""
-    both = (signal.SIGINT, signal.SIGTERM)
-    _ENDING.managed = tuple(number for number in both if signal.getsignal(number) is not signal.SIG_IGN)
+    noted = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    _ENDING.managed = tuple(number for number in noted if signal.getsignal(number) is not signal.SIG_IGN)
     for number in _ENDING.managed:
         signal.signal(number, _ENDING)
 
 
 def die_at_once() -> None:
     """From now on let a signal end the run by itself; one that has come already does so now."""
+    _hang_up()
     for number in _ENDING.managed:
         signal.signal(number, signal.SIG_DFL)
     if _ENDING.number is not None:
         signal.raise_signal(_ENDING.number)
 
 
-def end_in_order(code: int) -> None:
-    """From now on raise KeyboardInterrupt instead. code: the exit code of such an end."""
+def end_in_order(code: int, *, reloads: bool = False) -> None:
+    """From now on raise KeyboardInterrupt instead. code: the exit code of such an end. reloads: SIGHUP is no end."""
+    if not reloads:
+        _hang_up()
     if not _ENDING.managed:
         return
     _ENDING.code = code
     sys.unraisablehook = _again
     if _ENDING.number is not None:
         signal.raise_signal(_ENDING.number)
+
+
+def on_hangup(react: Callable[[], None]) -> None:
+    """From now on call `react` for SIGHUP; for one that has come already, do so now."""
+    signal.signal(signal.SIGHUP, lambda *_: react())
+    if _ENDING.hung_up:
+        react()
+
+
+def _hang_up() -> None:
+    """From now on let SIGHUP end the run; one that has come already does so now."""
+    if signal.SIGHUP in _ENDING.managed:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if _ENDING.hung_up:
+        signal.raise_signal(signal.SIGHUP)
 
 
 def raise_if_asked() -> None:

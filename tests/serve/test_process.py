@@ -112,6 +112,45 @@ def test_ready_comes_once_the_port_answers_and_a_signal_ends_it_in_order(tmp_pat
     assert {event.get("cause") for event in events} >= {"refused"}
 
 
+def until_noted(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    """Wait until the process handles the signal itself."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+        if int(caught.split()[1], 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.001)
+    raise AssertionError(number)
+
+
+def test_a_hangup_right_behind_the_start_is_a_reload_as_soon_as_it_runs(tmp_path: Path) -> None:
+    with started(tmp_path, {"TMSYNC_SERVE_LISTEN": f"127.0.0.1:{free_port()}"}) as systemd:
+        until_noted(systemd.process, signal.SIGTERM)
+        systemd.process.send_signal(signal.SIGHUP)
+        for state in ("READY=1", "RELOADING=1", "READY=1"):
+            systemd.until(state)
+        code, events = systemd.end(signal.SIGTERM)
+    states = [event["state"] for event in events if event["event"] == "serve"]
+    assert (code, states) == (0, ["ready", "reloaded", "stopping"])
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.1, 0.2])
+def test_a_signal_right_behind_the_start_ends_it_in_order(tmp_path: Path, wait_s: float) -> None:
+    with started(tmp_path, {"TMSYNC_SERVE_LISTEN": f"127.0.0.1:{free_port()}"}) as systemd:
+        until_noted(systemd.process, signal.SIGTERM)
+        time.sleep(wait_s)
+        assert systemd.end(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [("watch-mqtt", "--wait"), ("status", "--wait", "5")])
+def test_a_hangup_right_behind_the_start_ends_every_other_command(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with started(tmp_path, {}, arguments=arguments) as systemd:
+        until_noted(systemd.process, signal.SIGTERM)
+        systemd.process.send_signal(signal.SIGHUP)
+        assert systemd.process.wait(SECONDS) == -signal.SIGHUP
+
+
 def test_reload_is_told_and_a_bad_file_keeps_the_settings(tmp_path: Path) -> None:
     port = free_port()
     config = tmp_path / "config.toml"

@@ -66,12 +66,17 @@ class NotAllowed(typer.BadParameter):
 
 
 def takes(
-    *sections: str, formats: Sequence[Format] = (), usual: Format | None = None, ends_with: int | None = None
+    *sections: str,
+    formats: Sequence[Format] = (),
+    usual: Format | None = None,
+    ends_with: int | None = None,
+    reloads: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the flags of `sections`, the forms of output and the options of every command to a command.
 
     A section may be one flag's setting, as `twcmanager.config_file`. usual: the form where none is asked for.
     ends_with: the exit code after Ctrl-C or SIGTERM, for a command that has something to put in order first.
+    reloads: SIGHUP is no end of it.
     """
     chosen = [one for one in SETTINGS if one.flag and (one.section in sections or one.name in sections)]
 
@@ -91,7 +96,7 @@ def takes(
             if ends_with is None:
                 signals.die_at_once()
             else:
-                signals.end_in_order(ends_with)
+                signals.end_in_order(ends_with, reloads=reloads)
             command(Call(run.config_file, run.verbose, run.quiet, form, flags), **values)
 
         keyword = inspect.Parameter.KEYWORD_ONLY

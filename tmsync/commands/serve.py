@@ -1,12 +1,12 @@
 """`tmsync serve`."""
 
 import os
-import signal
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from tmsync import signals
 from tmsync.commands import output
 from tmsync.commands.options import Call, Format, takes
 from tmsync.core.causes import Cause
@@ -25,6 +25,7 @@ from tmsync.core.serve.board import Event, ServiceChange
     formats=(Format.LOG, Format.JSON),
     usual=Format.LOG,
     ends_with=ExitCode.GOOD,
+    reloads=True,
 )
 def serve(
     call: Call,
@@ -55,7 +56,7 @@ def serve(
     service = Service(
         call.settings, _teller(call), openmetrics, clock=SystemClock(), environ=os.environ, process=os.getpid()
     )
-    signal.signal(signal.SIGHUP, lambda *_: service.ask_reload())
+    signals.on_hangup(service.ask_reload)
     for warning in call.settings().warnings:
         output.warning(warning)
     service.run()

@@ -105,9 +105,8 @@ class Service:
         self._ticked_at = clock.monotonic()
 
     def ask_reload(self) -> None:
-        """Read the settings again soon; safe in a signal handler."""
+        """Read the settings again within a second or so; safe in a signal handler, where no lock may be waited for."""
         self._reload = True
-        self._nudge()
 
     def run(self) -> None:
         """Serve until KeyboardInterrupt.
