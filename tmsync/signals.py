@@ -2,8 +2,8 @@
 
 Most commands die of the signal at once and without a word, also while they wait inside libpq or the name service, where
 Python could not react; what they write is whole at every moment. Those that have something to put in order first get a
-KeyboardInterrupt, and end with an exit code of their own. Until the command is known, a signal is only noted. SIGHUP ends
-a run at once, too, unless it is one that reads its settings again for it.
+KeyboardInterrupt, and end with an exit code of their own. Until the command is known, a signal is only noted. SIGHUP
+ends a run at once, too, unless it is one that reads its settings again for it.
 """
 
 import os
