@@ -43,6 +43,7 @@ class Court:
         for key, value in values.items():
             self.diary.note(f"teslamate/cars/1/{key}", value.encode(), True, at)
         self.diary.note("teslamate/cars/1/healthy", b"true", False, at)
+        self.diary.cars[1].beats.sort()
 
     def looks(self, at: float, **values: str) -> None:
         """TeslaMate gets data from Tesla, publishes it, and records a position of the same moment as the first."""
@@ -176,6 +177,16 @@ def test_teslas_answer_may_be_given_again_but_not_after_a_command_nor_without_ne
         court.takes("vehicle_data", source="tesla", age=100, document={"response": {"told": 5}})
         assert wrong in court.found()
         assert bool(court.wrong) is bool(wrong)
+
+
+@pytest.mark.parametrize(("silence", "wrong"), [(0, True), (30, False)])
+def test_what_teslamate_shows_after_a_command_counts_once_it_is_found_trusted(silence: float, wrong: bool) -> None:
+    court = Court(silence)
+    court.commanded(AT - 150)
+    court.looks(AT - 140, charge_limit_soc="70")
+    court.car.told_at[5] = AT - 20
+    court.takes("vehicle_data", source="tesla", age=20, document={"response": {"told": 5}})
+    assert ("given again without need" in court.found()) is wrong
 
 
 def test_a_command_reaches_tesla_once() -> None:
