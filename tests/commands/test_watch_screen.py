@@ -35,7 +35,7 @@ def shows(*words: str, without: str = "\0") -> Callable[[list[str]], bool]:
 
 def test_at_80_columns_each_vehicle_has_its_line(mosquitto: Broker) -> None:
     with terminal(["watch-mqtt"], mosquitto.environ()) as screen:
-        lines = screen.wait_for(lambda lines: any("waiting" in line for line in lines))
+        lines = screen.wait_for(lambda lines: sum("waiting" in line for line in lines) == 2)
         assert lines[0].startswith(f"tmsync broker 127.0.0.1 port {mosquitto.port} connected, no namespace, ")
         head = next(line for line in lines if line.startswith("Vehicle"))
         assert head.split() == ["Vehicle", "State", "Battery", "Charging", "OK", "Beat", "Verdict", "Source"]

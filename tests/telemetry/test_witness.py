@@ -17,7 +17,7 @@ from tests.telemetry.following import NOWHERE
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import DatabaseSettings
-from tmsync.core.postgres.session import connect
+from tmsync.core.postgres.session import APPLICATION_NAME, connect
 from tmsync.core.telemetry import liveness
 from tmsync.core.telemetry.liveness import LivenessProbe, ProbeResult, ask_web_server
 from tmsync.core.teslamate.records import CarRecord, read_cars
@@ -58,12 +58,31 @@ insert into public.updates (start_date, end_date, car_id) values ('2026-10-01', 
 def database(teslamate: TeslaMate) -> Iterator[DatabaseSettings]:
     teslamate.sql(f"set role teslamate; {TABLES} {CARS}")
     environ = {**NOWHERE, **teslamate.environ()}
-    yield load_settings(environ=environ).database()
+    found = load_settings(environ=environ).database()
+    until_alone(found)
+    yield found
     teslamate.sql(
         "drop table public.charges, public.charging_processes, public.positions, public.states, public.updates,"
         " public.drives"
     )
     teslamate.sql("delete from public.cars; delete from public.car_settings")
+
+
+def until_alone(database: DatabaseSettings) -> None:
+    """A session that was closed stays in pg_stat_activity until its backend has ended, which may take a while."""
+    login = {"host": database.host, "port": database.port, "dbname": database.name, "user": database.user}
+    connection = psycopg2.connect(**login, password=PASSWORD, application_name=APPLICATION_NAME)
+    connection.autocommit = True
+    deadline = time.monotonic() + 10
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(
+                "select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            if cursor.rowcount == 0:
+                break
+            time.sleep(0.01)
+    connection.close()
 
 
 class SimulatedClock(SystemClock):
