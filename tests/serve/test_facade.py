@@ -188,6 +188,9 @@ def test_vehicle_id_is_no_id(stage: Stage) -> None:
         (Standing.KNOWN, {"Host": "localhost:1"}, 200), (Standing.KNOWN, {"Host": "[::1]:8089"}, 200),
         (Standing.KNOWN, {"Via": "1.1 proxy, 1.1 tmsync"}, 508), (Standing.KNOWN, {"Via": "1.1 proxy"}, 200),
         (Standing.KNOWN, {"User-Agent": "TeslaMate/4.2.0"}, 508),
+        (Standing.OURS, {"Via": "1.1 tmsync"}, 508), (Standing.OURS, {"User-Agent": "TeslaMate/4.2.0"}, 508),
+        (Standing.UNKNOWN, {"Via": "1.1 tmsync"}, 508), (Standing.UNKNOWN, {"User-Agent": "TeslaMate/4.2.0"}, 508),
+        (Standing.UNDECIDED, {"Via": "1.1 tmsync"}, 508), (Standing.OURS, {}, 401),
     ],
 )  # fmt: skip
 def test_who_may_ask(stage: Stage, standing: Standing, headers: dict[str, str], status: int) -> None:
@@ -195,5 +198,8 @@ def test_who_may_ask(stage: Stage, standing: Standing, headers: dict[str, str], 
     told = stage.ask(STATE, **{name.replace("-", "_"): value for name, value in headers.items()})
     assert (told.status, told.source) == (status, "teslamate" if status == 200 else "tmsync")
     assert "expired" not in json.dumps(told.document)
-    assert stage.events == ([("raised", Cause.REQUEST_LOOP)] if status == 508 else [])
+    alarming = status == 508 and standing in (Standing.KNOWN, Standing.OURS)
+    assert stage.events == ([("raised", Cause.REQUEST_LOOP)] if alarming else [])
+    assert stage.facade is not None
+    assert (stage.facade.status().last_call_at is not None) is (status == 200), "who is not let in is not TWCManager"
     assert stage.api.calls == []

@@ -212,6 +212,23 @@ def test_local_token_is_accepted_as_soon_as_it_is_delivered_and_until_it_is_rene
     assert bearer not in told + renewed.out + renewed.err
 
 
+def test_request_that_comes_back_is_told_of_by_the_token_that_went_up_and_not_at_a_strangers_word(
+    environ: dict[str, str], teslamate: TeslaMate
+) -> None:
+    own = "of-a-proxy-of-tesla's"
+    with serving({**environ, "TMSYNC_TWCMANAGER_TOKEN": "local", "TMSYNC_SERVE_UPSTREAM_TOKEN": own}) as it:
+        wait_until(lambda: it.service.check(teslamate.access).value == "ours")
+        loops = {"Via": "1.1 tmsync"}, {"User-Agent": "TeslaMate/4.2.0"}
+        assert [it.get(LIST, "a.stranger's.token", **loop)[0] for loop in loops] == [508, 508]
+        told = it.document()
+        assert "request-loop" not in [one["cause"] for one in told["problems"]]
+        assert told["facade"]["last_call_at"] is None
+        for bearer in (own, teslamate.access):
+            assert it.get(LIST, bearer)[0] == 401
+            assert it.get(LIST, bearer, **loops[0])[0] == 508
+        assert it.problem("request-loop")["severity"] == "critical"
+
+
 def test_local_tokens_that_cannot_be_read_are_no_fault_of_the_database(
     environ: dict[str, str], twc: TwcFolder, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from tmsync.core.causes import Cause
+from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.serve.decide import Answer, Origin, refusal
 from tmsync.core.serve.forward import Forwarder
@@ -147,7 +148,7 @@ class Facade:
         if read is not None and self._ports.callers.check(read.bearer) is Standing.KNOWN:
             answer = self._forwarder.again(read.request)
         if read is not None and answer is not None:
-            name = read.request.name
+            name, self._last_call_at = read.request.name, self._ports.clock.now()
         elif not self._is_addressed(request):
             name, answer = OTHER, refusal(403, "this name is not served here (serve.listen)")
         elif request.method in ("GET", "HEAD") and (page := await self._page(request)) is not None:
@@ -157,9 +158,8 @@ class Facade:
             name, answer = await self._answer(request)
             if answer.origin is Origin.TESLAMATE and not request.can_read_body:
                 self._remember(key)
-        self._last_call_at = self._ports.clock.now()
         self._counts[name, answer.origin, answer.status] += 1
-        self._ports.events.answered(Request(self._last_call_at, name, answer.origin, answer.status, answer.reason))
+        self._ports.events.answered(Request(self._ports.clock.now(), name, answer.origin, answer.status, answer.reason))
         headers = {
             "Content-Type": answer.content_type,
             "X-Tmsync-Source": str(answer.origin),
@@ -181,16 +181,20 @@ class Facade:
 
     async def _answer(self, request: "BaseRequest") -> tuple[str, Answer]:
         """The kind of the request, for counters, and its answer."""
-        loop = self._looped(request)
-        if loop is not None:
-            return OTHER, loop
         standing = self._standing(request)
+        loop = _looped(request)
+        if loop is not None:
+            # Whoever is not let in could else raise an alarm.
+            if standing in (Standing.KNOWN, Standing.OURS):
+                self.open_problems.raised(loop, critical=True, for_s=TEN_MINUTES_S)
+            return OTHER, refusal(508, loop.message)
         if standing is Standing.UNDECIDED:
             return OTHER, refusal(
                 503, "nothing tells just now whether this token is known; tmsync status says what is wrong"
             )
-        if standing is Standing.UNKNOWN:
+        if standing is not Standing.KNOWN:
             return OTHER, refusal(401, "this token is not known")
+        self._last_call_at = self._ports.clock.now()
         api = self._grammar.read(request.method, request.raw_path)
         if api is None:
             return OTHER, refusal(404, "this is not served here (serve.allow)")
@@ -220,24 +224,21 @@ class Facade:
         name = _host_name(hosts[0]) if len(hosts) == 1 else ""
         return name == "localhost" or name in self.options.hosts or _is_loopback(name)
 
-    def _looped(self, request: "BaseRequest") -> Answer | None:
-        """A request that tmsync sent itself, or TeslaMate: neither can be answered from TeslaMate."""
-        vias = ",".join(request.headers.getall("Via", [])).split(",")
-        if any(via.split()[1:2] == [VIA] for via in vias):
-            message = "a request that tmsync forwarded came back to it"
-            self.open_problems.raised(problem(Cause.REQUEST_LOOP, message), critical=True, for_s=TEN_MINUTES_S)
-            return refusal(508, message)
-        if request.headers.get("User-Agent", "").startswith(TESLAMATE_AGENT):
-            message = "TeslaMate sends its own requests to tmsync, which answers from TeslaMate"
-            told = problem(Cause.REQUEST_LOOP, message, variant="teslamate")
-            self.open_problems.raised(told, critical=True, for_s=TEN_MINUTES_S)
-            return refusal(508, message)
-        return None
-
     def _standing(self, request: "BaseRequest") -> Standing:
         found = request.headers.getall("Authorization", [])
         bearer = _bearer(found[0]) if len(found) == 1 else ""
         return self._ports.callers.check(bearer) if bearer else Standing.UNKNOWN
+
+
+def _looped(request: "BaseRequest") -> Problem | None:
+    """What is wrong where tmsync itself sent it, or TeslaMate: neither can be answered from TeslaMate."""
+    vias = ",".join(request.headers.getall("Via", [])).split(",")
+    if any(via.split()[1:2] == [VIA] for via in vias):
+        return problem(Cause.REQUEST_LOOP, "a request that tmsync forwarded came back to it")
+    if request.headers.get("User-Agent", "").startswith(TESLAMATE_AGENT):
+        message = "TeslaMate sends its own requests to tmsync, which answers from TeslaMate"
+        return problem(Cause.REQUEST_LOOP, message, variant="teslamate")
+    return None
 
 
 def _bearer(header: str) -> str:

@@ -24,6 +24,8 @@ class Standing(Enum):
     """Answered with 401."""
     UNDECIDED = "undecided"
     """It might be known: the database does not tell TeslaMate's token just now, or the state cannot be read. 503."""
+    OURS = "ours"
+    """It lets nobody in, but goes up to Tesla, or is TeslaMate's: a request with it may have been here before. 401."""
 
 
 class Callers(Protocol):

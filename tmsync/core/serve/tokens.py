@@ -24,6 +24,7 @@ from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
 from tmsync.core.twcmanager.delivery import Result
 from tmsync.core.twcmanager.held import Held, held_by_twcmanager
+from tmsync.core.twcmanager.local_token import is_among, sum_of
 from tmsync.core.twcmanager.plan import SyncOptions, Via
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,11 @@ class TokenKeeper:
 
     def check(self, bearer: str) -> Standing:
         """See `ports.Callers`."""
-        return self.callers.check(bearer)
+        standing = self.callers.check(bearer)
+        if standing is Standing.KNOWN:
+            return standing
+        ours = (self._own.secret if self._own else None, self.tokens.access if self.tokens else None)
+        return Standing.OURS if is_among(sum_of(bearer), [sum_of(one.reveal()) for one in ours if one]) else standing
 
     def current(self) -> Credential | None:
         """See `ports.TokenSource`."""
