@@ -39,6 +39,7 @@ TMSYNC = [sys.executable, "-m", "tmsync"]
         (["watch-mqtt", "--interval", "x"], "--interval: 'x' is not allowed"),
         (["watch-mqtt", "--interval", "nan"], "a number"),
         (["watch-mqtt", "--car", "1", "--car", "x"], "a whole number of 0 or more"),
+        (["watch-mqtt", "--duration", "inf"], "--duration: 'inf' is not allowed"),
         (["status", "--wait", "3601"], "a number from 0 to 3600"),
         (["check-db", "--sslmode", "on"], "one of disable, allow, prefer, require, verify-ca, verify-full"),
         (["watch-mqtt", "--exec", "'"], "error: --exec takes a command"),
@@ -53,6 +54,11 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(arguments: list[str], wor
     assert run.code == 2
     assert words in told
     assert "Traceback" not in run.out + run.err
+
+
+def test_number_larger_than_any_float_is_a_number() -> None:
+    run = tmsync("watch-mqtt", "--once", "--mqtt-host", "127.0.0.1", "--mqtt-port", "1", "--car", "9" * 400, "--json")
+    assert (run.code, run.json["error"]["cause"]) == (1, "refused")
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def number(kind: type[int] | type[float], low: float, high: float = math.inf) ->
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not low <= value <= high or math.isinf(value):
+        if not low <= value <= high or value == math.inf:
             raise NotAllowed(text, f"{what} {bounds}")
         return value
 

@@ -1,4 +1,4 @@
-"""Standard output and standard error, in one place: encodings, closed pipes, quiet and verbose."""
+"""Standard output and standard error, in one place: encodings, closed pipes, full disks."""
 
 import os
 import sys
