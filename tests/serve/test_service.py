@@ -19,6 +19,7 @@ from tests.support.certificates import Authority
 from tests.support.standin import running as standin
 from tests.support.surroundings import TeslaMate, TwcFolder, clean_environ, tmsync
 from tests.support.tesla import VIN, Tesla, reply, tesla
+from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.errors import ConfigError, TmsyncError
 from tmsync.core.serve import facade, tokens
@@ -26,6 +27,7 @@ from tmsync.core.serve import service as service_module
 from tmsync.core.serve.listening import open_sockets, read_certificate
 from tmsync.core.telemetry import liveness
 from tmsync.core.twcmanager.facade import TwcFacts, not_sent_here
+from tmsync.core.twcmanager.held import held_by_twcmanager
 from tmsync.demo.server import free_port
 from tmsync.demo.teslamate import access_token
 
@@ -302,6 +304,33 @@ def test_pages_tell_no_position_without_a_bearer_and_no_secret_at_all(
         assert [one["verdict"] for one in run.json["vehicles"]] == ["fresh"]
         told += run.out + run.err + json.dumps([[event.message, event.fields] for event in it.events])
     assert [secret for secret in teslamate.secrets if secret in told] == []
+
+
+NO_DATABASE = {"TMSYNC_DATABASE_PORT": "1"}
+NO_DELIVERY = {"TMSYNC_SERVE_DELIVER_TOKENS": "false"}
+
+
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        ({}, "tmsync serve brings it over within 15 s."),
+        (NO_DATABASE, "Fix the database: tmsync serve then brings the token over by itself."),
+        (NO_DELIVERY, "Bring the token over now:"),
+        (NO_DATABASE | NO_DELIVERY, "Fix the database first, then bring the token over:"),
+    ],
+)
+def test_status_advises_no_timer_where_serve_delivers(
+    environ: dict[str, str], twc: TwcFolder, monkeypatch: pytest.MonkeyPatch, more: dict[str, str], hint: str
+) -> None:
+    monkeypatch.setattr(tokens, "DELIVER_EVERY_S", 60.0)
+    with serving(environ | more) as it:
+        wait_until(lambda: it.service._keeper.held)
+        twc.write({"carApiBearerToken": access_token(datetime.now(UTC) - timedelta(hours=1))})
+        run = tmsync("status", "--json", environ=it.environ)
+        it.service._keeper.held = held_by_twcmanager(it.service._parts.settings, None, SystemClock())
+        for document in (run.json, it.document()):
+            (found,) = (one for one in document["problems"] if one["cause"] == "out-of-sync")
+            assert hint in found["hint"]
 
 
 def test_status_tells_a_serve_that_does_not_answer(environ: dict[str, str]) -> None:

@@ -14,6 +14,8 @@ RUN_AS: Final = Step(
     "Run tmsync as {folder_owner}, with a configuration that this user can read:",
     "sudo -u {folder_owner} tmsync --config /etc/tmsync/config.toml sync-tokens",
 )
+SERVE_LOG: Final = "journalctl -u tmsync -n 20 --no-pager"
+BY_SERVE: Final = "tmsync serve brings it over within 15 s. If this stays, see what keeps it from that:"
 PERMISSIONS: Final = {
     "user": (RUN_AS,),
     "mode": (
@@ -122,7 +124,7 @@ FIXES: Final[Fixes] = {
         Step("Start TeslaMate, which renews its token at once:", "sudo systemctl restart teslamate", Place.NATIVE),
     ),
     Cause.SERVE_NOT_RUNNING: (
-        Step("Start it, and see what it says:", "sudo systemctl restart tmsync\njournalctl -u tmsync -n 20 --no-pager"),
+        Step("Start it, and see what it says:", f"sudo systemctl restart tmsync\n{SERVE_LOG}"),
     ),
     Cause.LISTEN_FAILED: (
         Step("See which program listens there:", "sudo ss -ltnp"),
@@ -162,6 +164,13 @@ FIXES: Final[Fixes] = {
     ),
     (Cause.OUT_OF_SYNC, "no-database"): (
         Step("Fix the database first, then bring the token over:", "tmsync sync-tokens"),
+    ),
+    (Cause.OUT_OF_SYNC, "serve"): (
+        Step(BY_SERVE, "docker compose logs --tail 20 tmsync", Place.DOCKER),
+        Step(BY_SERVE, SERVE_LOG, Place.NATIVE),
+    ),
+    (Cause.OUT_OF_SYNC, "serve-no-database"): (
+        Step("Fix the database: tmsync serve then brings the token over by itself."),
     ),
     Cause.LOCKED: (
         Step("Let it finish; if it hangs, end it. The lock disappears with its process.", "pgrep -af tmsync"),

@@ -61,6 +61,7 @@ def snapshot(found: Sources, now: Instant) -> Status:
         facade=facade,
         serve=serve,
         local_token=settings.twcmanager().local_token,
+        delivers=settings.get("serve.deliver_tokens"),
     )
     warnings = (*settings.warnings, *(settings.mqtt().warnings if found.monitor is not None else ()))
     return replace(status, problems=merged(problems(status, warnings), found.board.problems()))

@@ -60,9 +60,12 @@ def look(settings: Settings, *, wait_s: float, clock: Clock, environ: Mapping[st
         config_file = str(settings.config_path) if settings.config_path else None
         local = settings.twcmanager().local_token
         facade = told.facade if told is not None else None
+        # The counts are those of one that answers.
+        delivers = facade is not None and facade.answered is not None and settings.get("serve.deliver_tokens")
         status = Status(
-            clock.now(), config_file, database, held.result(), broker, facade=facade, serve=serve, local_token=local
-        )
+            clock.now(), config_file, database, held.result(), broker,
+            facade=facade, serve=serve, local_token=local, delivers=delivers,
+        )  # fmt: skip
     unwise = (*settings.warnings, *(settings.mqtt().warnings if has_broker else ()))
     found = problems(status, unwise)
     return replace(status, problems=found if told is None else merged(found, told.problems))

@@ -118,10 +118,11 @@ def unreadable(report: LivenessReport, database: DatabaseSettings) -> Problem | 
 def _held(status: Status) -> Iterator[RatedProblem]:
     """TWCManager's own token, where it is not known to be TeslaMate's current one."""
     twc, tokens = status.twcmanager, status.database.tokens
+    by = "serve" if status.delivers else ""
     if status.local_token:
         if status.in_sync is False:
             what = f"TWCManager holds {twc.fingerprint or 'no token'}, and tmsync serve accepts none but its own"
-            yield _critical(Part.TWCMANAGER, problem(Cause.OUT_OF_SYNC, what))
+            yield _critical(Part.TWCMANAGER, problem(Cause.OUT_OF_SYNC, what, variant=by))
         return
     useless = twc.fingerprint is None or (twc.expires_at is not None and twc.expires_at <= status.at)
     held = f"TWCManager holds {twc.fingerprint}" if twc.fingerprint else "TWCManager holds no token"
@@ -129,11 +130,11 @@ def _held(status: Status) -> Iterator[RatedProblem]:
         held += f", which expired {in_words(status.at - twc.expires_at)} ago"
     if tokens is not None:
         message = f"{held}; TeslaMate's is {tokens.fingerprint}"
-        found = problem(Cause.OUT_OF_SYNC, message)
+        found = problem(Cause.OUT_OF_SYNC, message, variant=by)
         yield (_critical if useless else _warning)(Part.TWCMANAGER, found)
     elif useless:
         message = f"{held}, and TeslaMate's cannot be read"
-        found = problem(Cause.OUT_OF_SYNC, message, variant="no-database")
+        found = problem(Cause.OUT_OF_SYNC, message, variant="serve-no-database" if by else "no-database")
         yield _critical(Part.TWCMANAGER, found)
 
 

@@ -150,6 +150,8 @@ class Status:
     serve: ServeSettings | None = None
     local_token: bool = False
     """Whether TWCManager is to get a token of tmsync's own."""
+    delivers: bool = False
+    """Whether a running tmsync serve brings tokens over."""
 
     @property
     def worst(self) -> Severity | None:
