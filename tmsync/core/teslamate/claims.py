@@ -37,10 +37,6 @@ class Claims(NamedTuple):
     issuer: str = ""
     """Who issued it, an address; its country tells the Owner API's host."""
 
-    def expires_in(self, now: datetime) -> timedelta | None:
-        """Time left; negative when expired."""
-        return None if self.expires_at is None else self.expires_at - now
-
 
 NO_CLAIMS: Final = Claims(None, (), None, Api.UNKNOWN)
 
