@@ -221,6 +221,22 @@ def test_full_disk_behind_standard_output_is_one_line(teslamate: TeslaMate, argu
         )
 
 
+@pytest.mark.parametrize(("form", "code"), [("json", 2), ("nagios", 3)])
+def test_full_disk_leaves_an_error_its_exit_code(form: str, code: int) -> None:
+    arguments = ["status", "--format", form, "--wait", "x"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*TMSYNC, *arguments], stdout=full, stderr=subprocess.PIPE, cwd="/", text=True)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        code,
+        [
+            "tmsync: error: --wait: 'x' is not allowed",
+            "  It takes: a number from 0 to 3600. See tmsync status --help.",
+            "tmsync: error: standard output cannot be written: No space left on device",
+            "  Free some space, or send the output elsewhere.",
+        ],
+    )
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", "> /dev/full 2> /dev/full"])
 def test_closed_streams_change_no_exit_code(teslamate: TeslaMate, closed: str) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **teslamate.environ()}

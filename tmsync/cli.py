@@ -208,13 +208,17 @@ def _usage_error(invocation: Invocation, error: Any) -> int:
 
 def _fail(invocation: Invocation, found: Problem, code: int) -> int:
     output.problem(found)
+    text = ""
     if invocation.form == "json":
         from tmsync.render.document import document
 
-        output.result(document(invocation.command, {"ok": False, "error": found.as_json()}))
+        text = document(invocation.command, {"ok": False, "error": found.as_json()})
     elif invocation.form == "nagios" and invocation.command == "status":
         from tmsync.render.monitoring import nagios_unknown
 
         text, code = nagios_unknown(found)
+    try:
         output.result(text)
+    except output.Unwritable as full:
+        output.problem(full.problem)
     return code
