@@ -208,7 +208,6 @@ def _usage_error(invocation: Invocation, error: Any) -> int:
 
 def _fail(invocation: Invocation, found: Problem, code: int) -> int:
     output.problem(found)
-    text = ""
     if invocation.form == "json":
         from tmsync.render.document import document
 
@@ -217,6 +216,8 @@ def _fail(invocation: Invocation, found: Problem, code: int) -> int:
         from tmsync.render.monitoring import nagios_unknown
 
         text, code = nagios_unknown(found)
+    else:
+        return code
     try:
         output.result(text)
     except output.Unwritable as full:
