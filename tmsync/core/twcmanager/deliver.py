@@ -9,10 +9,9 @@ from tmsync.core.config.settings import TwcSettings
 from tmsync.core.errors import DeliveryError
 from tmsync.core.twcmanager import by_file
 from tmsync.core.twcmanager.delivery import (
-    STATUS_TIMEOUT_S,
     Delivery,
     Failed,
-    Order,
+    Job,
     Result,
     WantedToken,
     fingerprint_of,
@@ -20,6 +19,7 @@ from tmsync.core.twcmanager.delivery import (
 from tmsync.core.twcmanager.plan import Action, Plan, Situation, SyncOptions, Via, decide
 from tmsync.core.twcmanager.presence import (
     ANYBODY,
+    STATUS_TIMEOUT_S,
     Presence,
     Sighting,
     asks_fleet_api,
@@ -42,79 +42,79 @@ def deliver(twc: TwcSettings, wanted: WantedToken, options: SyncOptions, clock: 
     """
     file = SettingsFile(twc.settings_file)
     users = ANYBODY if twc.url_given else trusted_users(file.real)
-    order = Order(twc, wanted, options, clock, restart, file, users, is_far(twc))
-    situation = survey(order)
+    job = Job(twc, wanted, options, clock, restart, file, users, is_far(twc))
+    situation = survey(job)
     plan = decide(situation, wanted.fields, options)
-    begun = _begun(order, situation, plan)
+    begun = _begun(job, situation, plan)
     try:
         if plan.action in (Action.PUSH, Action.PUSH_AGAIN):
             from tmsync.core.twcmanager.by_web import at_its_own_file
 
-            order = at_its_own_file(order, begun.target)
-        done = carry_out(plan, situation, order, begun)
+            job = at_its_own_file(job, begun.target)
+        done = carry_out(plan, situation, job, begun)
     except Failed as failed:
         done = replace(failed.delivery, result=Result.FAILED, error=failed.error)
     except DeliveryError as error:
         done = replace(begun, error=error)
-    loose = None if order.far else exposed(order.file.real)
+    loose = None if job.far else exposed(job.file.real)
     return done if loose is None else replace(done, warnings=(*done.warnings, loose))
 
 
-def survey(order: Order) -> Situation:
+def survey(job: Job) -> Situation:
     """What is known of TWCManager; whether it runs is looked for only where the plan depends on it."""
     held, unreadable = None, None
-    if order.options.via is not Via.HTTP and not (order.far and order.options.via is Via.AUTO):
+    if job.options.via is not Via.HTTP and not (job.far and job.options.via is Via.AUTO):
         try:
-            held = order.file.read(order.clock)
+            held = job.file.read(job.clock)
         except DeliveryError as error:
             log.info("%s", error)
             unreadable = error
-    ours = held is not None and held.holds(order.wanted.fields) and order.file.is_ours(held)
-    situation = Situation(held, ours, far=order.far, unreadable=unreadable)
-    if decide(situation, order.wanted.fields, order.options).action is not Action.LOOK:
+    ours = held is not None and held.holds(job.wanted.fields) and job.file.is_ours(held)
+    situation = Situation(held, ours, far=job.far, unreadable=unreadable)
+    if decide(situation, job.wanted.fields, job.options).action is not Action.LOOK:
         return situation
-    config_file = order.twc.config.path if order.twc.config else None
-    seen = look(order.file.real, config_file, order.twc.urls, STATUS_TIMEOUT_S, given=order.twc.url_given)
+    config_file = job.twc.config.path if job.twc.config else None
+    seen = look(job.file.real, config_file, job.twc.urls, STATUS_TIMEOUT_S, given=job.twc.url_given)
     log.info("TWCManager is %s: %s", seen.presence, seen.reason)
-    return replace(situation, seen=seen, has_read=_has_read(seen, held, order.clock.now()))
+    return replace(situation, seen=seen, has_read=_has_read(seen, held, job.clock.now()))
 
 
-def carry_out(plan: Plan, situation: Situation, order: Order, begun: Delivery) -> Delivery:
+def carry_out(plan: Plan, situation: Situation, job: Job, begun: Delivery) -> Delivery:
     """Do what is planned; what came of it.
 
     Raises: DeliveryError, Failed, NewerTokenHeld.
     """
     match plan.action:
         case Action.KEEP:
-            return by_file.keep(order, begun)
+            return by_file.keep(job, begun)
         case Action.WRITE:
-            return by_file.write(order, begun, situation.seen)
+            return by_file.write(job, begun, situation.seen)
         case Action.TAKE_UP:
-            return by_file.take_up(order, begun, situation.seen)
+            return by_file.take_up(job, begun, situation.seen)
         case Action.PUSH | Action.PUSH_AGAIN:
             from tmsync.core.twcmanager.by_web import push
 
-            return push(order, begun, again=plan.action is Action.PUSH_AGAIN)
+            return push(job, begun, again=plan.action is Action.PUSH_AGAIN)
         case _:
-            raise _no_way(situation, order)
+            raise _no_way(situation, job)
 
 
-def _no_way(situation: Situation, order: Order) -> DeliveryError:
-    if situation.unreadable is not None and not order.twc.only_url_is_named:
+def _no_way(situation: Situation, job: Job) -> DeliveryError:
+    if situation.unreadable is not None and not job.twc.only_url_is_named:
         return situation.unreadable
     from tmsync.core.twcmanager.http import why_not
 
-    return why_not(order.twc.url, STATUS_TIMEOUT_S, order.users)
+    return why_not(job.twc.url, STATUS_TIMEOUT_S, job.users)
 
 
-def _begun(order: Order, situation: Situation, plan: Plan) -> Delivery:
+def _begun(job: Job, situation: Situation, plan: Plan) -> Delivery:
     seen = situation.seen
     return Delivery(
         plan.via,
-        str(order.file.path) if plan.via is Via.FILE else (seen and seen.url) or order.twc.url,
+        str(job.file.path) if plan.via is Via.FILE else (seen and seen.url) or job.twc.url,
         twcmanager=seen.presence if seen else Presence.UNKNOWN,
         held=fingerprint_of(situation.held),
-        fleet_only=seen is not None and asks_fleet_api(seen, order.twc.config),
+        fleet_only=seen is not None and asks_fleet_api(seen, job.twc.config),
     )
 
 

@@ -11,7 +11,6 @@ from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.secret import Secret
 from tmsync.core.twcmanager.deliver import deliver
 from tmsync.core.twcmanager.delivery import (
-    STATUS_TIMEOUT_S,
     Delivery,
     Result,
     WantedToken,
@@ -21,7 +20,7 @@ from tmsync.core.twcmanager.delivery import (
 from tmsync.core.twcmanager.facade import TwcFacts, facts_of, not_sent_here, powerwall
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers, make_bearer
 from tmsync.core.twcmanager.plan import SyncOptions, Via
-from tmsync.core.twcmanager.presence import ANYBODY, Presence, is_far, look, trusted_users
+from tmsync.core.twcmanager.presence import ANYBODY, STATUS_TIMEOUT_S, Presence, is_far, look, trusted_users
 from tmsync.core.twcmanager.restart import Restart
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile

@@ -7,7 +7,6 @@ refresh rotates the token behind TeslaMate's back).
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
 
 from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
@@ -21,9 +20,6 @@ from tmsync.core.twcmanager.presence import Presence, Users
 from tmsync.core.twcmanager.restart import Restart
 from tmsync.core.twcmanager.settings_content import BEARER, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
-
-STATUS_TIMEOUT_S: Final = 2.0
-"""How long TWCManager's web control may take to say that it is there."""
 
 
 class Result(StrEnum):
@@ -47,7 +43,7 @@ class WantedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Job:
     """One delivery as it is asked for. file: TWCManager's settings.json, as far as is known.
 
     users: whose TWCManager may get the token. far: it is on another host, and no file here is its own.

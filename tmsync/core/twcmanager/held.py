@@ -4,7 +4,7 @@ Source: TWCManager lib/TWCManager/TWCMaster.py (saveSettings writes the tokens i
 """
 
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from tmsync.core.clock import Clock
 from tmsync.core.config.settings import Settings, TwcSettings
@@ -15,11 +15,17 @@ from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.facade import TwcFacts, facts_of
 from tmsync.core.twcmanager.http import Revealed
 from tmsync.core.twcmanager.local_token import LocalBearers
-from tmsync.core.twcmanager.presence import ANYBODY, Presence, asks_fleet_api, is_far, look, trusted_users
+from tmsync.core.twcmanager.presence import (
+    ANYBODY,
+    STATUS_TIMEOUT_S,
+    Presence,
+    asks_fleet_api,
+    is_far,
+    look,
+    trusted_users,
+)
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, exposed, parse, read_raw
 from tmsync.core.twcmanager.settings_file import SettingsFile
-
-STATUS_TIMEOUT_S: Final = 2.0
 
 
 class Held(NamedTuple):

@@ -21,6 +21,8 @@ from tmsync.core.errors import ConfigError
 from tmsync.core.files.paths import is_folder, read_regular
 
 PID_FILE: Final = "TWCManager.pid"
+STATUS_TIMEOUT_S: Final = 2.0
+"""How long TWCManager's web control may take to say that it is there."""
 PROC: Final = Path("/proc")
 TAKE_A_VALUE: Final = frozenset({"-W", "-X"})
 """Options of Python whose value stands in the next argument."""

@@ -16,12 +16,11 @@ from tmsync.core.errors import DeliveryError, Problem
 from tmsync.core.fixes import problem
 from tmsync.core.process import run_command
 from tmsync.core.twcmanager.plan import Action
-from tmsync.core.twcmanager.presence import Sighting, Users
+from tmsync.core.twcmanager.presence import STATUS_TIMEOUT_S, Sighting, Users
 
 log = logging.getLogger(__name__)
 
 RESTART_S: Final = 60.0
-STATUS_TIMEOUT_S: Final = 2.0
 Charging: TypeAlias = Callable[[], bool | None]
 """Whether a car charges; None where that cannot be told."""
 
