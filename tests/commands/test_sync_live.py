@@ -402,25 +402,46 @@ def test_dry_run_of_a_push_finds_twcmanagers_own_sync(teslamate: TeslaMate, twc:
 # -- the restart command
 
 
+def restarts_that_save(twc: TwcFolder, *texts: str) -> tuple[str, Path]:
+    """A restart_command that each time puts the next text into settings.json, and the file that counts its runs."""
+    script, count = twc.path.parent / "restart.py", twc.path.parent / "count"
+    script.write_text(
+        "import pathlib, sys\n"
+        "count = pathlib.Path(sys.argv[2])\n"
+        "done = int(count.read_text()) if count.exists() else 0\n"
+        "count.write_text(str(done + 1))\n"
+        f"if done < {len(texts)}: pathlib.Path(sys.argv[1]).write_text({texts!r}[done])\n"
+    )
+    return f"{sys.executable} {script} {twc.settings} {count}", count
+
+
 @pytest.mark.usefixtures("process", "charges")
 def test_restart_that_saves_the_old_token_is_done_once_more(teslamate: TeslaMate, twc: TwcFolder) -> None:
     """TWCManager 1.3.2 saves what it has in memory when it is interrupted."""
     twc.write(OTHER)
-    script = twc.path.parent / "restart.py"
-    script.write_text(
-        "import json, pathlib, sys\n"
-        "count = pathlib.Path(sys.argv[2])\n"
-        "done = int(count.read_text()) if count.exists() else 0\n"
-        "count.write_text(str(done + 1))\n"
-        f"if not done: pathlib.Path(sys.argv[1]).write_text(json.dumps({OTHER!r}))\n"
-    )
-    count = twc.path.parent / "count"
-    command = f"{sys.executable} {script} {twc.settings} {count}"
+    command, count = restarts_that_save(twc, json.dumps(OTHER))
     run = teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
     assert outcome(run) == WRITTEN
     assert delivery(run) == ("file", True, "running")
     assert count.read_text() == "2"
     assert twc.read()["carApiBearerToken"] == teslamate.access
+
+
+@pytest.mark.usefixtures("process", "charges")
+@pytest.mark.parametrize("before", ["another token", "the token, which the running one has not read"])
+@pytest.mark.parametrize(("last", "cause"), [(json.dumps(OTHER), "twcmanager-running"), ("{", "settings-unreadable")])
+def test_token_that_restarts_leave_nothing_of_is_not_taken_for_held(
+    teslamate: TeslaMate, twc: TwcFolder, before: str, last: str, cause: str
+) -> None:
+    twc.write(OTHER)
+    taken_up = before != "another token"
+    if taken_up:
+        assert outcome(teslamate.sync(twc)) == ("written", 1)
+    command, count = restarts_that_save(twc, json.dumps(OTHER), last)
+    run = teslamate.sync(twc, TMSYNC_TWCMANAGER_RESTART_COMMAND=command)
+    expect_error(run, cause)
+    assert delivery(run) == ("file", False if cause == "twcmanager-running" else None, "running")
+    assert (count.read_text(), bool(run.json["delivery"]["backup"])) == ("2", not taken_up)
 
 
 @pytest.mark.usefixtures("process", "charges")

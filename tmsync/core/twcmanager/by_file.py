@@ -41,15 +41,7 @@ def write(job: Job, begun: Delivery, seen: Sighting | None) -> Delivery:
         warnings=written.warnings,
         backup=str(written.backup) if written.backup else None,
     )
-    done = _restarted(job, done, seen, Action.WRITE)
-    if not job.file.read(job.clock).holds(job.wanted.fields):
-        told = problem(
-            Cause.TWCMANAGER_RUNNING,
-            f"{job.file.path} was written, and another program put another token there at once",
-            variant="overwrites",
-        )
-        raise Failed(replace(done, verified=False), DeliveryError(told))
-    return replace(done, verified=True)
+    return _proven(job, _restarted(job, done, seen, Action.WRITE))
 
 
 def take_up(job: Job, begun: Delivery, seen: Sighting | None) -> Delivery:
@@ -57,8 +49,9 @@ def take_up(job: Job, begun: Delivery, seen: Sighting | None) -> Delivery:
 
     Raises: DeliveryError, Failed.
     """
-    begun = answered(begun, job.options) if job.only_asked else keep(job, begun)
-    return _restarted(job, begun, seen, Action.TAKE_UP)
+    if job.only_asked:
+        return _restarted(job, answered(begun, job.options), seen, Action.TAKE_UP)
+    return _proven(job, _restarted(job, replace(keep(job, begun), verified=None), seen, Action.TAKE_UP))
 
 
 def _restarted(job: Job, done: Delivery, seen: Sighting | None, action: Action) -> Delivery:
@@ -82,3 +75,22 @@ def _restarted(job: Job, done: Delivery, seen: Sighting | None, action: Action) 
     except DeliveryError as error:
         raise Failed(done, error) from None
     return replace(done, twcmanager=Presence.RUNNING)
+
+
+def _proven(job: Job, done: Delivery) -> Delivery:
+    """Whatever came after the write, settings.json holds the token.
+
+    Raises: Failed.
+    """
+    try:
+        held = job.file.read(job.clock)
+    except DeliveryError as error:
+        raise Failed(done, error) from None
+    if held.holds(job.wanted.fields):
+        return replace(done, verified=True)
+    told = problem(
+        Cause.TWCMANAGER_RUNNING,
+        f"{job.file.path} was written, and another program put another token there at once",
+        variant="overwrites",
+    )
+    raise Failed(replace(done, verified=False), DeliveryError(told))
