@@ -5,15 +5,19 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.publish.scene import listening, until
 from tests.publish.test_endings import GOES_ON, LOGIN, PASSWORDS, WRITES_NOTHING
-from tests.serve.service import serving
+from tests.serve.service import Serving, serving
 from tests.support.brokers import BLUE, broker, needs_mosquitto
 from tests.support.surroundings import clean_environ, tmsync
+from tmsync.core.errors import TmsyncError
+from tmsync.core.serve import alone
 from tmsync.core.telemetry.connection import KEEPALIVE_S
 
 pytestmark = needs_mosquitto
@@ -80,6 +84,41 @@ def test_a_broker_that_comes_late_makes_no_car_look_gone(tmp_path: Path) -> None
             with listening(mosquitto.port) as heard:
                 until(lambda: heard.retained.get("tmsync/status") == "online")
                 assert [topic for topic, text, _ in heard.heard if not text] == []
+
+
+def test_second_serve_in_the_same_folder_ends_and_disturbs_the_first_in_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "PATIENCE_S", 0.3)
+    with broker() as mosquitto, listening(mosquitto.port, "tmsync/status") as heard:
+        with serving(environ(mosquitto.port, tmp_path)) as first:
+            until(lambda: heard.retained.get("tmsync/status") == "online")
+            second = Serving(environ(mosquitto.port, tmp_path))
+            second._thread.join(20)
+            assert isinstance(second.error, TmsyncError)
+            assert (second.error.exit_code, second.error.problem.cause, second.error.problem.message) == (
+                1, "locked", f"another tmsync serve has used {tmp_path} for 0.3 s",
+            )  # fmt: skip
+            # One that is told to use it from now on stays where it is.
+            with serving(environ(mosquitto.port, tmp_path / "other", TMSYNC_PUBLISH_PREFIX="other")) as third:
+                third.environ["TMSYNC_SERVE_STATE_DIR"] = str(tmp_path)
+                third.service.ask_reload()
+                kept = third.until(lambda event: event["state"] == "kept", "serve")
+                assert str(tmp_path) in kept["message"]
+            assert "connection-lost" not in [event.fields["cause"] for event in first.events if event.kind == "problem"]
+        until(lambda: heard.retained["tmsync/status"] == "offline")
+        assert [payload for _, payload, _ in heard.heard] == ["online", "offline"]
+
+
+def test_serve_waits_for_one_that_is_still_ending(tmp_path: Path) -> None:
+    with ExitStack() as first:
+        first.enter_context(serving(environ(1, tmp_path)))
+        second = Serving(environ(1, tmp_path))
+        time.sleep(0.3)
+        assert second.events == []
+        first.close()
+        second.until(lambda event: event["state"] == "ready", "serve")
+        second.end()
 
 
 def test_unpublish_takes_everything_back(tmp_path: Path) -> None:

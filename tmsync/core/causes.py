@@ -150,7 +150,7 @@ class Cause(StrEnum):
     TWCMANAGER_UNREACHABLE = "twcmanager-unreachable"
     """TWCManager's web control does not answer, or is not known to be TWCManager's."""
     LOCKED = "locked"
-    """Another tmsync is at work on the same settings.json."""
+    """Another tmsync is at work on the same settings.json, or serves from the same `serve.state_dir`."""
     FACADE_NOT_CONFIGURED = "facade-not-configured"
     """TWCManager does not send its requests to `tmsync serve`."""
     OWN_TELEMETRY = "own-telemetry"

@@ -4,15 +4,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from fcntl import LOCK_EX, flock
+from contextlib import ExitStack, contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final
 
 from tmsync.core.causes import Cause
 from tmsync.core.errors import TmsyncError
 from tmsync.core.files.paths import expanded, follow, is_folder
-from tmsync.core.files.replace import sweep, sync_folder, write_beside
+from tmsync.core.files.replace import give_to_owner_of, sweep, sync_folder, write_beside
 from tmsync.core.fixes import problem
 
 MAX_BYTES: Final = 1 << 20
@@ -91,6 +91,27 @@ class StateFolder:
             yield
         finally:
             os.close(folder)
+
+    def hold(self, name: str) -> int | None:
+        """A descriptor that keeps this file in it locked until it is closed; None while another one does.
+
+        Raises: StateError.
+        """
+        flags, new = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, os.O_CREAT | os.O_EXCL
+        with ExitStack() as stack:
+            try:
+                stack.callback(os.close, folder := self._made())
+                try:
+                    stack.callback(os.close, file := os.open(name, flags | new, 0o600, dir_fd=folder))
+                    give_to_owner_of(self.path, file)
+                except FileExistsError:
+                    stack.callback(os.close, file := os.open(name, flags, dir_fd=folder))
+                flock(file, LOCK_EX | LOCK_NB)
+                return os.dup(file)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise self._failed(error, name) from None
 
     def _made(self) -> int:
         try:

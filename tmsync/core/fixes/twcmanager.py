@@ -175,6 +175,10 @@ FIXES: Final[Fixes] = {
     Cause.LOCKED: (
         Step("Let it finish; if it hangs, end it. The lock disappears with its process.", "pgrep -af tmsync"),
     ),
+    (Cause.LOCKED, "serve"): (
+        Step("Let one of them do it all, and end the other:", "pgrep -af 'tmsync.* serve'"),
+        Step("Or give each a folder of its own as serve.state_dir, and a publish.prefix."),
+    ),
     (Cause.LOCKED, "publish"): (
         Step("End it and do this again: it publishes again whatever changes.", "sudo systemctl stop tmsync"),
     ),

@@ -16,6 +16,7 @@ from tmsync.core.errors import ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem
 from tmsync.core.publish.publisher import Publisher
 from tmsync.core.publish.topics import State
+from tmsync.core.serve.alone import StateLock
 from tmsync.core.serve.board import Board, Counters, Event, FacadeEvents, ServiceChange, rated
 from tmsync.core.serve.death import cut_off, death
 from tmsync.core.serve.listening import (
@@ -87,6 +88,7 @@ class Service:
         self._board = Board(clock, self._later)
         self._counters = Counters()
         self._pages = ServicePages(self._look, self._board.problems, self._counters, metrics)
+        self._state = StateLock(clock)
         self._wake = threading.Event()
         self._reload = False
         self._telemetry = ExitStack()
@@ -119,6 +121,7 @@ class Service:
             message = "none of serve.listen, mqtt.host and database.host is set"
             raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="nothing"))
         with ExitStack() as stack:
+            stack.callback(self._state.release)
             stack.callback(self._close_sockets)
             stack.callback(self._telemetry.close)
             stack.callback(self._tell_all)
@@ -144,6 +147,7 @@ class Service:
     # -- parts
 
     def _start(self, settings: Settings, stack: ExitStack) -> None:
+        self._state.hold(settings.state_dir)
         self._parts = parts = _Parts(settings)
         self._keeper = TokenKeeper(
             settings,
@@ -299,7 +303,8 @@ class Service:
 
     def _tick(self) -> None:
         now = Instant.of(self._clock)
-        views = self._views(now)
+        monitor = self._parts.monitor
+        views = [] if monitor is None else monitor.fleet.views(now)
         if views:
             self._board.put("vehicles", None)
         for view in views:
@@ -322,10 +327,6 @@ class Service:
     def _tell_all(self) -> None:
         while self._events:
             self._tell(self._events.popleft())
-
-    def _views(self, now: Instant) -> list[VehicleView]:
-        monitor = self._parts.monitor
-        return [] if monitor is None else monitor.fleet.views(now)
 
     def _look_for_death(self, views: list[VehicleView], now: Instant) -> None:
         tokens, dead = self._keeper.tokens, death(self.records(), views)
