@@ -3,6 +3,7 @@
 import ctypes
 import os
 import pty
+import re
 import shlex
 import signal
 import subprocess
@@ -54,6 +55,26 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(arguments: list[str], wor
     assert run.code == 2
     assert words in told
     assert "Traceback" not in run.out + run.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "", "config"],
+        ["config", "--config="],
+        ["init", "--output", ""],
+        ["init", "--from-compose", ""],
+        ["init", "--from-twcmanager", ""],
+        ["check-db", "--pg-hba", "", "--offline"],
+        ["check-db", "--pg-hba", "x", "--client-address", ""],
+        ["check-db", "--pg-hba", "x", "--member-of", "a", "--member-of", ""],
+    ],
+    ids=" ".join,
+)
+def test_name_that_a_script_left_empty_is_not_taken_for_none(arguments: list[str]) -> None:
+    run = tmsync(*arguments)
+    assert (run.code, run.out) == (2, "")
+    assert re.match("tmsync: error: --[a-z-]+: '' is not allowed\n  It takes: (a|an) [a-z, ]+. See tmsync ", run.err)
 
 
 def test_number_larger_than_any_float_is_a_number() -> None:

@@ -8,6 +8,7 @@ import typer
 
 from tmsync.commands import output
 from tmsync.commands.options import Call, Format, takes
+from tmsync.commands.values import named
 from tmsync.core.check_db.examine import HbaRequest, examine
 from tmsync.core.check_db.report import Diagnosis
 from tmsync.core.clock import SystemClock
@@ -24,7 +25,13 @@ def check_db(
     call: Call,
     pg_hba: Annotated[
         str | None,
-        typer.Option("--pg-hba", metavar="FILE", help="Check this pg_hba.conf, too.", rich_help_panel=HBA_PANEL),
+        typer.Option(
+            "--pg-hba",
+            metavar="FILE",
+            callback=named("a file name"),
+            help="Check this pg_hba.conf, too.",
+            rich_help_panel=HBA_PANEL,
+        ),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Check the file alone; contact nothing.", rich_help_panel=HBA_PANEL)
@@ -34,6 +41,7 @@ def check_db(
         typer.Option(
             "--client-address",
             metavar="IP",
+            callback=named("an address, or local"),
             help="The client as the server sees it, or local (default this host).",
             rich_help_panel=HBA_PANEL,
         ),
@@ -51,6 +59,7 @@ def check_db(
         typer.Option(
             "--member-of",
             metavar="ROLE",
+            callback=named("a name"),
             help="A role the user is a member of, for +role entries; may be repeated.",
             rich_help_panel=HBA_PANEL,
         ),

@@ -6,7 +6,8 @@ import typer
 
 from tmsync import signals
 from tmsync.commands import output
-from tmsync.commands.options import Call, number, takes
+from tmsync.commands.options import Call, takes
+from tmsync.commands.values import number
 from tmsync.core.clock import SystemClock
 
 

@@ -12,6 +12,7 @@ import typer
 from tmsync import signals
 from tmsync.commands import asking, output
 from tmsync.commands.options import Call, takes
+from tmsync.commands.values import named
 from tmsync.core.causes import Cause
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.schema import Setting
@@ -35,13 +36,17 @@ def init(
         typer.Option(
             "--from-twcmanager",
             metavar="FILE",
+            callback=named("a file name"),
             help="Take over TWCManager's config.json (default /etc/twcmanager/config.json, if it exists).",
         ),
     ] = None,
     from_compose: Annotated[
         str | None,
         typer.Option(
-            "--from-compose", metavar="FILE", help="Take over TeslaMate's docker-compose.yml, and the .env beside it."
+            "--from-compose",
+            metavar="FILE",
+            callback=named("a file name"),
+            help="Take over TeslaMate's docker-compose.yml, and the .env beside it.",
         ),
     ] = None,
     compose_service: Annotated[
@@ -50,7 +55,12 @@ def init(
     ] = "",
     output_file: Annotated[
         str | None,
-        typer.Option("--output", metavar="FILE", help="Write here (default ~/.config/tmsync/config.toml)."),
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            callback=named("a file name"),
+            help="Write here (default ~/.config/tmsync/config.toml).",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file; keep it as a backup.")] = False,
     non_interactive: Annotated[

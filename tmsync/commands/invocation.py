@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
+from tmsync.commands.values import named
+
 Option: TypeAlias = tuple[Any, Any]
 """An option as Typer takes it: its annotation, and its default."""
 EVERYWHERE: Final = "Before the command or behind it"
@@ -41,6 +43,7 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
+        callback=named("a file name"),
         help="Configuration file (default ~/.config/tmsync/config.toml).",
         rich_help_panel=EVERYWHERE,
     ),

@@ -5,7 +5,6 @@ flag, its help, its check and its completion come from the setting's row in `cor
 """
 
 import inspect
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ import typer
 
 from tmsync import signals
 from tmsync.commands.invocation import COMMON, Invocation, Option
+from tmsync.commands.values import NotAllowed, converted
 from tmsync.core.config.kinds import Kind
 from tmsync.core.config.schema import SETTINGS, TITLES, BadValue, Setting, from_text
 from tmsync.core.config.settings import Settings
-from tmsync.core.secret import redacted
 
 
 class Format(StrEnum):
@@ -55,14 +54,6 @@ class Call:
         from tmsync.core.config.load import load_settings
 
         return load_settings(environ=os.environ, flags=self.flags, config_file=self.config_file)
-
-
-class NotAllowed(typer.BadParameter):
-    """An option got a value that it does not take. allowed: what it takes."""
-
-    def __init__(self, value: object, allowed: str) -> None:
-        super().__init__(f"{redacted(str(value))!r} is not allowed")
-        self.allowed = allowed
 
 
 def takes(
@@ -162,31 +153,3 @@ def _forms(formats: Sequence[Format], usual: Format | None) -> dict[str, Option]
         "form": (Annotated[str | None, option], None),
         "as_json": (Annotated[bool, typer.Option("--json", help="Same as --format json.")], False),
     }
-
-
-def converted(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A callback for an option that converts what was given by `convert`, each one where it may be repeated."""
-
-    def called(value: Any) -> Any:
-        if value is None or isinstance(value, list | tuple):
-            return value and [convert(one) for one in value]
-        return convert(value)
-
-    return called
-
-
-def number(kind: type[int] | type[float], low: float, high: float = math.inf) -> Callable[[Any], Any]:
-    """A callback for an option that takes numbers from `low` to `high`."""
-    what = "a whole number" if kind is int else "a number"
-    bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
-
-    def parsed(text: Any) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high or value == math.inf:
-            raise NotAllowed(text, f"{what} {bounds}")
-        return value
-
-    return converted(parsed)

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from tmsync.commands import output
-from tmsync.commands.options import Call, Format, number, takes
+from tmsync.commands.options import Call, Format, takes
+from tmsync.commands.values import number
 from tmsync.core.clock import SystemClock
 from tmsync.core.errors import ConfigError
 from tmsync.core.status.report import Status

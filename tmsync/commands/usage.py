@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from tmsync.commands.options import NotAllowed
+from tmsync.commands.values import NotAllowed
 from tmsync.core.causes import Cause
 from tmsync.core.config.schema import SETTINGS
 from tmsync.core.errors import Problem

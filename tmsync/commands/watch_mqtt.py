@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from tmsync.commands import output
-from tmsync.commands.options import Call, Format, number, takes
+from tmsync.commands.options import Call, Format, takes
+from tmsync.commands.values import number
 from tmsync.core.errors import ExitCode
 
 DEFAULT_INTERVAL_S = 1.0
