@@ -74,6 +74,9 @@ class Life:
     def begin(self) -> None:
         self._session = self.teslamate.logged_in()
         self._session.__enter__()
+        for one in self.cars:
+            # Before serve looks at the database for the first time: it looks again after half a minute.
+            self._tell(one)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
