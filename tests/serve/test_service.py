@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,15 @@ from tests.support.certificates import Authority
 from tests.support.standin import running as standin
 from tests.support.surroundings import TeslaMate, TwcFolder, clean_environ, tmsync
 from tests.support.tesla import VIN, Tesla, reply, tesla
-from tmsync.core.clock import SystemClock
+from tmsync.core.clock import Instant, SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.errors import ConfigError, TmsyncError
 from tmsync.core.serve import facade, tokens
 from tmsync.core.serve import service as service_module
 from tmsync.core.serve.listening import open_sockets, read_certificate
 from tmsync.core.telemetry import liveness
+from tmsync.core.telemetry.fleet import Fleet
+from tmsync.core.telemetry.views import VehicleView
 from tmsync.core.twcmanager.facade import TwcFacts, not_sent_here
 from tmsync.core.twcmanager.held import held_by_twcmanager
 from tmsync.demo.server import free_port
@@ -280,6 +283,33 @@ def test_teslamates_death_is_critical_at_once_with_the_time_at_which_its_token_e
             assert 'tmsync_problems{severity="critical",cause="teslamate-gone"} 1' in metrics
             with teslamate.logged_in():
                 it.problem("teslamate-gone", "cleared")
+
+
+@needs_mosquitto
+def test_a_flood_of_messages_is_looked_at_twice_a_second_and_a_change_of_source_is_told_at_once(
+    mosquitto: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looks = list[float]()
+
+    def views(fleet: Fleet, now: Instant, of: Callable[[Fleet, Instant], list[VehicleView]] = Fleet.views) -> Any:
+        looks.append(time.monotonic())
+        return of(fleet, now)
+
+    monkeypatch.setattr(Fleet, "views", views)
+    mosquitto.publisher.car(**BLUE)
+    with serving({**mosquitto.environ(), "TMSYNC_SERVE_STATE_DIR": str(tmp_path)}) as it:
+        wait_until(lambda: len(it.service._parts.monitor.fleet))  # type: ignore[union-attr, arg-type]
+        mosquitto.publisher.healthy()
+        it.until(lambda event: event["to"] == "TeslaMate", "source")
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            mosquitto.publisher.healthy()
+            time.sleep(0.02)
+        assert 2 <= len([at for at in looks if at >= began]) <= 6
+        mosquitto.publisher.healthy("false")
+        began = time.monotonic()
+        it.until(lambda event: event["to"] == "TeslaAPI", "source")
+        assert time.monotonic() - began < 0.4
 
 
 @needs_mosquitto
