@@ -19,6 +19,7 @@ from tests.support.surroundings import clean_environ, tmsync
 from tmsync.core.errors import TmsyncError
 from tmsync.core.serve import alone
 from tmsync.core.telemetry.connection import KEEPALIVE_S
+from tmsync.demo.server import free_port
 
 pytestmark = needs_mosquitto
 
@@ -121,13 +122,14 @@ def test_serve_waits_for_one_that_is_still_ending(tmp_path: Path) -> None:
         second.end()
 
 
-def test_unpublish_takes_everything_back(tmp_path: Path) -> None:
+def test_unpublish_takes_everything_back_from_a_broker_that_is_configured_no_more_as_well(tmp_path: Path) -> None:
     with broker() as mosquitto, listening(mosquitto.port, "tmsync/#", "homeassistant/#") as heard:
         options = environ(mosquitto.port, tmp_path)
         mosquitto.publisher.car(**BLUE)
         with serving(options):
             until(lambda: heard.retained.keys() >= {"tmsync/status", "tmsync/cars/1/verdict"})
-        done = tmsync("serve", "--unpublish", "--format", "json", environ=options)
+        moved, former = environ(free_port(), tmp_path), ("--mqtt-host", "127.0.0.1", "--mqtt-port", str(mosquitto.port))
+        done = tmsync("serve", "--unpublish", "--format", "json", *former, environ=moved)
         assert (done.code, done.err) == (0, "")
         event = json.loads(done.out)
         assert (event["event"], event["state"]) == ("serve", "unpublished")
