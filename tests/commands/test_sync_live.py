@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.process import run_command
 from tmsync.core.twcmanager.held import held_by_twcmanager
+from tmsync.demo.teslamate import access_token
 
 PUSHED = ("pushed", 0)
 
@@ -261,17 +264,26 @@ def test_far_twcmanager_that_does_not_answer_is_not_called_stopped(teslamate: Te
     assert twc.read() == OTHER
 
 
-def test_settings_file_that_twcmanager_names_itself_is_the_proof(teslamate: TeslaMate, tmp_path: Path) -> None:
+def test_settings_file_that_twcmanager_names_itself_is_the_proof(teslamate: TeslaMate, open_folder: Path) -> None:
     """Started in its own folder with ./config.json, which nobody told us of; its address is enough."""
-    folder = tmp_path / "opt"
-    folder.mkdir()
-    (folder / "settings.json").write_text(json.dumps(OTHER))
-    with running(folder / "settings.json") as manager:
+    (open_folder / "settings.json").write_text(json.dumps(OTHER))
+    with running(open_folder / "settings.json") as manager:
         arguments = ("sync-tokens", "--json", "--twc-url", f"http://127.0.0.1:{manager.port}")
         run = tmsync(*arguments, environ=teslamate.environ())
         assert outcome(run) == PUSHED
         assert delivery(run) == ("http", True, "running")
+        assert [causes(run), str(open_folder) in run.out] == [["loose-permissions"], True]
         assert outcome(tmsync(*arguments, environ=teslamate.environ())) == UNCHANGED
+
+
+def test_settings_file_that_was_named_is_looked_at_whatever_twcmanager_names(
+    teslamate: TeslaMate, twc: TwcFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps(OTHER))
+    environ = teslamate.environ(TMSYNC_TWCMANAGER_SETTINGS_FILE=str(twc.settings))
+    with running(tmp_path / "settings.json") as manager:
+        run = tmsync("sync-tokens", "--json", "--twc-url", f"http://127.0.0.1:{manager.port}", environ=environ)
+    assert (outcome(run), delivery(run)) == (PUSHED, ("http", None, "running"))
 
 
 # -- conflicts, told before anything is sent
@@ -291,9 +303,25 @@ def test_own_sync_of_a_running_twcmanager_is_told_by_its_api(
         url = f"http://127.0.0.1:{manager.port}"
         expect_error(tmsync("sync-tokens", "--json", "--twc-url", url, environ=environ), "sync-enabled-in-twcmanager")
         told = tmsync("-v", "sync-tokens", "--twc-url", url, environ=environ)
-    assert "its-SECRET-password" not in told.out + told.err
+        assert "its-SECRET-password" not in told.out + told.err
+        assert twc.read() == OTHER
+        # Nor does it help that the token stands in the file already.
+        assert outcome(tmsync("sync-tokens", "--json", environ=environ)) == WRITTEN
+        expect_error(tmsync("sync-tokens", "--json", "--twc-url", url, environ=environ), "sync-enabled-in-twcmanager")
     assert manager.bodies == []
-    assert twc.read() == OTHER
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_newer_token_that_twcmanager_holds_has_teslamates_read_again(
+    teslamate: TeslaMate, twc: TwcFolder, state: str
+) -> None:
+    """Another run may have brought it, while this one had read the token before."""
+    twc.write({**OTHER, "carApiBearerToken": access_token(datetime.now(UTC) + timedelta(hours=8))})
+    environ = teslamate.environ(TMSYNC_TWCMANAGER_CONFIG_FILE=str(twc.config))
+    with running(twc.settings, port=twc.port) if state == "running" else nullcontext():
+        run = tmsync("-v", "sync-tokens", "--json", environ=environ)
+    assert outcome(run) == (PUSHED if state == "running" else WRITTEN)
+    assert "TWCManager holds a newer token than the one just read; reading TeslaMate's again" in run.err
 
 
 def test_proxy_that_allows_reading_only(teslamate: TeslaMate, twc: TwcFolder) -> None:

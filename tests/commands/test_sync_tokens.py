@@ -179,8 +179,13 @@ def test_check_and_dry_run_write_nothing(teslamate: TeslaMate, twc: TwcFolder) -
     assert outcome(teslamate.sync(twc, "--dry-run")) == ("dry-run", 0)
     assert (twc.read(), twc.listing()) == (OTHER, listing)
     assert outcome(teslamate.sync(twc)) == WRITTEN
+    lock = twc.path / "settings.json.lock"
+    lock.touch()  # As a killed run leaves it.
     assert outcome(teslamate.sync(twc, "--check")) == UNCHANGED
     assert outcome(teslamate.sync(twc, "--dry-run")) == UNCHANGED
+    assert lock.exists()
+    assert outcome(teslamate.sync(twc)) == UNCHANGED
+    assert not lock.exists()
 
 
 def test_the_right_token_with_a_wrong_expiry_is_told_as_that(teslamate: TeslaMate, twc: TwcFolder) -> None:
