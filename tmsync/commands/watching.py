@@ -162,7 +162,7 @@ class _Screen:
 
     def _signalled(self, *_: object) -> None:
         self._keyboard.resume()
-        self._monitor.nudge()
+        self._monitor.nudge_soon()
 
     def take(self, batch: Batch, problems: list[Problem]) -> None:
         """Show what is new; without news the counters go up once a second."""

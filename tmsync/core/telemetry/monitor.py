@@ -197,9 +197,13 @@ class TelemetryMonitor:
     # -- called by whoever watches
 
     def nudge(self) -> None:
-        """Look again at once; safe in a signal handler."""
-        self._nudged = True
+        """Look again at once."""
+        self.nudge_soon()
         self._wake.set()
+
+    def nudge_soon(self) -> None:
+        """Look again within a second; safe in a signal handler, where no lock may be waited for."""
+        self._nudged = True
 
     def was_nudged(self) -> bool:
         """Whether somebody nudged since this was last asked."""
