@@ -219,12 +219,16 @@ def test_closed_standard_output_is_no_traceback(teslamate: TeslaMate, form: list
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("arguments", [["check-db"], ["check-db", "--json"], ["--version"], ["--help"], ["nix"]])
-def test_full_disk_behind_standard_output_is_one_line(teslamate: TeslaMate, arguments: list[str]) -> None:
+def test_full_disk_behind_standard_output_is_one_line(
+    teslamate: TeslaMate, arguments: list[str], buffered: bool
+) -> None:
+    unbuffered = {} if buffered else {"PYTHONUNBUFFERED": "1"}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*TMSYNC, *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **teslamate.environ()},
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **teslamate.environ(), **unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
             cwd="/",

@@ -181,7 +181,7 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.PROBLEM
     except Exception as error:  # noqa: BLE001 - the last line of defence against tracebacks
         # Typer writes its help texts by itself.
-        if isinstance(error, OSError) and (full := output.unwritable()) is not None:
+        if isinstance(error, OSError) and (full := output.unwritable(error)) is not None:
             return _fail(invocation, full, ExitCode.PROBLEM)
         if isinstance(error, _CLICK_EXCEPTION):
             return _usage_error(invocation, error)

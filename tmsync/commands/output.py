@@ -1,5 +1,6 @@
 """Standard output and standard error, in one place: encodings, closed pipes, full disks."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from tmsync.render.text import printable, wrapped
 
 STDERR: Final = 2
 USUAL_COLUMNS: Final = 80
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class Unwritable(TmsyncError):
@@ -36,14 +38,21 @@ def _nowhere() -> TextIO:
     return Path(os.devnull).open("w", encoding="utf-8")
 
 
-def unwritable() -> Problem | None:
-    """Why standard output takes no more, for those who wrote to it past this module; it leads nowhere then."""
+def unwritable(error: OSError) -> Problem | None:
+    """Why standard output takes no more, for those who wrote to it past this module; it leads nowhere then.
+
+    error: what they met; None is returned where it is about something else.
+    """
     try:
         sys.stdout.flush()
-    except OSError as error:
-        _lead_nowhere(sys.stdout)
-        return _full(error)
-    return None
+    except OSError as flushed:
+        error = flushed
+    else:
+        # What is written without a buffer (PYTHONUNBUFFERED) has nothing left to flush.
+        if error.filename is not None or error.errno not in FULL:
+            return None
+    _lead_nowhere(sys.stdout)
+    return _full(error)
 
 
 def _full(error: OSError) -> Problem:
