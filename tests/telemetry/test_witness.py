@@ -4,7 +4,7 @@ import http.server
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -286,6 +286,22 @@ def test_a_role_that_only_reads_hides_nothing(teslamate: TeslaMate, database: Da
     witnesses = LivenessProbe(database, None, SystemClock())
     with pool(database._replace(user="twc")):
         # Their statements cannot be seen, but nobody who cannot add a car is TeslaMate.
+        assert ask(witnesses) == GONE
+
+
+def test_a_hidden_session_of_another_role_hides_a_death_only_from_who_never_saw_teslamate(
+    teslamate: TeslaMate, database: DatabaseSettings
+) -> None:
+    """Somebody's psql or pgAdmin, as a superuser."""
+    witnesses = LivenessProbe(database, None, SystemClock())
+    postgres = teslamate.postgres
+    with closing(
+        psycopg2.connect(host=str(postgres.folder), port=postgres.port, dbname=database.name, user="postgres")
+    ):
+        told = "TeslaMate's database sessions cannot be seen (GRANT pg_read_all_stats TO teslamate)"
+        assert ask(witnesses) == (None, False, False, (told,))
+        with pool(database, query=SELECT):
+            assert ask(witnesses) == THERE
         assert ask(witnesses) == GONE
 
 

@@ -87,6 +87,8 @@ class LivenessProbe:
         self._clock = clock
         self._recognised: set[SessionId] = set()
         """Sessions whose statements were TeslaMate's at some time: they are its own for as long as they live."""
+        self._roles: set[int] = set()
+        """Whose they were. A hidden session of another role is not TeslaMate's, once that was seen."""
         self._records = LivenessReport()
         """Only what the database's records tell, as last read."""
         self._last = LivenessReport()
@@ -138,9 +140,10 @@ class LivenessProbe:
         self._recognised |= {row.key for row in rows if row.key is not None and row.is_ecto}
         self._recognised &= {row.key for row in rows if row.key is not None}
         living = [row for row in rows if row.key in self._recognised and (row.idle_for or timedelta()) < LAST_PING]
+        self._roles |= {row.role for row in living}
         if living:
             return ProbeResult(True, "TeslaMate's database sessions are there"), None
-        if not all(row.is_readable for row in rows):
+        if not all(row.is_readable for row in rows if not self._roles or row.role in self._roles):
             grant = f"GRANT pg_read_all_stats TO {sql_name(target.user)}"
             return ProbeResult(None, f"TeslaMate's database sessions cannot be seen ({grant})"), None
         if sessions.server_runs_for < SERVER_START:

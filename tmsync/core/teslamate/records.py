@@ -76,7 +76,7 @@ where p.end_date is null
 """
 
 _SESSIONS: Final = """
-select pid, backend_start, clock_timestamp() - state_change, query
+select pid, usesysid, backend_start, clock_timestamp() - state_change, query
 from pg_catalog.pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and usesysid is not null
   and coalesce(backend_type, 'client backend') = 'client backend' and coalesce(application_name, '') <> 'tmsync'
@@ -255,6 +255,8 @@ class SessionRow(NamedTuple):
     """A session of somebody else on TeslaMate's database; None where this role may not see it."""
 
     pid: int
+    role: int
+    """Its oid, which everybody may see."""
     started_at: datetime | None
     idle_for: timedelta | None
     """Since `state_change`. TeslaMate pings each of its sessions about every second, which renews it."""
