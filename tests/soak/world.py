@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import statistics
 import sys
 import time
@@ -37,7 +38,8 @@ MARKER = 9999
 """A car of our own, whose odometer tells when it was sent."""
 PATIENCE_S = 30.0
 """What was told is checked so much later, when it is known how long messages took at that time."""
-MOST_WRONG = 50
+MOST_WRONG, MOST_ALIKE = 200, 5
+"""So much is told; what is alike but for its numbers is counted."""
 
 
 class Recorded(SimulatedTeslaMate):
@@ -69,6 +71,8 @@ class Findings:
     messages: int = 0
     done: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    alike: Counter[str] = field(default_factory=Counter)
+    """All that was wrong, by what it says without its numbers."""
     stalls: int = 0
     longest_s: float = 0.0
     """How long the slowest message took."""
@@ -84,7 +88,9 @@ class Findings:
 
     def amiss(self, what: str) -> None:
         """Keep it, and tell it at once: two hours are long to wait for what the first minute showed."""
-        if len(self.wrong) < MOST_WRONG:
+        kind = re.sub(r"[\d.]+", "#", what.partition("; last sent")[0])
+        self.alike[kind] += 1
+        if self.alike[kind] <= MOST_ALIKE and len(self.wrong) < MOST_WRONG:
             self.wrong.append(what)
             print(f"WRONG: {what}", file=sys.stderr, flush=True)
 
@@ -110,6 +116,7 @@ class Findings:
         """Everything that must not be."""
         first, last = self.after_warm_up()
         found = list(self.wrong)
+        found += [f"{count} times: {kind}" for kind, count in self.alike.items() if count > MOST_ALIKE]
         if self.growth_kb() > GROWTH_KB:
             found.append(f"memory grew by {self.growth_kb():.0f} kB")
         kinds = ((2, "file descriptors", self.spare_descriptors), (3, "threads", self.spare_threads))
