@@ -241,7 +241,8 @@ class Judge:
 
     def _wrong_fields(self, exchange: Exchange, car: SoakCar, since: float) -> Iterator[str]:
         def may_lack(key: str) -> bool:
-            return may_lose or self.diary.is_doubtful(self.diary.cars[car.car_id].values.get(key, []), exchange.end)
+            entries = self.diary.cars[car.car_id].values.get(key, [])
+            return may_lose or self.diary.is_doubtful(entries, exchange.begin, exchange.end)
 
         def values(key: str) -> list[Any]:
             return self._values(car.car_id, key, exchange.begin, exchange.end, since)
@@ -325,7 +326,7 @@ class Judge:
         # What a broker has restored, unlike what it was before, is not believed until it comes live.
         diary = self.diary.cars[car_id]
         needed = [diary.states, *((diary.values.get(key, []) for key in NEEDED) if call.kind == "vehicle_data" else ())]
-        if any(self.diary.is_doubtful(entries, at) for entries in needed):
+        if any(self.diary.is_doubtful(entries, begin, at) for entries in needed):
             return "not certain after an interruption"
         if call.kind != "vehicle_data":
             return ""
@@ -357,7 +358,7 @@ class Judge:
             return True
         answered = max([command.end, *(moment for moment in self.ready_at if moment <= at)])
         diary = self.diary.cars[car_id]
-        if self.diary.is_doubtful(diary.states, at) or self.diary.is_doubtful(diary.values["charge_limit_soc"], at):
+        if any(self.diary.is_doubtful(one, at, at) for one in (diary.states, diary.values["charge_limit_soc"])):
             return True
         states = set(self.diary.possible(diary.states, at - SLACK_S, at))
         sure, _ = self.diary.newest_beat(car_id, at - SLACK_S, at)

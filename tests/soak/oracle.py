@@ -184,12 +184,21 @@ class Diary:
             for span in self.cuts[-40:]
         )
 
-    def is_doubtful(self, entries: list[Entry], at: float) -> bool:
-        """Whether its newest value was sent into an interruption: it came back with the broker, or may have."""
-        moment = next((moment for moment, _ in reversed(_before(entries, at))), 0.0)
-        return any(
-            span.begin - SLACK_S <= moment and (span.end is None or moment <= span.end + SLACK_S) for span in self.cuts
-        )
+    def is_doubtful(self, entries: list[Entry], begin: float, end: float) -> bool:
+        """Whether a value that tmsync may hold at some moment from `begin` to `end` was sent into an interruption.
+
+        It came back with the broker then, or may have.
+        """
+        self._look_around(end)
+        for moment, _ in reversed(_before(entries, end)):
+            if any(
+                span.begin - SLACK_S <= moment and (span.end is None or moment <= span.end + SLACK_S)
+                for span in self.cuts
+            ):
+                return True
+            if self._latest_arrival(moment) <= begin:
+                return False
+        return False
 
     def _look_around(self, at: float) -> None:
         self._near = [span for span in self.cuts if span.begin <= at and (span.end is None or span.end > at - NEAR_S)]

@@ -189,6 +189,22 @@ def test_what_teslamate_shows_after_a_command_counts_once_it_is_found_trusted(si
     assert ("given again without need" in court.found()) is wrong
 
 
+def test_a_value_may_be_left_out_until_one_that_was_sent_after_an_interruption_has_surely_arrived() -> None:
+    charging = {
+        "state": "charging",
+        "charging_state": "Charging",
+        "time_to_full_charge": "1.5",
+        "charger_voltage": "230",
+    }
+    for ago, wrong in ((1.9, False), (2.1, True)):
+        court = Court(**charging)
+        court.diary.cuts.append(Span(AT - 31, AT - 29))
+        court.diary.note("teslamate/cars/1/charger_voltage", b"231", True, AT - 30)
+        court.diary.note("teslamate/cars/1/charger_voltage", b"232", True, AT - ago)
+        court.takes("vehicle_data", document=data(charging_state="Charging", time_to_full_charge=1.5))
+        assert ("charger_voltage is None" in court.found()) is wrong
+
+
 def test_a_command_reaches_tesla_once() -> None:
     for arrivals in (0, 2):
         court = Court()
