@@ -117,7 +117,7 @@ def judging(port: int, count: Count, *, publishes: bool = False, values: bool = 
     from tmsync.core.clock import Instant, SystemClock
     from tmsync.core.publish.publisher import Publisher
     from tmsync.core.publish.topics import State
-    from tmsync.core.serve.service import PUBLISH_EVERY_S
+    from tmsync.core.serve.service import LOOK_EVERY_S
 
     with tempfile.TemporaryDirectory() as folder:
         environ = {"TMSYNC_SERVE_STATE_DIR": folder, "TMSYNC_PUBLISH_VALUES": str(values).lower()}
@@ -134,7 +134,7 @@ def judging(port: int, count: Count, *, publishes: bool = False, values: bool = 
                 elif count.seen != seen:
                     seen, came_at = count.seen, batch.now.running
                 # By the processor's time: a busy machine slows the intake, and would have it published more often.
-                if publishes and time.process_time() - at >= PUBLISH_EVERY_S:
+                if publishes and time.process_time() - at >= LOOK_EVERY_S:
                     at = time.process_time()
                     views = monitor.fleet.views(Instant.of(clock))
                     publisher.update(State(monitor.fleet.namespace, views, settled=True))
