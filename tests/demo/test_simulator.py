@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -227,6 +228,25 @@ def test_rate_limit_is_one_summary_then_silence() -> None:
     assert run(teslamate, seconds(299)) == []
     assert ("state", b"charging") in told(run(teslamate, seconds(1)))
     assert len(beats(run(teslamate, minutes(5)))) >= 4
+
+
+def test_what_waits_for_a_moment_does_not_look_for_ever_just_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sum of seconds that passes a power of two is not rounded as the same moment is: the demo hung for that."""
+    looks = 0
+    look = SimulatedTeslaMate._look
+
+    def counted(*arguments: Any) -> None:
+        nonlocal looks
+        looks += 1
+        assert looks < 10_000, "it looks for ever"
+        look(*arguments)
+
+    monkeypatch.setattr(SimulatedTeslaMate, "_look", counted)
+    for step in range(20):
+        teslamate = settled(for_ever(State.ONLINE))
+        run(teslamate, START + timedelta(seconds=1024 - 15, microseconds=123_457 * step) - teslamate.now)
+        teslamate.rate_limited(1, 30)
+        assert beats(run(teslamate, seconds(180))) != []
 
 
 def test_signed_out_is_one_unhealthy_then_silence() -> None:

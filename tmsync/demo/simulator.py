@@ -166,7 +166,7 @@ class SimulatedTeslaMate:
             if self.sends_live_healthy:
                 self._publish(car, "healthy", b"", retain=True)
             seconds = pace.second_look(car.vehicle, car.car, car.rng)
-            car.ready_at = self._elapsed + seconds
+            car.ready_at = self._after(seconds)
             self._look_again(car, seconds)
 
     def api_outage(self, car_id: int | None = None, duration: timedelta | None = None, *, counted: bool = True) -> None:
@@ -192,7 +192,7 @@ class SimulatedTeslaMate:
         car = self._cars[car_id]
         if self._watches(car):
             self._tell_health(car)
-        car.limited_until = self._elapsed + seconds
+        car.limited_until = self._after(seconds)
         self._look_again(car, seconds)
 
     def force(self, car_id: int, state: State, attention: Attention = Attention.NONE) -> None:
@@ -322,7 +322,7 @@ class SimulatedTeslaMate:
         if car.counts_errors and self._elapsed >= car.broken_until:
             car.errors += 1
             if car.errors == ERRORS_THAT_BREAK:
-                car.errors, car.broken_until = 0, self._elapsed + BROKEN_S
+                car.errors, car.broken_until = 0, self._after(BROKEN_S)
         self._tell_health(car)
         self._look_again(car, pace.after_error(car.vehicle.state) + pace.request(car.rng))
 
@@ -370,8 +370,14 @@ class SimulatedTeslaMate:
         self._now = self.start + timedelta(seconds=elapsed)
 
     def _later(self, seconds: float, action: Callable[[Publisher, int], None], car: Publisher, token: int) -> None:
-        # In whole microseconds, as datetime counts them, so that a caller can ask for the very moment.
-        heapq.heappush(self._due, (round(self._elapsed + seconds, 6), next(self._order), action, car, token))
+        heapq.heappush(self._due, (self._after(seconds), next(self._order), action, car, token))
+
+    def _after(self, seconds: float) -> float:
+        """That moment, in whole microseconds, as datetime counts them.
+
+        A caller can ask for it, and what waits for it does not come just before it, again and again without end.
+        """
+        return round(self._elapsed + seconds, 6)
 
     def _chosen(self, car_id: int | None) -> list[Publisher]:
         return list(self._cars.values()) if car_id is None else [self._cars[car_id]]
