@@ -55,6 +55,7 @@ def test_demo_tells_its_story_and_leaves_no_trace(temporary: Path) -> None:
         "TWCManager asks for Blue: Disconnected, from TeslaMate",
         "calls saved",
     ]
+    assert [event for event in plot if event not in run.out] == [], run.out
     at = [run.out.index(event) for event in plot]
     assert at == sorted(at)
     assert "TWCManager asks for Blue: Disconnected, from Tesla\n" in run.out

@@ -136,9 +136,9 @@ class Service:
                         self._keep(error.problem)
                         settings, former = former, None
                         continue
-                    self._say("ready" if former is None else "reloaded", _what_runs(settings))
-                    self._notifier.ready()
                     try:
+                        self._say("ready" if former is None else "reloaded", _what_runs(settings))
+                        self._notifier.ready()
                         settings, former = self._watch_until_reload(), settings
                     except KeyboardInterrupt:
                         self._say("stopping", "ended by a signal")
