@@ -87,6 +87,10 @@ _OPEN_IN: Final = {State.CHARGING: "charging_processes", State.DRIVING: "drives"
 """Where TeslaMate has an open row of a car in that state; its `states` know no more than online, asleep and offline."""
 
 
+TOLD_S: Final = 90.0
+"""Simulated seconds in which every car has been told of."""
+
+
 class Stage:
     """Everything that runs; as a context manager it is up inside, and gone without trace after.
 
@@ -126,7 +130,13 @@ class Stage:
         self.postgres.reload()
 
     def begin_troubles(self) -> None:
-        """Tesla's API wants no request of one car for a while; another one's API calls fail."""
+        """Tesla's API wants no request of one car for a while; another one's API calls fail.
+
+        Not before TeslaMate has told everything of each once: tmsync is there sooner.
+        """
+        with self.pacer.steering() as teslamate:
+            left = TOLD_S - (teslamate.now - teslamate.start).total_seconds()
+        time.sleep(max(0.0, left / SPEED))
         with self.pacer.steering() as teslamate:
             teslamate.rate_limited(SILENT, 14 * SPEED)
             teslamate.api_outage(FAILING, timedelta(seconds=150))
