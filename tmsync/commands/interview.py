@@ -188,10 +188,10 @@ class Interview:
         self._look_at_twcmanager()
 
     def _look_at_twcmanager(self) -> None:
-        from tmsync.core.twcmanager.presence import Presence, look
+        from tmsync.core.twcmanager.presence import Presence, look_for
 
         twc = self.settings.twcmanager()
-        sighting = look(twc.settings_file, twc.config.path if twc.config else None, twc.urls, 2.0, given=twc.url_given)
+        sighting = look_for(twc, twc.settings_file)
         if not twc.url_given and (twc.config is not None or sighting.presence is Presence.RUNNING):
             asking.say(f"  TWCManager: {sighting.presence} ({sighting.reason})")
         if twc.config is not None and twc.config.sync_tokens:

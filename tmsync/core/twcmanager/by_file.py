@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from tmsync.core.causes import Cause
 from tmsync.core.errors import DeliveryError
@@ -9,7 +10,6 @@ from tmsync.core.fixes import problem
 from tmsync.core.twcmanager.delivery import Delivery, Failed, Job, Result, answered, refuse_older
 from tmsync.core.twcmanager.plan import Action
 from tmsync.core.twcmanager.presence import Presence, Sighting
-from tmsync.core.twcmanager.settings_content import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,7 @@ def write(job: Job, begun: Delivery, seen: Sighting | None) -> Delivery:
 
     Raises: DeliveryError, Failed, NewerTokenHeld.
     """
-
-    def refuse(held: Snapshot) -> None:
-        refuse_older(job.wanted, held)
-
+    refuse = partial(refuse_older, job.wanted)
     if job.options.dry_run:
         job.file.rehearse(job.wanted.fields, job.clock, refuse)
     if job.only_asked:

@@ -8,25 +8,17 @@ from tmsync.core.clock import Clock
 from tmsync.core.config.settings import TwcSettings
 from tmsync.core.errors import DeliveryError
 from tmsync.core.twcmanager import by_file
-from tmsync.core.twcmanager.delivery import (
-    Delivery,
-    Failed,
-    Job,
-    Result,
-    WantedToken,
-    fingerprint_of,
-)
+from tmsync.core.twcmanager.delivery import Delivery, Failed, Job, Result, WantedToken, fingerprint_of
 from tmsync.core.twcmanager.plan import Action, Plan, Situation, SyncOptions, Via, decide
 from tmsync.core.twcmanager.presence import (
-    ANYBODY,
     STATUS_TIMEOUT_S,
     Presence,
     Sighting,
     asks_fleet_api,
     is_far,
-    look,
+    look_for,
     started_at,
-    trusted_users,
+    users_of,
 )
 from tmsync.core.twcmanager.restart import Restart
 from tmsync.core.twcmanager.settings_content import Snapshot, exposed
@@ -41,10 +33,12 @@ def deliver(twc: TwcSettings, wanted: WantedToken, options: SyncOptions, clock: 
     Raises: NewerTokenHeld.
     """
     file = SettingsFile(twc.settings_file)
-    users = ANYBODY if twc.url_given else trusted_users(file.real)
-    job = Job(twc, wanted, options, clock, restart, file, users, is_far(twc))
+    job = Job(twc, wanted, options, clock, restart, file, users_of(twc, file.real), is_far(twc))
     situation = survey(job)
     plan = decide(situation, wanted.fields, options)
+    if plan.action is Action.LOOK:
+        situation = _with_sighting(job, situation)
+        plan = decide(situation, wanted.fields, options)
     begun = _begun(job, situation, plan)
     try:
         if plan.action in (Action.PUSH, Action.PUSH_AGAIN):
@@ -61,7 +55,7 @@ def deliver(twc: TwcSettings, wanted: WantedToken, options: SyncOptions, clock: 
 
 
 def survey(job: Job) -> Situation:
-    """What is known of TWCManager; whether it runs is looked for only where the plan depends on it."""
+    """What is known of TWCManager before anybody has looked whether it runs."""
     held, unreadable = None, None
     if job.options.via is not Via.HTTP and not (job.far and job.options.via is Via.AUTO):
         try:
@@ -70,13 +64,13 @@ def survey(job: Job) -> Situation:
             log.info("%s", error)
             unreadable = error
     ours = held is not None and held.holds(job.wanted.fields) and job.file.is_ours(held)
-    situation = Situation(held, ours, far=job.far, unreadable=unreadable)
-    if decide(situation, job.wanted.fields, job.options).action is not Action.LOOK:
-        return situation
-    config_file = job.twc.config.path if job.twc.config else None
-    seen = look(job.file.real, config_file, job.twc.urls, STATUS_TIMEOUT_S, given=job.twc.url_given)
+    return Situation(held, ours, far=job.far, unreadable=unreadable)
+
+
+def _with_sighting(job: Job, situation: Situation) -> Situation:
+    seen = look_for(job.twc, job.file.real)
     log.info("TWCManager is %s: %s", seen.presence, seen.reason)
-    return replace(situation, seen=seen, has_read=_has_read(seen, held, job.clock.now()))
+    return replace(situation, seen=seen, has_read=_has_read(seen, situation.held, job.clock.now()))
 
 
 def carry_out(plan: Plan, situation: Situation, job: Job, begun: Delivery) -> Delivery:

@@ -20,7 +20,7 @@ from tmsync.core.twcmanager.delivery import (
 from tmsync.core.twcmanager.facade import TwcFacts, facts_of, not_sent_here, powerwall
 from tmsync.core.twcmanager.local_token import FAR_AWAY, LocalBearers, make_bearer
 from tmsync.core.twcmanager.plan import SyncOptions, Via
-from tmsync.core.twcmanager.presence import ANYBODY, STATUS_TIMEOUT_S, Presence, is_far, look, trusted_users
+from tmsync.core.twcmanager.presence import STATUS_TIMEOUT_S, Presence, is_far, look_for, users_of
 from tmsync.core.twcmanager.restart import Restart
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, TokenFields
 from tmsync.core.twcmanager.settings_file import SettingsFile
@@ -88,10 +88,9 @@ def running(twc: TwcSettings) -> Running:
     from tmsync.core.twcmanager.http import reveal
 
     real = SettingsFile(twc.settings_file).real
-    config_file = twc.config.path if twc.config else None
-    seen = look(real, config_file, twc.urls, STATUS_TIMEOUT_S, given=twc.url_given)
+    seen = look_for(twc, real)
     if seen.url is not None:
-        revealed = reveal(seen.url, STATUS_TIMEOUT_S, ANYBODY if twc.url_given else trusted_users(real))
+        revealed = reveal(seen.url, STATUS_TIMEOUT_S, users_of(twc, real))
         return Running(seen.presence, revealed.facts, revealed.syncs_itself)
     if seen.presence is Presence.STOPPED and twc.config is not None:
         return Running(seen.presence, facts_of(twc.config.data), twc.config.sync_tokens)

@@ -15,15 +15,7 @@ from tmsync.core.teslamate.claims import read_claims
 from tmsync.core.twcmanager.facade import TwcFacts, facts_of
 from tmsync.core.twcmanager.http import Revealed
 from tmsync.core.twcmanager.local_token import LocalBearers
-from tmsync.core.twcmanager.presence import (
-    ANYBODY,
-    STATUS_TIMEOUT_S,
-    Presence,
-    asks_fleet_api,
-    is_far,
-    look,
-    trusted_users,
-)
+from tmsync.core.twcmanager.presence import STATUS_TIMEOUT_S, Presence, asks_fleet_api, is_far, look_for, users_of
 from tmsync.core.twcmanager.settings_content import BEARER, REFRESH, Snapshot, exposed, parse, read_raw
 from tmsync.core.twcmanager.settings_file import SettingsFile
 
@@ -73,7 +65,7 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
     """
     twc = settings.twcmanager()
     file = SettingsFile(twc.settings_file)
-    sighting = look(file.real, twc.config.path if twc.config else None, twc.urls, STATUS_TIMEOUT_S, given=twc.url_given)
+    sighting = look_for(twc, file.real)
     revealed = Revealed() if sighting.url is None else _ask(twc, sighting.url, file)
     from_file = twc.config is not None and revealed.facts.proxy is None
     found = Held(
@@ -113,7 +105,7 @@ def held_by_twcmanager(settings: Settings, current: str | None, clock: Clock) ->
 def _ask(twc: TwcSettings, url: str, file: SettingsFile) -> Revealed:
     from tmsync.core.twcmanager.http import reveal
 
-    return reveal(url, STATUS_TIMEOUT_S, ANYBODY if twc.url_given else trusted_users(file.real))
+    return reveal(url, STATUS_TIMEOUT_S, users_of(twc, file.real))
 
 
 def _accepted(settings: Settings, token: str) -> bool | None:

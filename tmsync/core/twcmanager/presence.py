@@ -64,6 +64,17 @@ def trusted_users(settings_file: Path) -> frozenset[int]:
     return frozenset(users)
 
 
+def users_of(twc: TwcSettings, settings_file: Path) -> Users:
+    """Whose TWCManager may get the token of `settings_file`, by the settings."""
+    return ANYBODY if twc.url_given else trusted_users(settings_file)
+
+
+def look_for(twc: TwcSettings, settings_file: Path) -> Sighting:
+    """Look for the TWCManager that is meant by the settings."""
+    config_file = twc.config.path if twc.config else None
+    return look(settings_file, config_file, twc.urls, STATUS_TIMEOUT_S, given=twc.url_given)
+
+
 def look(
     settings_file: Path, config_file: Path | None, urls: Sequence[str], timeout: float, *, given: bool = False
 ) -> Sighting:
