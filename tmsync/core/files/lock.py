@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -59,8 +59,25 @@ def sweep_lock(settings_file: Path) -> None:
             os.close(descriptor)
 
 
+def patiently(take: Callable[[], int | None], clock: Clock, patience_s: float) -> int | None:
+    """The descriptor of a lock that `take` gets, or None where another one has held it for so long."""
+    deadline = clock.monotonic() + patience_s
+    while (descriptor := take()) is None:
+        if clock.monotonic() >= deadline:
+            return None
+        clock.sleep(PAUSE_S)
+    return descriptor
+
+
 def _acquire(path: Path, clock: Clock) -> int:
-    deadline = clock.monotonic() + PATIENCE_S
+    descriptor = patiently(lambda: _take(path, clock), clock, PATIENCE_S)
+    if descriptor is None:
+        raise DeliveryError(problem(Cause.LOCKED, f"another tmsync has held {path} for {PATIENCE_S:g} s"))
+    return descriptor
+
+
+def _take(path: Path, clock: Clock) -> int | None:
+    """The lock; None while another one holds it."""
     while True:
         descriptor = _open(path, clock)
         try:
@@ -69,14 +86,10 @@ def _acquire(path: Path, clock: Clock) -> int:
             os.close(descriptor)
             if error.errno not in BUSY:
                 raise
-        else:
-            if _still_there(path, descriptor):
-                return descriptor
-            os.close(descriptor)
-            continue
-        if clock.monotonic() >= deadline:
-            raise DeliveryError(problem(Cause.LOCKED, f"another tmsync has held {path} for {PATIENCE_S:g} s"))
-        clock.sleep(PAUSE_S)
+            return None
+        if _still_there(path, descriptor):
+            return descriptor
+        os.close(descriptor)
 
 
 def _open(path: Path, clock: Clock) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 from tmsync.core.causes import Cause
 from tmsync.core.clock import Clock
 from tmsync.core.errors import TmsyncError
+from tmsync.core.files.lock import patiently
 from tmsync.core.files.state import StateError, StateFolder
 from tmsync.core.fixes import problem
 
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 FILE: Final = "serve.lock"
 PATIENCE_S: Final = 10.0
 """One that was told to end may take some seconds for it."""
-PAUSE_S: Final = 0.1
 
 
 class InUse(TmsyncError):
@@ -42,20 +42,18 @@ class StateLock:
         """
         if path == self._path:
             return
-        deadline = self._clock.monotonic() + PATIENCE_S
         try:
-            while (descriptor := StateFolder(path).hold(FILE)) is None:
-                if self._clock.monotonic() >= deadline:
-                    message = f"another tmsync serve has used {path} for {PATIENCE_S:g} s"
-                    raise InUse(problem(Cause.LOCKED, message, variant="serve"))
-                self._clock.sleep(PAUSE_S)
+            descriptor = patiently(lambda: StateFolder(path).hold(FILE), self._clock, PATIENCE_S)
         except StateError as error:
             # Whoever needs it tells of it.
             log.info(error.problem.message)
-            descriptor = None
+            self.release()
+            return
+        if descriptor is None:
+            message = f"another tmsync serve has used {path} for {PATIENCE_S:g} s"
+            raise InUse(problem(Cause.LOCKED, message, variant="serve"))
         self.release()
-        if descriptor is not None:
-            self._path, self._descriptor = path, descriptor
+        self._path, self._descriptor = path, descriptor
 
     def release(self) -> None:
         """Let another one have it."""
