@@ -1,8 +1,14 @@
 """The clocks that are handed in from outside; nothing in core reads the time by itself."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple, Protocol, Self
+
+_running_time: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
 
 
 class Clock(Protocol):
@@ -33,7 +39,7 @@ class SystemClock:
 
         Source: clock_gettime(2): CLOCK_MONOTONIC, which Python's own reads, leaves it out on Linux.
         """
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+        return _running_time()
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
