@@ -119,6 +119,11 @@ class SimulatedTeslaMate:
         """The simulated time reached."""
         return self._now
 
+    @property
+    def has_told_all(self) -> bool:
+        """Whether it has told of every car since it was started."""
+        return not any(car.starting for car in self._cars.values())
+
     def until(self, moment: datetime) -> Iterator[Publication]:
         """What is published up to and including `moment`, in time order; the clock stands there when all is taken."""
         end = (moment - self.start).total_seconds()

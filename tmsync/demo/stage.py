@@ -87,10 +87,6 @@ _OPEN_IN: Final = {State.CHARGING: "charging_processes", State.DRIVING: "drives"
 """Where TeslaMate has an open row of a car in that state; its `states` know no more than online, asleep and offline."""
 
 
-TOLD_S: Final = 90.0
-"""Simulated seconds in which every car has been told of."""
-
-
 class Stage:
     """Everything that runs; as a context manager it is up inside, and gone without trace after.
 
@@ -132,14 +128,17 @@ class Stage:
     def begin_troubles(self) -> None:
         """Tesla's API wants no request of one car for a while; another one's API calls fail.
 
-        Not before TeslaMate has told everything of each once: tmsync is there sooner.
+        Not before TeslaMate has told of each once: tmsync is there sooner.
         """
-        with self.pacer.steering() as teslamate:
-            left = TOLD_S - (teslamate.now - teslamate.start).total_seconds()
-        time.sleep(max(0.0, left / SPEED))
+        while not self._has_told_all():
+            time.sleep(0.1)
         with self.pacer.steering() as teslamate:
             teslamate.rate_limited(SILENT, 14 * SPEED)
             teslamate.api_outage(FAILING, timedelta(seconds=150))
+
+    def _has_told_all(self) -> bool:
+        with self.pacer.steering() as teslamate:
+            return teslamate.has_told_all
 
     def end_troubles(self) -> None:
         """All cars are well again."""
