@@ -7,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.surroundings import TeslaMate, TwcFolder
+from tests.support.waiting import until
 from tmsync.core.net.http import request
 from tmsync.core.net.listeners import Stranger, must_belong_to, server_users
 from tmsync.core.twcmanager.presence import Presence, look, trusted_users
@@ -63,14 +64,6 @@ def server(folder: Path, port: int, *more: str, address: str = "127.0.0.1", user
         yield heard
 
 
-def eventually(is_so: Callable[[], bool]) -> None:
-    for _ in range(100):
-        if is_so():
-            return
-        time.sleep(0.05)
-    assert is_so()
-
-
 def connected(port: int, address: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection((address, port), 5)
 
@@ -84,7 +77,7 @@ def test_a_server_of_ones_own_is_known_as_that(shared_folder: Path, address: str
     with server(shared_folder, port, address=address), closing(connected(port, to)) as sock:
         # What nobody has accepted yet is shown as user 0's.
         assert own in server_users(sock) <= {0, own}
-        eventually(lambda: server_users(sock) == {own})
+        until(lambda: server_users(sock) == {own}, 5)
         must_belong_to(frozenset({own}))(sock)
         with pytest.raises(Stranger, match="another user's"):
             must_belong_to(frozenset({own + 1}))(sock)
@@ -104,7 +97,7 @@ def test_a_listener_that_is_gone_again_hides_nobody(shared_folder: Path) -> None
     """It has accepted, made room for root's own server, and still holds the connection."""
     port = free_port()
     with server(shared_folder, port, "once", user=NOBODY), closing(connected(port)) as sock:
-        eventually(lambda: not server_users(sock))
+        until(lambda: not server_users(sock), 5)
         with pytest.raises(Stranger, match="cannot be seen from here"):
             must_belong_to(frozenset({0}))(sock)
         with socket.create_server(("127.0.0.1", port)):

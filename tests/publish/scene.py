@@ -1,7 +1,6 @@
 """Cars as tmsync sees them, a listener on the broker, and a publisher on a real one."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support import waiting
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.config.settings import Settings
@@ -97,11 +97,8 @@ def listening(port: int, *topics: str, **options: Any) -> Iterator[Listener]:
 
 
 def until(true: Callable[[], object], seconds: float = SECONDS) -> None:
-    """Wait for something to come true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it has not come true"
-        time.sleep(0.01)
+    """Wait for something to come true on the broker."""
+    waiting.until(true, seconds)
 
 
 MARK = "scene/mark"

@@ -20,6 +20,7 @@ from tests.support.certificates import Authority
 from tests.support.standin import running as standin
 from tests.support.surroundings import TeslaMate, TwcFolder, clean_environ, tmsync
 from tests.support.tesla import VIN, Tesla, reply, tesla
+from tests.support.waiting import until
 from tmsync.core.clock import Instant, SystemClock
 from tmsync.core.config.load import load_settings
 from tmsync.core.errors import ConfigError, TmsyncError
@@ -80,15 +81,8 @@ def address(environ: dict[str, str]) -> tuple[str, int]:
 
 def beat(it: Serving, mosquitto: Broker) -> None:
     """A heartbeat, once serve listens."""
-    wait_until(lambda: it.document()["vehicles"])
+    until(lambda: it.document()["vehicles"])
     mosquitto.publisher.healthy()
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # -- it cannot begin
@@ -166,11 +160,11 @@ def test_strangers_get_nothing_and_teslamates_token_is_forwarded(
         first = teslamate.access
         teslamate.store(access_token(datetime.now(UTC) + timedelta(hours=8)))
         it.until(lambda event: event["fingerprint"] != it.events[0] and event is not None, "token")
-        wait_until(lambda: it.service.check(teslamate.access).value == "known")
+        until(lambda: it.service.check(teslamate.access).value == "known")
         # TWCManager goes on with the last one until it has the current one, and with none that came before.
         assert it.get(LIST, first)[0] == 200
         teslamate.store(access_token(datetime.now(UTC) + timedelta(hours=9)))
-        wait_until(lambda: it.service.check(first).value == "unknown")
+        until(lambda: it.service.check(first).value == "unknown")
         assert it.get(LIST, first)[0] == 401
 
 
@@ -222,7 +216,7 @@ def test_request_that_comes_back_is_told_of_by_the_token_that_went_up_and_not_at
 ) -> None:
     own = "of-a-proxy-of-tesla's"
     with serving({**environ, "TMSYNC_TWCMANAGER_TOKEN": "local", "TMSYNC_SERVE_UPSTREAM_TOKEN": own}) as it:
-        wait_until(lambda: it.service.check(teslamate.access).value == "ours")
+        until(lambda: it.service.check(teslamate.access).value == "ours")
         loops = {"Via": "1.1 tmsync"}, {"User-Agent": "TeslaMate/4.2.0"}
         assert [it.get(LIST, "a.stranger's.token", **loop)[0] for loop in loops] == [508, 508]
         told = it.document()
@@ -298,7 +292,7 @@ def test_a_flood_of_messages_is_looked_at_twice_a_second_and_a_change_of_source_
     monkeypatch.setattr(Fleet, "views", views)
     mosquitto.publisher.car(**BLUE)
     with serving({**mosquitto.environ(), "TMSYNC_SERVE_STATE_DIR": str(tmp_path)}) as it:
-        wait_until(lambda: len(it.service._parts.monitor.fleet))  # type: ignore[union-attr, arg-type]
+        until(lambda: len(it.service._parts.monitor.fleet))  # type: ignore[union-attr, arg-type]
         mosquitto.publisher.healthy()
         it.until(lambda event: event["to"] == "TeslaMate", "source")
         began = time.monotonic()
@@ -354,7 +348,7 @@ def test_status_advises_no_timer_where_serve_delivers(
 ) -> None:
     monkeypatch.setattr(tokens, "DELIVER_EVERY_S", 60.0)
     with serving(environ | more) as it:
-        wait_until(lambda: it.service._keeper.held)
+        until(lambda: it.service._keeper.held)
         twc.write({"carApiBearerToken": access_token(datetime.now(UTC) - timedelta(hours=1))})
         run = tmsync("status", "--json", environ=it.environ)
         it.service._keeper.held = held_by_twcmanager(it.service._parts.settings, None, SystemClock())
@@ -378,7 +372,7 @@ def test_port_that_a_reload_gives_up_is_closed_and_open_again_when_it_is_wanted(
             it.environ["TMSYNC_SERVE_LISTEN"] = listen
             before = len(it.events)
             it.service.ask_reload()
-            wait_until(lambda: any(event.fields.get("state") == "reloaded" for event in it.events[before:]))  # noqa: B023
+            until(lambda: any(event.fields.get("state") == "reloaded" for event in it.events[before:]))  # noqa: B023
             if ready:
                 assert it.get("/healthz")[0] == 200
                 continue
@@ -447,7 +441,7 @@ def test_role_that_sees_no_vehicles_is_told_since_every_request_goes_to_tesla(
     teslamate.sql("grant usage on schema private to twc; grant select on private.tokens to twc")
     little = {**environ, "TMSYNC_DATABASE_USER": "twc"}
     with serving(little) as it:
-        wait_until(lambda: "no-privilege" in [one["cause"] for one in it.document()["problems"]])
+        until(lambda: "no-privilege" in [one["cause"] for one in it.document()["problems"]])
     run = tmsync("status", "--json", environ=little)
     (told,) = [one for one in run.json["problems"] if one["cause"] == "no-privilege"]
     assert told["message"] == "the role twc sees none of TeslaMate's cars, so every request goes to Tesla"
@@ -563,8 +557,8 @@ def test_reload_forgets_nothing_of_a_vehicle_and_connects_to_no_broker_again(
         assert "tmsync_broker_reconnects_total 0" in it.get("/metrics")[1]
         it.environ["TMSYNC_HEALTH_RECOVER_AFTER"] = "1"
         it.service.ask_reload()
-        wait_until(lambda: [event.fields.get("state") for event in it.events].count("reloaded") == 2)
-        wait_until(lambda: [one["verdict"] for one in it.document()["vehicles"]] == ["waiting"])
+        until(lambda: [event.fields.get("state") for event in it.events].count("reloaded") == 2)
+        until(lambda: [one["verdict"] for one in it.document()["vehicles"]] == ["waiting"])
 
 
 def test_publishing_without_a_broker_is_no_configuration(environ: dict[str, str]) -> None:

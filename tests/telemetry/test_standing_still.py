@@ -1,9 +1,7 @@
 """A process that was stopped, as its machine may be: what lay in the socket meanwhile is not new."""
 
-import time
-from collections.abc import Callable
-
 from tests.support.brokers import broker, needs_mosquitto
+from tests.support.waiting import until
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.settings import MqttSettings
 from tmsync.core.telemetry.connection import BrokerConnection, Link
@@ -16,13 +14,6 @@ class Stoppable(SystemClock):
 
     def monotonic(self) -> float:
         return super().monotonic() + self.ahead_s
-
-
-def until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @needs_mosquitto

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.listeners import listener, silence
 from tests.support.surroundings import PASSWORD, TeslaMate
+from tests.support.waiting import until
 from tests.telemetry.following import NOWHERE
 from tmsync.core.clock import SystemClock
 from tmsync.core.config.load import load_settings
@@ -71,18 +72,16 @@ def database(teslamate: TeslaMate) -> Iterator[DatabaseSettings]:
 def until_alone(database: DatabaseSettings) -> None:
     """A session that was closed stays in pg_stat_activity until its backend has ended, which may take a while."""
     login = {"host": database.host, "port": database.port, "dbname": database.name, "user": database.user}
-    connection = psycopg2.connect(**login, password=PASSWORD, application_name=APPLICATION_NAME)
-    connection.autocommit = True
-    deadline = time.monotonic() + 10
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(
-                "select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-            )
-            if cursor.rowcount == 0:
-                break
-            time.sleep(0.01)
-    connection.close()
+    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    with closing(psycopg2.connect(**login, password=PASSWORD, application_name=APPLICATION_NAME)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+
+        def is_alone() -> bool:
+            cursor.execute(others)
+            return cursor.fetchone() == (0,)
+
+        until(is_alone)
 
 
 class SimulatedClock(SystemClock):
