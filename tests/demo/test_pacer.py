@@ -80,13 +80,22 @@ def test_unreachable_broker_is_one_clear_error(tmp_path: Path) -> None:
         Pacer(simulated(), port).start()
 
 
-def test_a_port_that_is_taken_by_ipv6_alone_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_INET6) as taken:
-        taken.bind(("::1", 0))
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_port_that_is_taken_by_one_family_alone_is_not_given(
+    monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, address: str
+) -> None:
+    free = free_port()
+    with socket.socket(family) as taken:
+        taken.bind((address, 0))
         port = taken.getsockname()[1]
-        assert not server.is_free_by_ipv6(port)
-    assert server.is_free_by_ipv6(port)
-    looks = iter([False, True])
-    seen: list[int] = []
-    monkeypatch.setattr(server, "is_free_by_ipv6", lambda port: not seen.append(port) and next(looks))
-    assert free_port() == seen[1] != seen[0]
+        chosen = iter([port, free])
+        monkeypatch.setattr(server, "_GIVEN", set())
+        monkeypatch.setattr(server.secrets, "choice", lambda _: next(chosen))
+        assert free_port() == free
+    assert server.is_free(port, address)
+
+
+def test_no_outgoing_connection_can_take_a_port_between_its_choice_and_its_use() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    assert max(server.PORTS) < lowest
+    assert free_port() in server.PORTS

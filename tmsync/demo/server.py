@@ -3,6 +3,7 @@
 import errno
 import os
 import pwd
+import secrets
 import signal
 import socket
 import subprocess
@@ -24,25 +25,28 @@ class DemoError(TmsyncError):
 
 
 _GIVEN: Final[set[int]] = set()
+# Below those that Linux gives to outgoing connections (net.ipv4.ip_local_port_range, from 32768): one of these could
+# take a port between its choice and its use. Source: Linux, Documentation/networking/ip-sysctl.rst.
+PORTS: Final = range(20_000, 32_768)
 
 
 def free_port() -> int:
-    """A TCP port nobody uses at the moment, by IPv4 or by IPv6; another one every time."""
+    """A TCP port nobody uses, by IPv4 or by IPv6, and no outgoing connection will; another one every time."""
     while True:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = int(sock.getsockname()[1])
-            usable = is_free_by_ipv6(port)
-        if usable and port not in _GIVEN:
+        port = secrets.choice(PORTS)  # not random's: two test runs of one seed would take the same
+        if port not in _GIVEN and is_free(port, "127.0.0.1") and is_free(port, "::1"):
             _GIVEN.add(port)
             return port
 
 
-def is_free_by_ipv6(port: int) -> bool:
-    """PostgreSQL starts all the same where it is not, and then refuses ::1."""
+def is_free(port: int, address: str) -> bool:
+    """Whether nobody holds `port` of `address`; one of a family this machine lacks is free.
+
+    Both families matter: PostgreSQL starts all the same where its port is taken by IPv6, and then refuses ::1.
+    """
     try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", port))
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
+            sock.bind((address, port))
     except OSError as error:
         return error.errno != errno.EADDRINUSE
     return True
