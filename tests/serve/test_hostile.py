@@ -133,6 +133,7 @@ def test_what_is_no_request_goes_nowhere_and_is_quoted_nowhere(
     answer = send(stage, data)
     assert status_of(answer) in statuses, answer[:200]
     assert not answer or is_whole(answer)
+    assert [told.status for told in stage.requests] == ([status_of(answer)] if answer else []), "each is counted once"
     assert stage.api.calls == []
     for text in (answer.decode("latin1"), caplog.text, *capfd.readouterr(), repr(stage.requests)):
         assert BEARER not in text
@@ -173,6 +174,7 @@ def test_nothing_secret_is_told_when_the_facade_itself_fails(
     monkeypatch.setattr(stage, "check", broken)
     told = stage.ask(STATE)
     assert told[:2] == (500, "tmsync")
+    assert [(told.path, told.status) for told in stage.requests] == [("other", 500)]
     assert BEARER not in caplog.text + str(told)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
         "unforeseen ValueError while answering"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import HttpVersion, HttpVersion11, web
 
-from tmsync.core.serve.decide import refusal
+from tmsync.core.serve.decide import Answer, refusal
 
 IDLE_S: Final = 30.0
 """How long a connection may take for its next request, line, headers and all."""
@@ -27,10 +27,14 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class ApiServer(web.Server):
-    """aiohttp's low-level server: no routes, since the raw target is matched by tmsync itself."""
+    """aiohttp's low-level server: no routes, since the raw target is matched by tmsync itself.
 
-    def __init__(self, handler: Handler) -> None:
+    tell: called with what is answered where `handler` was not asked, or failed.
+    """
+
+    def __init__(self, handler: Handler, tell: Callable[[Answer], None]) -> None:
         self._answer = handler
+        self.tell = tell
         super().__init__(self._serve, request_factory=self._request)
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
@@ -116,6 +120,8 @@ class _Connection(web.RequestHandler):
             logging.getLogger(__name__).error(f"unforeseen {type(exc).__name__} while answering")
         words = "this is no request" if status < 500 else "an error of its own; see its log"
         answer = refusal(status, words)
+        if isinstance(self._manager, ApiServer):
+            self._manager.tell(answer)
         response = web.Response(
             status=status,
             body=answer.body,

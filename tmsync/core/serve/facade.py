@@ -98,7 +98,7 @@ class Facade:
         from tmsync.core.serve.connection import ApiServer
 
         await self._forwarder.start()
-        self._server = ApiServer(self._handle)
+        self._server = ApiServer(self._handle, partial(self._tell, OTHER))
         loop = asyncio.get_running_loop()
         limit = None if tls is None else HANDSHAKE_S
         for sock in sockets:
@@ -158,8 +158,7 @@ class Facade:
             name, answer = await self._answer(request)
             if answer.origin is Origin.TESLAMATE and not request.can_read_body:
                 self._remember(key)
-        self._counts[name, answer.origin, answer.status] += 1
-        self._ports.events.answered(Request(self._ports.clock.now(), name, answer.origin, answer.status, answer.reason))
+        self._tell(name, answer)
         headers = {
             "Content-Type": answer.content_type,
             "X-Tmsync-Source": str(answer.origin),
@@ -168,6 +167,11 @@ class Facade:
         if answer.retry_after_s is not None:
             headers["Retry-After"] = str(answer.retry_after_s)
         return Response(status=answer.status, body=answer.body, headers=headers)
+
+    def _tell(self, name: str, answer: Answer) -> None:
+        """To the counters and the log. name: the request's, by its kind."""
+        self._counts[name, answer.origin, answer.status] += 1
+        self._ports.events.answered(Request(self._ports.clock.now(), name, answer.origin, answer.status, answer.reason))
 
     def _remember(self, key: _Key) -> None:
         """The same bytes again need not be read again."""
