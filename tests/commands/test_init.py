@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import stat
 import tomllib
@@ -453,6 +454,16 @@ def test_existing_file_is_left_alone_without_force(home: Path) -> None:
     assert written(home)["mqtt"]["host"] == "127.0.0.1"
     backup = path.with_name("config.toml.backup")
     assert (backup.read_text(), stat.S_IMODE(backup.stat().st_mode)) == ("# mine\n", 0o600)
+
+
+def test_what_is_no_file_is_not_replaced_even_with_force(home: Path, tmp_path: Path) -> None:
+    """As root, --output /dev/null --force would take that away from the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    run = init(home, "--non-interactive", "--mqtt-host", "127.0.0.1", "--output", str(pipe), "--force")
+    assert (run.code, run.out) == (2, "")
+    assert f"{pipe} cannot be written: it is not a regular file" in run.err
+    assert (pipe.is_fifo(), [one.name for one in tmp_path.iterdir()]) == (True, ["pipe"])
 
 
 def test_token_in_a_restart_command_is_written_and_not_shown(home: Path) -> None:

@@ -7,7 +7,7 @@ from tmsync.core.config.load import load_settings
 from tmsync.core.postgres.session import connect
 from tmsync.core.telemetry.recorded import RECORDED_AS
 from tmsync.core.teslamate.records import is_any_charging, read_cars
-from tmsync.demo.stage import CARS, SHUT, Stage
+from tmsync.demo.stage import CARS, CHARGING, SHUT, Stage
 
 
 @pytest.mark.slow
@@ -18,6 +18,10 @@ def test_records_agree_with_what_is_published() -> None:
         with connect(load_settings(environ={}, config_file=str(stage.config)).database()) as session:
             records = read_cars(session)
             assert is_any_charging(session) is True
+            stage.kill_teslamate()
+            stage.start_teslamate()
+            driving_off = read_cars(session)[CHARGING]
     assert {car.name: record.state for car in CARS for record in [records[car.car_id]]} == {
         car.name: RECORDED_AS[car.phases[0].state] for car in CARS
     }
+    assert driving_off.state == "driving"

@@ -75,14 +75,17 @@ create table public.positions (
   car_id smallint not null references public.cars (id)
 );
 """
+_NOW: Final = "now() at time zone 'utc'"
+_BEGAN: Final = f"{_NOW} - interval '{(SPEED - 1) * STORY_S} s'"
+"""When the simulated clock began: what is published counts from there."""
 _ADD_CAR: Final = """
 insert into public.car_settings (id) values ({id});
 insert into public.cars (id, eid, vid, vin, name, model, settings_id)
 values ({id}, {id}, {id}, '{vin}', '{name}', '3', {id});
-insert into public.states (state, start_date, car_id) values ('{recorded}', now() at time zone 'utc', {id});
+insert into public.states (state, start_date, car_id) values ('{recorded}', {begun}, {id});
 insert into public.positions (date, car_id) values (now() at time zone 'utc', {id});
 """
-_OPEN: Final = "insert into public.{table} (start_date, car_id) values (now() at time zone 'utc', {id});"
+_OPEN: Final = "insert into public.{table} (start_date, car_id) values ({begun}, {id});"
 _OPEN_IN: Final = {State.CHARGING: "charging_processes", State.DRIVING: "drives"}
 """Where TeslaMate has an open row of a car in that state; its `states` know no more than online, asleep and offline."""
 
@@ -164,8 +167,9 @@ class Stage:
             teslamate.force(CHARGING, State.DRIVING)
 
     def start_teslamate(self) -> None:
-        """It is there again."""
+        """It is there again, and finds the car driving; the charge was never closed."""
         self._log_in()
+        self.postgres.sql(_OPEN.format(table="drives", id=CHARGING, begun=_NOW), "teslamate")
         with self.pacer.steering() as teslamate:
             teslamate.start_again()
 
@@ -253,8 +257,8 @@ def _records(car: SimulatedCar) -> str:
     """The statements that TeslaMate's database holds of a car what the broker does."""
     state = car.phases[0].state
     recorded = state if state in (State.ASLEEP, State.OFFLINE) else State.ONLINE
-    added = _ADD_CAR.format(id=car.car_id, name=car.name, vin=vin(car.car_id), recorded=recorded)
-    return added + (_OPEN.format(table=_OPEN_IN[state], id=car.car_id) if state in _OPEN_IN else "")
+    added = _ADD_CAR.format(id=car.car_id, name=car.name, vin=vin(car.car_id), recorded=recorded, begun=_BEGAN)
+    return added + (_OPEN.format(table=_OPEN_IN[state], id=car.car_id, begun=_BEGAN) if state in _OPEN_IN else "")
 
 
 def _folder(parent: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -104,7 +105,7 @@ def write_private(path: Path, text: str, *, force: bool) -> Path | None:
     try:
         path = path.resolve() if path.is_symlink() else path
         _make_folder(path.parent)
-        like = _private(path.stat()) if path.exists() else None
+        like = _private(path) if path.exists() else None
         with only_writer(path.parent) as alone:
             if alone:
                 sweep(path, MARKER)
@@ -131,8 +132,14 @@ def _make_folder(folder: Path) -> None:
         one.mkdir(mode=0o700)
 
 
-def _private(found: os.stat_result) -> os.stat_result:
-    """The same owner and group, for nobody else to read."""
+def _private(path: Path) -> os.stat_result:
+    """The same owner and group, for nobody else to read.
+
+    Raises: OSError for what is no file, such as /dev/null: root would take it away from everybody.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is not a regular file")
     return os.stat_result((0o100000 | PRIVATE, *tuple(found)[1:10]))
 
 
