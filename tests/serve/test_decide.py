@@ -190,6 +190,13 @@ def test_shift_state_is_null_only_where_its_deletion_was_seen(value: str | None,
     assert {key: drive[key] for key in drive if key == "shift_state"} == told
 
 
+@pytest.mark.parametrize(("age", "told"), [(120, 32), (120.1, None)])
+def test_a_pilot_current_that_was_read_two_minutes_ago_is_none(age: float, told: int | None) -> None:
+    found = decide(PATHS["data"], case(view("charging"), report=REPORT._replace(read_at=NOW.running - age)))
+    assert isinstance(found, Answer)
+    assert json.loads(found.body)["response"]["charge_state"].get("charger_pilot_current") == told
+
+
 @pytest.mark.parametrize("value", ["", None])
 def test_currents_that_are_not_known_are_left_out(value: str | None) -> None:
     keys = ("charger_actual_current", "charger_phases", "charger_power", "charger_voltage")
@@ -216,6 +223,34 @@ def test_what_the_database_has_not_told_is_never_guessed(car: CarRecord | None, 
 def test_a_car_that_teslamate_does_not_log_is_asked_of_tesla() -> None:
     reason = "nothing is heard of the car from TeslaMate"
     assert decide(PATHS["state"], case(None, car=None)) == Forward(reason)
+
+
+def test_a_commanded_car_of_which_nothing_is_heard_from_teslamate_is_asked_of_tesla() -> None:
+    for path, purpose in (("state", None), ("data", Purpose.COMMAND)):
+        found = decide(PATHS[path], case(None, command=COMMANDS["shown"]))
+        assert found == Forward("it was commanded", purpose)
+
+
+@pytest.mark.parametrize(
+    ("car", "connected_at", "counts"),
+    [
+        (CAR._replace(state="online"), 997.9, True),
+        (CAR._replace(state="online"), 998.0, False),
+        (CAR._replace(state="asleep"), 997.9, False),
+        (CAR._replace(state=None), 997.9, False),
+        (None, 997.9, False),
+    ],
+)
+def test_a_state_that_the_broker_may_have_lost_counts_once_the_database_says_the_same(
+    car: CarRecord | None, connected_at: float, counts: bool
+) -> None:
+    heard = view("online")
+    lost = heard._replace(told=heard.told - {"state"}, connected_at=connected_at)
+    answer = teslamate({"response": {**HEAD, "state": "online"}})
+    found = decide(PATHS["state"], case(lost, car=car))
+    assert found == (answer if counts else Forward("the broker has lost the state"))
+    found = decide(PATHS["state"], case(lost, car=car, command=COMMANDS["shown"]))
+    assert found == (answer if counts else Forward("it was commanded")), "nor does it show what came of a command"
 
 
 def test_a_car_without_a_name_goes_by_its_vin() -> None:
@@ -288,6 +323,12 @@ def test_only_a_record_newer_than_the_command_shows_what_came_of_it(report: Live
     command = PendingCommand(0, HEARD_AT - 5, record_at=record_at)
     found = decide(PATHS["state"], case(view("online"), command=command, report=report))
     assert found == Forward("it was commanded")
+
+
+def test_a_refusal_tells_the_log_why_and_the_caller_only_what() -> None:
+    body = b'{"response":null,"error":"tmsync: not now","error_description":"not now"}'
+    assert refusal(503, "not now") == Answer(503, body, Origin.TMSYNC, "not now")
+    assert refusal(503, "not now", "it was commanded") == Answer(503, body, Origin.TMSYNC, "it was commanded")
 
 
 HELD = {RateClass.DATA: Hold(700.0, 1100.0)}
