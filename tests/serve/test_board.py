@@ -17,15 +17,16 @@ from tmsync.core.telemetry.views import VehicleView
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
-def car(verdict: Verdict) -> VehicleView:
+def car(verdict: Verdict, heard_at: float | None = None) -> VehicleView:
     cause = Cause.STALE if verdict is Verdict.STALE else None
-    return view(judgement=Judgement(verdict, "", Thresholds(100, 360), None, cause))
+    return view(judgement=Judgement(verdict, "", Thresholds(100, 360), None, cause), heard_at=heard_at)
 
 
 STALE, QUIET, WAITING, LATE, BLIND = (
     car(verdict) for verdict in (Verdict.STALE, Verdict.QUIET, Verdict.WAITING, Verdict.LATE, Verdict.BLIND)
 )
 ALIVE, GONE = LivenessReport(Evidence(alive_at=5.0)), LivenessReport(Evidence(gone_at=5.0))
+DIED = Evidence(alive_at=5.0, gone_at=95.0)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,14 @@ ALIVE, GONE = LivenessReport(Evidence(alive_at=5.0)), LivenessReport(Evidence(go
         (LivenessReport(sessions=False), [LATE], Death.PROVEN),
         (ALIVE, [STALE], None),
         (GONE, [LATE], Death.PROVEN),
+        # Spoke until it died, right before the next look.
+        (LivenessReport(DIED, sessions=False), [car(Verdict.FRESH, 64.0)], Death.PROVEN),
+        # Is there again, and the next look is to come.
+        (LivenessReport(DIED, sessions=False), [STALE, car(Verdict.UNHEALTHY, 97.0)], None),
+        (LivenessReport(Evidence(gone_at=95.0), sessions=False), [car(Verdict.FRESH, 97.0)], None),
+        # A web server that was never there, and a TeslaMate that speaks.
+        (GONE, [car(Verdict.FRESH, 4.0)], None),
+        (GONE, [car(Verdict.STALE, 4.0)], Death.PROVEN),
     ],
 )
 def test_death_is_proven_by_witnesses_and_likely_by_silence(

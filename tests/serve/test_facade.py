@@ -114,6 +114,14 @@ def test_after_a_new_limit_teslamate_must_show_it(stage: Stage) -> None:
     assert stage.ask(STATE).source == "teslamate"
 
 
+def test_a_limit_that_is_no_limit_is_forwarded_like_any(stage: Stage) -> None:
+    """JSON as Python writes it may hold Infinity, which is no whole number."""
+    assert stage.post("set_charge_limit", percent=float("inf"))[:2] == (200, "tesla")
+    stage.wait(10)
+    stage.teslamate_sees()
+    assert stage.ask(STATE).source == "teslamate"
+
+
 def test_a_limit_that_somebody_has_changed_again_is_the_one_to_be_shown(stage: Stage) -> None:
     stage.post("set_charge_limit", percent=70)
     stage.wait(10)

@@ -10,7 +10,7 @@ from tmsync.core.clock import iso
 from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
 from tmsync.core.telemetry.health import Verdict
-from tmsync.core.telemetry.liveness import LivenessReport
+from tmsync.core.telemetry.liveness import EVERY_S, LivenessReport
 from tmsync.core.telemetry.views import VehicleView
 
 
@@ -23,18 +23,29 @@ class Death(StrEnum):
     """It is silent about every car of which it should speak, and nobody has seen it alive since."""
 
 
+LOOK_S: Final = EVERY_S + 10
+"""Within so long after a witness saw TeslaMate alive, one that finds it gone has looked again."""
 ALIVE: Final = frozenset({Verdict.FRESH, Verdict.LATE, Verdict.UNHEALTHY, Verdict.BLIND})
 
 
 def death(report: LivenessReport, views: Sequence[VehicleView]) -> Death | None:
     """None where TeslaMate lives, as far as is known."""
-    if report.sessions is not None:
-        return None if report.sessions else Death.PROVEN
-    if report.evidence.says_gone(None):
-        return Death.PROVEN
+    if report.sessions:
+        return None
+    if report.sessions is False or report.evidence.says_gone(None):
+        # Witnesses are asked once a minute, and may be wrong, such as a web server at another address.
+        seen = report.evidence.alive_at
+        return None if any(_is_heard(view, seen) for view in views) else Death.PROVEN
     silent = [view for view in views if view.judgement.cause is Cause.STALE]
     lives = any(view.judgement.verdict in ALIVE for view in views) or report.evidence.vouches
     return Death.LIKELY if silent and not lives else None
+
+
+def _is_heard(view: VehicleView, seen: float | None) -> bool:
+    """Whether TeslaMate has gone on speaking of the car after a witness saw it alive for the last time."""
+    if view.heard_at is None or view.judgement.verdict not in ALIVE:
+        return False
+    return seen is None or view.heard_at > seen + LOOK_S
 
 
 def cut_off(found: Death, expires_at: datetime | None, now: datetime) -> Problem:

@@ -363,7 +363,7 @@ def _wanted_limit(request: ApiRequest) -> int | None:
         return None
     try:
         return int(json.loads(request.body)["percent"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 
