@@ -108,7 +108,7 @@ class Stage:
         return Page(200, "text/plain", b"known" if known else b"anybody") if path == "/healthz" else None
 
     def raised(self, _at: datetime, raised: RaisedProblem) -> None:
-        self.events.append(("raised", raised.problem.cause))
+        self.events.append(("critical" if raised.critical else "warning", raised.problem.cause))
 
     def cleared(self, _at: datetime, cause: Cause) -> None:
         self.events.append(("cleared", cause))

@@ -207,7 +207,7 @@ def test_who_may_ask(stage: Stage, standing: Standing, headers: dict[str, str], 
     assert (told.status, told.source) == (status, "teslamate" if status == 200 else "tmsync")
     assert "expired" not in json.dumps(told.document)
     alarming = status == 508 and standing in (Standing.KNOWN, Standing.OURS)
-    assert stage.events == ([("raised", Cause.REQUEST_LOOP)] if alarming else [])
+    assert stage.events == ([("critical", Cause.REQUEST_LOOP)] if alarming else [])
     assert stage.facade is not None
     assert (stage.facade.status().last_call_at is not None) is (status == 200), "who is not let in is not TWCManager"
     assert stage.api.calls == []

@@ -64,7 +64,7 @@ def test_a_token_refused_twice_is_not_tried_again_but_for_a_stop(stage: Stage) -
     assert stage.post("charge_start")[:2] == (503, "tmsync")
     assert stage.post("charge_stop")[:2] == (503, "tmsync")
     assert stage.api.asked[2:] == ["POST charge_stop"] * 2
-    assert stage.events == [("raised", Cause.TOKEN_REFUSED)]
+    assert stage.events == [("critical", Cause.TOKEN_REFUSED)]
     stage.api.says.clear()
     stage.token = "teslas-next-token"
     assert stage.ask(LIST)[:2] == (200, "tesla")
@@ -87,7 +87,7 @@ def test_teslas_refusals_are_passed_on_and_told(stage: Stage, status: int, error
     stage.api.says["POST charge_start"] = [reply(status, document)] * 2
     for _ in range(2):
         assert stage.post("charge_start")[:3] == (status, "tesla", document)
-    assert stage.events == [("raised", cause)]
+    assert stage.events == [("critical", cause)]
     assert stage.facade is not None
     (raised,) = stage.facade.problems()
     assert (raised.critical, str(status) in raised.problem.message) == (True, True)
@@ -101,7 +101,7 @@ def test_that_tesla_hides_a_powerwall_is_no_reason_to_fear_for_commands(stage: S
     for _ in range(2):
         assert stage.ask(live)[:2] == (403, "tesla")
         assert stage.ask(LIST)[:2] == (200, "tesla")
-    assert stage.events == [("raised", Cause.CLIENT_REFUSED)], "told once, however often another request succeeds"
+    assert stage.events == [("warning", Cause.CLIENT_REFUSED)], "told once, however often another request succeeds"
     assert stage.facade is not None
     (raised,) = stage.facade.problems()
     assert (raised.critical, "energy_device_data" in raised.problem.hint) == (False, True)
@@ -128,7 +128,7 @@ def test_a_limit_holds_back_its_class_and_is_told_as_no_429_to_who_asks_for_data
     for target in (DATA, STATE, LIST):
         assert stage.ask(target)[:2] == (503, "tmsync")
     assert stage.post("charge_start")[:2] == (200, "tesla"), "another class"
-    assert stage.events == [("raised", Cause.RATE_LIMITED)]
+    assert stage.events == [("warning", Cause.RATE_LIMITED)]
     stage.wait(1)
     assert stage.ask(STATE)[:2] == (200, "tesla")
     assert stage.api.asked == ["GET vehicle_data", "POST charge_start", "GET 5YJ3E1EA7KF000001"]
@@ -259,7 +259,7 @@ def test_what_is_no_answer_is_a_503_and_a_problem(name: str) -> None:
             assert told[:2] == (503, "tmsync")
             assert told.document["error"].startswith("tmsync: Tesla's API does not answer: ")
         assert stage.api.asked.count("POST charge_stop") == 1, "it may have got through"
-        assert stage.events == [("raised", Cause.UPSTREAM_UNREACHABLE)]
+        assert stage.events == [("critical", Cause.UPSTREAM_UNREACHABLE)]
         assert stage.ask(LIST).status == 200
         assert stage.events[1:] == [("cleared", Cause.UPSTREAM_UNREACHABLE)]
         stage.says()
@@ -481,7 +481,7 @@ def test_a_damaged_state_file_hinders_nobody(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_keeps_no_charge_from_being_stopped() -> None:
     with staged(state_dir=Path("/proc/nowhere")) as stage:
         assert stage.post("charge_stop")[:2] == (200, "tesla")
-        assert stage.events == [("raised", Cause.STATE_UNUSABLE)]
+        assert stage.events == [("critical", Cause.STATE_UNUSABLE)]
 
 
 def test_nothing_is_believed_that_others_may_have_put_into_the_state_folder(tmp_path: Path) -> None:
@@ -508,12 +508,12 @@ def test_a_limit_that_is_over_is_no_problem_any_more(stage: Stage, monkeypatch: 
         assert stage.post("wake_up").status == 429
         stage.wait(59)
         time.sleep(0.05)
-        assert stage.events == [("raised", Cause.RATE_LIMITED)]
+        assert stage.events == [("warning", Cause.RATE_LIMITED)]
         stage.wait(2)
         deadline = time.monotonic() + 5
         while len(stage.events) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert stage.events == [("raised", Cause.RATE_LIMITED), ("cleared", Cause.RATE_LIMITED)]
+    assert stage.events == [("warning", Cause.RATE_LIMITED), ("cleared", Cause.RATE_LIMITED)]
 
 
 def test_a_disk_that_hangs_keeps_no_charge_from_being_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -570,7 +570,7 @@ def test_a_token_that_tells_no_region_goes_nowhere() -> None:
         with serving(stage):
             assert stage.ask(LIST)[:2] == (503, "tmsync")
             assert stage.post("charge_stop")[:2] == (503, "tmsync")
-            assert stage.events == [("raised", Cause.UPSTREAM_UNKNOWN)]
+            assert stage.events == [("critical", Cause.UPSTREAM_UNKNOWN)]
             stage.says()
             assert stage.ask(STATE).source == Origin.TESLAMATE, "nothing was commanded"
 
