@@ -112,9 +112,10 @@ def test_that_tesla_hides_a_powerwall_is_no_reason_to_fear_for_commands(stage: S
 
 @pytest.mark.parametrize("status", [400, 404, 405, 408, 422, 500, 502, 504, 540])
 def test_any_other_answer_is_passed_on(stage: Stage, status: int) -> None:
-    stage.api.says["GET vehicle_data"] = reply(status, b"<html>\xff", "Content-Type: text/html; charset=latin1\r\n")
+    body = b"<html>EXCEEDED_LIMIT\xff"
+    stage.api.says["GET vehicle_data"] = reply(status, body, "Content-Type: text/html; charset=latin1\r\n")
     told = stage.ask(DATA)
-    assert (told.status, told.source, told.document) == (status, "tesla", b"<html>\xff")
+    assert (told.status, told.source, told.document) == (status, "tesla", body)
     assert told.headers["content-type"] == "text/html; charset=latin1"
     assert stage.events == []
 
