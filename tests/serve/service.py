@@ -67,6 +67,12 @@ class Serving:
     def problem(self, cause: str, state: str = "raised") -> dict[str, Any]:
         return self.until(lambda event: (event["cause"], event["state"]) == (cause, state), "problem")
 
+    def reload(self, *without: str, **changed: str) -> None:
+        """Go on with other settings. without: what the variables begin with that are not set any more."""
+        known = {**self.environ, **changed}
+        self.environ = {name: value for name, value in known.items() if not name.startswith(without or "-")}
+        self.service.ask_reload()
+
     def get(self, path: str, bearer: str = "", method: str = "GET", **headers: str) -> tuple[int, str]:
         host, _, port = self.environ["TMSYNC_SERVE_LISTEN"].rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=SECONDS)

@@ -59,6 +59,8 @@ def test_broker_that_refuses_publishing_is_told_once_and_the_judging_goes_on(tmp
             serve.until(lambda event: event["to"] == "TeslaAPI", "source")
             told = [event.fields["cause"] for event in serve.events if event.kind == "problem"]
             assert told.count("not-authorised") == 1
+            serve.reload(TMSYNC_PUBLISH_ENABLED="false")
+            serve.problem("not-authorised", "cleared")
 
 
 def test_serve_never_subscribes_to_its_own_prefix(tmp_path: Path) -> None:

@@ -592,6 +592,43 @@ def test_bad_file_keeps_the_settings_and_a_good_one_keeps_the_port(
         assert it.get(LIST, teslamate.access)[0] == 200
 
 
+def test_an_unforeseen_error_is_over_with_the_next_delivery_that_succeeds(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver, errors = tokens.sync, [ValueError("of ours")]
+
+    def breaks_once(*given: Any, **more: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return deliver(*given, **more)
+
+    monkeypatch.setattr(tokens, "sync", breaks_once)
+    with serving(environ) as it:
+        it.problem("internal")
+        it.until(lambda event: event["result"] == "written", "token")
+        it.problem("internal", "cleared")
+
+
+def test_what_the_settings_do_without_since_a_reload_is_no_problem_any_more(
+    environ: dict[str, str], teslamate: TeslaMate, tmp_path: Path, api: Tesla
+) -> None:
+    with serving({**environ, "TMSYNC_TWCMANAGER_SETTINGS_FILE": str(tmp_path / "away" / "settings.json")}) as it:
+        it.problem("settings-unwritable")
+        it.reload(TMSYNC_SERVE_DELIVER_TOKENS="false")
+        it.problem("settings-unwritable", "cleared")
+        api.says["POST charge_stop"] = reply(403, {})
+        assert it.get(f"{STATE}/command/charge_stop", teslamate.access, method="POST")[0] == 403
+        it.problem("client-refused")
+        it.reload("TMSYNC_SERVE_LISTEN")
+        it.problem("client-refused", "cleared")
+    local = {"TMSYNC_TWCMANAGER_TOKEN": "local", "TMSYNC_SERVE_UPSTREAM_TOKEN": "of-a-proxy-of-teslas"}
+    with serving({**environ, **local, "TMSYNC_DATABASE_PORT": str(free_port())}) as it:
+        it.problem("refused")
+        it.reload("TMSYNC_DATABASE_")
+        it.problem("refused", "cleared")
+        assert it.get("/readyz") == (200, "ready\n")
+
+
 @needs_mosquitto
 def test_reload_forgets_neither_a_command_nor_a_problem_where_nothing_can_be_saved(
     environ: dict[str, str], teslamate: TeslaMate, mosquitto: Broker, tmp_path: Path, api: Tesla

@@ -42,6 +42,10 @@ class OpenProblems:
         self.forget_old()
         return tuple(found.raised for found in self._open.values())
 
+    def forget(self) -> None:
+        """None of them is anybody's any more."""
+        self.cleared(*self._open)
+
     def forget_old(self) -> None:
         """Clear those that were not raised again in their time."""
         now = self._clock.monotonic()

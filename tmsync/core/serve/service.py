@@ -31,7 +31,7 @@ from tmsync.core.serve.listening import (
 )
 from tmsync.core.serve.notify import Notifier, inherited_sockets
 from tmsync.core.serve.ports import Credential, FacadeOptions, FacadeStatus, Ports, Standing
-from tmsync.core.serve.snapshot import Metrics, ServicePages, Sources, snapshot
+from tmsync.core.serve.snapshot import Metrics, ServicePages, Sources, snapshot, what_runs
 from tmsync.core.serve.tokens import TokenKeeper
 from tmsync.core.status.report import Part, Status
 from tmsync.core.telemetry.health import Source
@@ -137,7 +137,7 @@ class Service:
                         settings, former = former, None
                         continue
                     try:
-                        self._say("ready" if former is None else "reloaded", _what_runs(settings))
+                        self._say("ready" if former is None else "reloaded", what_runs(settings))
                         self._notifier.ready()
                         settings, former = self._watch_until_reload(), settings
                     except KeyboardInterrupt:
@@ -171,11 +171,15 @@ class Service:
             raise missing(BY_NAME["serve.listen"], settings.config_path)
         else:
             self._close_sockets()
+            if self._facade is not None:
+                self._facade.open_problems.forget()
         self._listen_to_teslamate(parts)
         if settings.publish().enabled:
             parts.publisher = Publisher(settings, self._clock, self._publishing)
             parts.publisher.start()
             stack.callback(parts.publisher.stop)
+        else:
+            self._publishing(())
         self._keeper.start()
         stack.callback(self._keeper.stop)
 
@@ -201,7 +205,8 @@ class Service:
         key = (database, target, rules, url)
         if key != self._heard:
             self._telemetry.close()
-            self._monitor, self._heard, self._report = None, key, LivenessReport()
+            self._monitor, self._heard, self._report, self._link = None, key, LivenessReport(), None
+            self._board.put("vehicles", None)
             probe = LivenessProbe(database, url, self._clock)
             if target is not None:
                 self._monitor = TelemetryMonitor(target, rules, self._clock, probe=probe, ask_every_s=ASK_EVERY_S)
@@ -384,16 +389,3 @@ class Service:
         parts = getattr(self, "_parts", None)
         if parts is not None and parts.monitor is not None:
             parts.monitor.nudge()
-
-
-def _what_runs(settings: Settings) -> str:
-    serve, publish = settings.serve(), settings.publish()
-    words = []
-    if serve is not None:
-        words.append(f"Tesla's API for TWCManager at {serve.url}")
-    if settings.get("database.host") is not None and settings.get("serve.deliver_tokens"):
-        words.append("tokens are delivered")
-    if settings.get("mqtt.host") is not None:
-        words.append(f"telemetry from {settings.mqtt().place}")
-        words += [f"published under {publish.prefix}"] * publish.enabled
-    return "ready: " + "; ".join(words)

@@ -67,6 +67,20 @@ def snapshot(found: Sources, now: Instant) -> Status:
     return replace(status, problems=merged(problems(status, warnings), found.board.problems()))
 
 
+def what_runs(settings: Settings) -> str:
+    """What serve does, in one line."""
+    serve, publish = settings.serve(), settings.publish()
+    words = []
+    if serve is not None:
+        words.append(f"Tesla's API for TWCManager at {serve.url}")
+    if settings.get("database.host") is not None and settings.get("serve.deliver_tokens"):
+        words.append("tokens are delivered")
+    if settings.get("mqtt.host") is not None:
+        words.append(f"telemetry from {settings.mqtt().place}")
+        words += [f"published under {publish.prefix}"] * publish.enabled
+    return "ready: " + "; ".join(words)
+
+
 def _broker(found: Sources, now: Instant) -> Broker:
     monitor = found.monitor
     if monitor is None:

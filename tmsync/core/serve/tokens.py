@@ -18,7 +18,7 @@ from tmsync.core.secret import Secret
 from tmsync.core.serve.board import Board, Counters, Event, rated
 from tmsync.core.serve.callers import LocalCallers, TeslaCallers
 from tmsync.core.serve.ports import Credential, Standing
-from tmsync.core.status.report import Database, Part
+from tmsync.core.status.report import Database, Part, RatedProblem
 from tmsync.core.sync import Report, sync
 from tmsync.core.teslamate.assessment import Tokens
 from tmsync.core.teslamate.claims import NO_CLAIMS, read_claims
@@ -96,8 +96,8 @@ class TokenKeeper:
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tokens", daemon=True)
-        self._delivers = settings.get("serve.deliver_tokens")
         self._local = settings.twcmanager().local_token
+        self._may_deliver = settings.get("serve.deliver_tokens") and (self._local or self.target is not None)
         self.database = Database()
         """What is known of TeslaMate's database and token."""
         self.held: Held | None = None
@@ -116,6 +116,10 @@ class TokenKeeper:
 
     def start(self) -> None:
         """Read and deliver for the first time, in the background."""
+        if self.target is None:
+            self._put("database", None)
+        if not self._may_deliver:
+            self._put("delivery", None)
         self._thread.start()
 
     def stop(self) -> None:
@@ -128,6 +132,11 @@ class TokenKeeper:
     def tokens(self) -> Tokens | None:
         """TeslaMate's, as last read."""
         return self.database.tokens
+
+    def _put(self, key: str, found: RatedProblem | None) -> None:
+        """See `Board.put`. Whoever comes after this one has the say once it is to stop."""
+        if not self._stopping:
+            self._board.put(key, found)
 
     # -- for the facade
 
@@ -169,10 +178,11 @@ class TokenKeeper:
                     self._settings = _renewed(self._settings)
                     self._deliver()
                     self.held = held_by_twcmanager(self._settings, fingerprint, self._clock)
+                    self._put("tokens", None)
                 lost = self.callers.problem
-                self._board.put("state", rated(lost, critical=True, part=Part.CONFIGURATION) if lost else None)
+                self._put("state", rated(lost, critical=True, part=Part.CONFIGURATION) if lost else None)
             except Exception as error:  # noqa: BLE001 - whatever a library raises, the next round tries again
-                self._board.put("tokens", rated(unforeseen(error), critical=False, part=Part.TOKEN))
+                self._put("tokens", rated(unforeseen(error), critical=False, part=Part.TOKEN))
             self._wake.wait(READ_EVERY_S)
             self._wake.clear()
 
@@ -191,16 +201,16 @@ class TokenKeeper:
             self.database = Database(True, where, tokens=tokens)
             if isinstance(self.callers, TeslaCallers):
                 self.callers.remember(tokens.access.reveal())
-            self._board.put("database", None)
+            self._put("database", None)
 
     def _failed(self, where: str, found: Problem) -> None:
         self.database = Database(False, where, found, self.tokens)
         if isinstance(self.callers, TeslaCallers):
             self.callers.knows_current = False
-        self._board.put("database", rated(found, critical=True, part=Part.DATABASE))
+        self._put("database", rated(found, critical=True, part=Part.DATABASE))
 
     def _deliver(self) -> None:
-        if not self._delivers or not (self._local or self.database.ok):
+        if not self._may_deliver or not (self._local or self.database.ok):
             return
         via = Via(self._settings.get("twcmanager.deliver"))
         report = sync(self._settings, SyncOptions(via), clock=self._clock, environ=self._environ)
@@ -208,7 +218,7 @@ class TokenKeeper:
         if report.result in (Result.WRITTEN, Result.PUSHED):
             self._tell(TokenChange(self._clock.now(), report).event)
         found = report.error.problem if report.error else _not_lasting(report)
-        self._board.put("delivery", rated(found, critical=self._local, part=Part.TWCMANAGER) if found else None)
+        self._put("delivery", rated(found, critical=self._local, part=Part.TWCMANAGER) if found else None)
 
 
 def _renewed(settings: Settings) -> Settings:
