@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -52,6 +53,7 @@ def started(
     abstract: bool = False,
     listening: socket.socket | None = None,
     arguments: tuple[str, ...] = ("serve", "--json"),
+    stdout: IO[str] | int = subprocess.PIPE,
 ) -> Iterator[Systemd]:
     """serve as systemd starts it. Neither its database nor its broker can be reached."""
     (folder / "twc.json").write_text("{}")
@@ -75,7 +77,7 @@ def started(
         sock.settimeout(SECONDS)
         process = subprocess.Popen(
             [sys.executable, "-c", script, sys.executable, "-m", "tmsync", *arguments],
-            env=environ, pass_fds=passed, cwd="/", text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environ, pass_fds=passed, cwd="/", text=True, stdout=stdout, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
             yield Systemd(sock, process)
@@ -171,6 +173,20 @@ def test_reload_is_told_and_a_bad_file_keeps_the_settings(tmp_path: Path) -> Non
     assert [event["state"] for event in events if event["event"] == "serve"] == [
         "ready", "kept", "reloaded", "stopping",
     ]  # fmt: skip
+
+
+def test_disk_full_behind_the_log_is_told_once_and_ends_nothing(tmp_path: Path) -> None:
+    """TWCManager has no other way to Tesla."""
+    port = free_port()
+    environ = {"TMSYNC_SERVE_LISTEN": f"127.0.0.1:{port}"}
+    with Path("/dev/full").open("w") as full, started(tmp_path, environ, stdout=full) as systemd:
+        systemd.until("READY=1")
+        systemd.until("WATCHDOG=1")
+        assert status_of(port) == 200
+        systemd.process.terminate()
+        _, err = systemd.process.communicate(timeout=SECONDS)
+    assert (systemd.process.returncode, err.count("\n")) == (0, 2)
+    assert err.startswith("tmsync: warning: standard output cannot be written: No space left on device\n")
 
 
 def test_systemds_socket_is_served_and_no_other_is_opened(tmp_path: Path) -> None:

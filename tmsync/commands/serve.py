@@ -54,7 +54,12 @@ def serve(
     from tmsync.render.monitoring import openmetrics
 
     service = Service(
-        call.settings, _teller(call), openmetrics, clock=SystemClock(), environ=os.environ, process=os.getpid()
+        call.settings,
+        _undaunted(_teller(call)),
+        openmetrics,
+        clock=SystemClock(),
+        environ=os.environ,
+        process=os.getpid(),
     )
     signals.on_hangup(service.ask_reload)
     for warning in call.settings().warnings:
@@ -75,6 +80,19 @@ def _teller(call: Call) -> Callable[[Event], None]:
         output.result(text)
 
     return tell
+
+
+def _undaunted(tell: Callable[[Event], None]) -> Callable[[Event], None]:
+    """`tell`, for a service that its callers need more than its log."""
+
+    def go_on(event: Event) -> None:
+        try:
+            tell(event)
+        except output.Unwritable as full:
+            # Standard output leads nowhere from now on: this is said once.
+            output.warning(full.problem)
+
+    return go_on
 
 
 def _unpublish(call: Call) -> None:
