@@ -136,13 +136,24 @@ def test_a_limit_holds_back_its_class_and_is_told_as_no_429_to_who_asks_for_data
     assert stage.events[1:] == [("cleared", Cause.RATE_LIMITED)]
 
 
+def test_no_429_reaches_a_request_for_data_or_a_wake_up_and_the_shortest_wait_is_a_second(stage: Stage) -> None:
+    """Either would make TWCManager refuse the car for ten minutes, and call a stop done that it never sent."""
+    at_once = reply(429, b"", "Retry-After: 0\r\n")
+    stage.api.says = {"GET vehicles": at_once, "POST wake_up": at_once}
+    for told in (stage.ask(LIST), stage.post("wake_up")):
+        assert (told.status, told.headers["retry-after"]) == (503, "1")
+        assert told.document["error"] == "tmsync: Tesla limits requests: none goes up for 1 s"
+    assert [call.what for call in stage.api.calls] == ["GET vehicles", "POST wake_up"]
+
+
 def test_a_stop_always_goes_up(stage: Stage) -> None:
     stage.api.says = {"POST charge_start": LIMITED, "POST charge_stop": [LIMITED, LIMITED], "POST wake_up": LIMITED}
     told = stage.post("charge_start")
     assert (told.status, told.source, told.document) == (429, "tesla", b"Retry in 40 seconds")
     assert stage.post("charge_start")[:2] == (503, "tmsync")
     assert stage.post("set_charging_amps", charging_amps=5)[:2] == (503, "tmsync")
-    assert stage.post("wake_up")[:2] == (429, "tesla"), "a class of its own"
+    told = stage.post("wake_up")
+    assert (told.status, told.source, told.headers["retry-after"]) == (503, "tesla", "40"), "a class of its own"
     assert [stage.post("charge_stop").status for _ in range(3)] == [429, 429, 200]
     assert stage.api.asked == ["POST charge_start", "POST wake_up", *["POST charge_stop"] * 3]
     assert stage.post("charge_start")[:2] == (503, "tmsync"), "a stop that went through ends no hold"
@@ -338,7 +349,7 @@ def test_certificates_are_verified_against_the_configured_authority(
         assert bool(stage.api.calls) is not bool(words)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(stage: Stage, status: int) -> None:
     stage.api.says["GET vehicle_data"] = reply(status, {}, f"Location: {stage.api.url}/api/1/users/me\r\n")
     told = stage.ask(DATA)
@@ -506,7 +517,7 @@ def test_a_limit_that_is_over_is_no_problem_any_more(stage: Stage, monkeypatch: 
     monkeypatch.setattr(facade, "FORGET_EVERY_S", 0.01)
     with serving(stage):
         stage.api.says["POST wake_up"] = reply(429, {}, "Retry-After: 60\r\n")
-        assert stage.post("wake_up").status == 429
+        assert stage.post("wake_up")[:2] == (503, "tesla")
         stage.wait(59)
         time.sleep(0.05)
         assert stage.events == [("warning", Cause.RATE_LIMITED)]

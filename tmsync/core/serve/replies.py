@@ -1,8 +1,8 @@
 """What Tesla's answers come to: what is passed on, what is told as a problem, how long not to ask. Pure.
 
 Source: TWCManager lib/TWCManager/Vehicle/TeslaAPI.py (get_car_api: a 401 that holds "expired" makes it refresh its
-token, a 429 makes it refuse the car for ten minutes, in which it says of a stop that it was sent); Tesla Fleet API
-documentation, "Response Codes".
+token, a 429 makes it refuse the car for ten minutes, in which it says of a stop that it was sent; wakeVehicle likewise,
+car_api_charge reads no status); Tesla Fleet API documentation, "Response Codes".
 """
 
 import json
@@ -63,9 +63,11 @@ def _limited(request: ApiRequest, reply: Reply, seconds: float, reason: str) -> 
         f"Tesla limits requests of the class {request.rate_class} (HTTP status {reply.status}) for {seconds:.0f} s",
     )
     answer = _passed_on(reply, reason)
-    if request.method == "GET":
+    if request.method == "GET" or (request.kind is Kind.WAKE and reply.status == 429):
         left = max(1, int(seconds))
-        answer = refusal(503, f"Tesla limits requests: none goes up for {left} s", reason)._replace(retry_after_s=left)
+        words = f"Tesla limits requests: none goes up for {left} s"
+        origin = Origin.TMSYNC if request.method == "GET" else Origin.TESLA
+        answer = refusal(503, words, reason)._replace(origin=origin, retry_after_s=left)
     return Outcome(answer, told, seconds)
 
 
