@@ -120,6 +120,13 @@ def test_any_other_answer_is_passed_on(stage: Stage, status: int) -> None:
     assert stage.events == []
 
 
+@pytest.mark.parametrize("kind", ["application/\xe4", "text/plain; title=" + "x" * 200])
+def test_a_content_type_that_may_break_a_header_is_told_as_json(stage: Stage, kind: str) -> None:
+    stage.api.says["GET vehicle_data"] = reply(500, b"{}", f"Content-Type: {kind}\r\n")
+    told = stage.ask(DATA)
+    assert (told.status, told.headers["content-type"]) == (500, "application/json")
+
+
 def test_a_limit_holds_back_its_class_and_is_told_as_no_429_to_who_asks_for_data(stage: Stage) -> None:
     stage.wait(600)  # too long for last values
     stage.api.says["GET vehicle_data"] = [LIMITED]
