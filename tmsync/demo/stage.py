@@ -76,8 +76,9 @@ create table public.positions (
 );
 """
 _NOW: Final = "now() at time zone 'utc'"
-_BEGAN: Final = f"{_NOW} - interval '{(SPEED - 1) * STORY_S} s'"
-"""When the simulated clock began: what is published counts from there."""
+_BEGAN: Final = f"{_NOW} - interval '{SPEED * STORY_S} s'"
+"""Before the simulated clock began, from which what is published counts: a role that sees no open charge must not find
+its car online since a later time than the broker has it charging."""
 _ADD_CAR: Final = """
 insert into public.car_settings (id) values ({id});
 insert into public.cars (id, eid, vid, vin, name, model, settings_id)
