@@ -121,6 +121,13 @@ def test_taken_port_is_told(environ: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         error = fails({**environ, "TMSYNC_SERVE_LISTEN": f"127.0.0.1:{other.getsockname()[1]}"})
     assert (error.cause, error.exit_code) == ("listen-failed", 1)
+    assert error.problem.fix[0].command == "sudo ss -ltnp"
+
+
+def test_address_of_another_machine_is_told_as_that(environ: dict[str, str]) -> None:
+    """Nobody listens there, so a list of those who do would be of no use."""
+    error = fails({**environ, "TMSYNC_SERVE_LISTEN": "192.0.2.1:8089", "TMSYNC_SERVE_INSECURE": "true"})
+    assert (error.cause, error.problem.fix[0].command) == ("listen-failed", "ip -brief address")
 
 
 def test_unusable_certificate_is_told(environ: dict[str, str], tmp_path: Path) -> None:

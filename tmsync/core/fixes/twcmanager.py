@@ -130,6 +130,13 @@ FIXES: Final[Fixes] = {
         Step("See which program listens there:", "sudo ss -ltnp"),
         Step("Or set serve.listen to another port, and TWCManager's teslaProxy likewise."),
     ),
+    (Cause.LISTEN_FAILED, "privileged"): (
+        Step("Set serve.listen to a port from 1024 on, and TWCManager's teslaProxy likewise."),
+    ),
+    (Cause.LISTEN_FAILED, "not-here"): (
+        Step("Set serve.listen to an address of this machine, and TWCManager's teslaProxy likewise. It has:",
+             "ip -brief address"),
+    ),
     Cause.OWN_TELEMETRY: (
         Step("Set {where}.syncTelemetry to false in TWCManager's config.json: tmsync serve answers in its place."),
         RESTART,

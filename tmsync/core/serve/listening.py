@@ -1,6 +1,7 @@
 """The facade's sockets and its event loop, in a thread of its own."""
 
 import asyncio
+import errno
 import importlib.util
 import logging
 import os
@@ -43,6 +44,10 @@ def check_needs(settings: Settings, serve: ServeSettings) -> None:
         raise ConfigError(problem(Cause.MISSING_SETTING, message, variant="facade"))
 
 
+WHY_NOT: Final = {errno.EACCES: "privileged", errno.EADDRNOTAVAIL: "not-here"}
+"""Variants of listen-failed; otherwise somebody else listens there."""
+
+
 def open_sockets(serve: ServeSettings, inherited: Sequence[socket.socket]) -> list[socket.socket]:
     """Sockets that listen at serve.listen: those that systemd opened, else one of our own.
 
@@ -65,7 +70,8 @@ def open_sockets(serve: ServeSettings, inherited: Sequence[socket.socket]) -> li
     except OSError as error:
         sock.close()
         message = f"tmsync cannot listen at {serve.address}: {error.strerror or error}"
-        raise ListenFailed(problem(Cause.LISTEN_FAILED, message)) from None
+        variant = WHY_NOT.get(error.errno or 0, "")
+        raise ListenFailed(problem(Cause.LISTEN_FAILED, message, variant=variant)) from None
     return [sock]
 
 
