@@ -571,6 +571,8 @@ def test_without_a_token_nothing_goes_up(stage: Stage) -> None:
         (FLEET_CLAIMS._replace(region="CN"), "https://fleet-api.prd.cn.vn.cloud.tesla.cn"),
         (Claims(None, (), "EU", Api.OWNER, "https://auth.tesla.com/oauth2/v3"), "https://owner-api.teslamotors.com"),
         (Claims(None, (), "CN", Api.OWNER, "https://auth.tesla.cn/oauth2/v3"), "https://owner-api.vn.cloud.tesla.cn"),
+        (Claims(None, (), None, Api.OWNER, "https://auth.tesla.cn/oauth2/v3"), "https://owner-api.vn.cloud.tesla.cn"),
+        (Claims(None, (), "CN", Api.OWNER, "https://auth.tesla.com/oauth2/v3"), "https://owner-api.teslamotors.com"),
         (Claims(None, (), "CN", Api.OWNER), "https://owner-api.vn.cloud.tesla.cn"),
         (Claims(None, (), "EU", Api.OWNER, "https://[evil"), "https://owner-api.teslamotors.com"),
         (Claims(None, ("https://evil.example",), "NA", Api.UNKNOWN), "https://fleet-api.prd.na.vn.cloud.tesla.com"),
