@@ -434,6 +434,20 @@ def test_a_car_is_woken_and_started_once(tmp_path: Path, teslamate: TeslaMate, l
         assert asleep.charging_state == "Charging"
 
 
+def test_a_wake_up_that_tesla_limits_keeps_no_stop_from_the_car(tmp_path: Path, teslamate: TeslaMate, lib: str) -> None:
+    """Told of the 429, master would refuse the car for ten minutes and call the stop done."""
+    sleepy = car("asleep")
+    sleepy.charging_state = "Stopped"
+    with scene(tmp_path, teslamate, lib, sleepy) as it:
+        it.api.trouble = {"wake_up": TROUBLES["429"]}
+        it.want([("wake_up", VIN)], seconds=120, cmd="charge", charge=True)
+        it.api.trouble = {}
+        sleepy.state, sleepy.charging_state = "online", "Charging"
+        wanted = [("wake_up", VIN), ("charge_stop", VIN)]
+        it.want(wanted, seconds=TEN_MINUTES_S / 2, cmd="charge", charge=False)
+        it.no_more(wanted)
+
+
 def test_a_changed_limit_reaches_the_car_once_and_is_then_seen(tmp_path: Path, teslamate: TeslaMate, lib: str) -> None:
     with scene(tmp_path, teslamate, lib, car("charging")) as it:
         # Its own policy applies another limit, none, all the time, and one a minute is taken.
