@@ -1,8 +1,10 @@
 """watch-mqtt on a real Mosquitto: what it shows, what it decides, and what it says when the broker is the trouble."""
 
+import itertools
 import json
 import signal
 import socket
+import ssl
 import stat
 import threading
 import time
@@ -477,6 +479,24 @@ def test_a_silent_port_a_web_server_and_one_that_hangs_up() -> None:
         refused("not-mqtt", at(port))
     with listener(lambda sock: sock.close()) as port:
         refused("not-mqtt", at(port))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_broker_that_answers_at_the_second_attempt_is_one(authority: Authority, *, tls: bool) -> None:
+    """It is being started, or has just been let go on."""
+    context, attempts = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), itertools.count()
+    context.load_cert_chain(*authority.issue("localhost"))
+
+    def answer(sock: socket.socket) -> None:
+        end = context.wrap_socket(sock, server_side=True) if tls else sock
+        end.recv(1024)
+        if next(attempts) % 2:
+            end.sendall(b"\x20\x02\x00\x00")
+        end.close()
+
+    trusted = {"TMSYNC_MQTT_TLS": "true", "TMSYNC_MQTT_CA_FILE": str(authority.root), "TMSYNC_MQTT_HOST": "localhost"}
+    with listener(answer) as port:
+        refused("timeout", at(port) | (trusted if tls else {}), "Try again")
 
 
 @pytest.mark.slow

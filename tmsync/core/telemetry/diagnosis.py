@@ -148,6 +148,8 @@ def of_silence(target: MqttSettings) -> Problem:
         return _speaks_tls(place)
     if answer is None:
         return problem(Cause.TIMEOUT, f"{place} accepts the connection and says nothing", variant="silent")
+    if answer[:1] == bytes([CONNACK]):
+        return _too_late(place)
     return problem(
         Cause.NOT_MQTT,
         f"{place} is not an MQTT broker" + (" (a web server answers)" if answer.startswith(b"HTTP/") else ""),
@@ -164,7 +166,8 @@ def _silence_within_tls(target: MqttSettings, place: str, timeout: float) -> Pro
             tls_context(target).wrap_socket(sock, server_hostname=target.host) as secure,
         ):
             secure.sendall(CONNECT)
-            secure.recv(64)
+            if secure.recv(64)[:1] == bytes([CONNACK]):
+                return _too_late(place)
     except ssl.SSLError as error:
         return _breaks_off(error, target, place)
     except TimeoutError:
@@ -172,6 +175,11 @@ def _silence_within_tls(target: MqttSettings, place: str, timeout: float) -> Pro
     except (OSError, ValueError, ReadableFileMissing):
         pass
     return problem(Cause.NOT_MQTT, f"{place} speaks TLS, but no MQTT inside")
+
+
+def _too_late(place: str) -> Problem:
+    """It is a broker after all: one that is starting, say, or has just been let go on."""
+    return problem(Cause.TIMEOUT, f"the broker at {place} answered at the second attempt only", variant="subscription")
 
 
 def _breaks_off(error: Exception, target: MqttSettings, place: str) -> Problem:
