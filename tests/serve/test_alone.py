@@ -55,10 +55,16 @@ def test_a_folder_that_cannot_be_used_keeps_nobody_from_serving(tmp_path: Path, 
         folder.mkdir()
         (folder / FILE).symlink_to(tmp_path / "elsewhere")
         folder.chmod(0o777 if what == "open to others" else 0o700)
-    locks = StateLock(Passing()), StateLock(Passing())
-    for lock in locks:
+    first, second = StateLock(Passing()), StateLock(Passing())
+    first.hold(tmp_path / "before")
+    for lock in (first, second):
         lock.hold(folder)
     assert not (tmp_path / "elsewhere").exists()
+    second.hold(tmp_path / "before")
+    second.release()
+    second.hold(tmp_path / "before")
+    with pytest.raises(InUse):
+        first.hold(tmp_path / "before")
 
 
 @pytest.mark.root
