@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.surroundings import Run, TeslaMate, tmsync
+from tests.support.surroundings import Run, TeslaMate, tmsync, tmsync_process
 from tmsync import __version__, cli, signals
 from tmsync.cli import COMMANDS
 
@@ -193,6 +193,16 @@ def test_poor_surroundings(teslamate: TeslaMate, environ: dict[str, str]) -> Non
         assert run.code == 1
         assert "Traceback" not in run.out + run.err
         assert "fail  login" in run.out
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("COLUMNS", "0"), ("COLUMNS", "\N{SUPERSCRIPT TWO}"), ("LINES", "9" * 5000), ("TERMINAL_WIDTH", "nonsense")],
+)
+def test_size_of_the_screen_that_is_none_is_not_taken(name: str, size: str) -> None:
+    run = tmsync_process("check-db", "--help", environ={name: size})
+    assert (run.code, run.err) == (0, "")
+    assert "Say why this host cannot read TeslaMate's database, and how to fix it." in run.out
 
 
 def test_missing_home(teslamate: TeslaMate) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Final, TextIO
@@ -11,6 +12,8 @@ from tmsync.render.text import printable, wrapped
 
 STDERR: Final = 2
 USUAL_COLUMNS: Final = 80
+SIZES: Final = ("COLUMNS", "LINES", "TERMINAL_WIDTH")
+SIZE: Final = re.compile("0*[1-9][0-9]{0,5}")
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -22,8 +25,12 @@ def prepare() -> None:
     """Let every character through: what the terminal's encoding lacks is shown as an escape.
 
     A stream that was closed before tmsync began (`>&-`) leads nowhere; its number is taken, or a database connection
-    would get it.
+    would get it. A size of the screen that is none (`COLUMNS=0`, as some shells without a terminal export it) counts as
+    not given: Rich and Typer take it as it is.
     """
+    for name in SIZES:
+        if SIZE.fullmatch(os.environ.get(name, "80")) is None:
+            del os.environ[name]
     while (taken := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(taken)
