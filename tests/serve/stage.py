@@ -167,14 +167,14 @@ class Stage:
 
 
 @contextmanager
-def serving(stage: Stage) -> Iterator[None]:
+def serving(stage: Stage, before: Facade | None = None) -> Iterator[None]:
     """The facade in a loop and a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def start() -> Facade:
-        facade = Facade(stage.options, Ports(stage, stage, stage, stage, stage, stage, stage))
+        facade = Facade(stage.options, Ports(stage, stage, stage, stage, stage, stage, stage), before)
         sock = socket.create_server(("127.0.0.1", 0))
         stage.port = sock.getsockname()[1]
         await facade.start([sock])
