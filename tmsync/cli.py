@@ -1,6 +1,7 @@
 """The Typer app: global options, one lazily imported module per command, errors to exit codes."""
 
 import importlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
@@ -171,6 +172,8 @@ def main_options(
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; the exit code. Nothing escapes as a traceback."""
     output.prepare()
+    # Python's ssl, in aiohttp, too, writes there what every connection can be read with, tokens and all.
+    os.environ.pop("SSLKEYLOGFILE", None)
     invocation = Invocation()
     try:
         code = app(list(arguments), prog_name="tmsync", standalone_mode=False, obj=invocation)

@@ -230,7 +230,8 @@ def test_no_secret_is_told_whatever_is_out_of_reach(tmp_path: Path) -> None:
     config.chmod(0o600)
     told = []
     arguments = ("--verbose", "--config", str(config), "serve", "--format", "log")
-    with started(tmp_path, {}, arguments=arguments) as systemd:
+    keys = tmp_path / "keys-of-tls"
+    with started(tmp_path, {"SSLKEYLOGFILE": str(keys)}, arguments=arguments) as systemd:
         systemd.until("READY=1")
         paths = (
             "/metrics",
@@ -248,3 +249,4 @@ def test_no_secret_is_told_whatever_is_out_of_reach(tmp_path: Path) -> None:
     told += [path.read_text() for path in (tmp_path / "state").iterdir()] if (tmp_path / "state").exists() else []
     assert "refuse" in "".join(told)
     assert [text for text in told if "SECRET" in text] == []
+    assert not keys.exists(), "with these, what goes to Tesla can be read"
