@@ -281,6 +281,18 @@ def test_the_connection_is_kept_as_asked(stage: Stage, version: str, asked: str,
                 return
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200), ("127.0.0.1:8089", 200), ("LOCALHOST:1", 200), ("[::1]", 200), ("[::1]:8089", 200),
+        ("127.0.0.1:8089@evil.example", 403), ("127.0.0.1:evil", 403), ("127.0.0.1:", 403), ("[::1]evil.example", 403),
+        ("::1", 403), ("[127.0.0.1", 403), ("127.0.0.1/evil", 403), ("", 403),
+    ],
+)  # fmt: skip
+def test_a_host_is_a_name_or_an_address_with_or_without_a_port(stage: Stage, host: str, status: int) -> None:
+    assert status_of(send(stage, request(f"GET {STATE}", f"Host: {host}\r\n{BEARS}"))) == status
+
+
 def test_a_page_of_tmsyncs_own_needs_no_bearer_but_the_right_name(stage: Stage) -> None:
     assert stage.ask("/healthz")[:4] == (200, "tmsync", b"known", 0)
     assert stage.ask("/healthz", Authorization="").document == b"anybody"

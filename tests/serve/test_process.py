@@ -16,6 +16,7 @@ from typing import IO
 import pytest
 
 from tests.support.surroundings import clean_environ
+from tmsync.core.serve.notify import Notifier
 from tmsync.demo.server import free_port
 
 SECONDS = 20.0
@@ -151,6 +152,14 @@ def test_a_hangup_right_behind_the_start_ends_every_other_command(tmp_path: Path
         until_noted(systemd.process, signal.SIGTERM)
         systemd.process.send_signal(signal.SIGHUP)
         assert systemd.process.wait(SECONDS) == -signal.SIGHUP
+
+
+@pytest.mark.parametrize(
+    ("usec", "seconds"),
+    [("30000000", 15.0), ("0", None), ("000", None), ("", None), ("-1", None), ("9" * 400, None), ("²", None)],
+)
+def test_watchdog_that_is_no_time_is_none(usec: str, seconds: float | None) -> None:
+    assert Notifier({"WATCHDOG_USEC": usec}, 1).watchdog_s == seconds
 
 
 def test_reload_is_told_and_a_bad_file_keeps_the_settings(tmp_path: Path) -> None:

@@ -135,6 +135,9 @@ def test_unusable_certificate_is_told(environ: dict[str, str], tmp_path: Path) -
     files = {name: str(tmp_path / "cert.pem") for name in ("TMSYNC_SERVE_TLS_CERT", "TMSYNC_SERVE_TLS_KEY")}
     error = fails({**environ, **files})
     assert (error.cause, error.exit_code) == ("unreadable-file", 2)
+    away = tmp_path / "key.pem"
+    error = fails({**environ, **files, "TMSYNC_SERVE_TLS_KEY": str(away)})
+    assert str(error) == f"serve.tls_key: {away} cannot be read: No such file or directory"
 
 
 def test_unusable_authorities_of_the_upstream_are_told_at_the_start_and_change_nothing_later(

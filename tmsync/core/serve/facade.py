@@ -6,6 +6,7 @@ who may ask, by which name, and how long.
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from collections import Counter
@@ -275,12 +276,13 @@ async def _body(request: "BaseRequest") -> bytes | Answer:
     return refusal(413, f"no request may have more than {MAX_BODY_BYTES} bytes")
 
 
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/]+))(?::[0-9]{1,5})?")
+
+
 def _host_name(header: str) -> str:
-    """`[::1]:8089` -> `::1`, in lower case."""
-    text = header.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0]
+    """`[::1]:8089` -> `::1`, in lower case; empty where it is no name or address with or without a port."""
+    found = _HOST.fullmatch(header.strip().lower())
+    return (found[1] or found[2]) if found else ""
 
 
 def _is_loopback(name: str) -> bool:

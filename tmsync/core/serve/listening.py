@@ -85,9 +85,15 @@ def tls_context(serve: ServeSettings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(serve.tls_cert, serve.tls_key, password="")
-    except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else ""
-        message = f"serve.tls_cert and serve.tls_key cannot be used: {words or 'they are no certificate and its key'}"
+    except (OSError, ValueError):
+        message = "serve.tls_cert and serve.tls_key cannot be used: they are no certificate and its key"
+        for name, path in (("serve.tls_cert", serve.tls_cert), ("serve.tls_key", serve.tls_key)):
+            try:
+                with open(path, "rb"):  # noqa: PTH123
+                    pass
+            except OSError as error:
+                message = f"{name}: {path} cannot be read: {error.strerror}"
+                break
         raise ConfigError(problem(Cause.UNREADABLE_FILE, message)) from None
     return context
 

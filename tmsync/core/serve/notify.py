@@ -4,6 +4,7 @@ Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3), systemd.service(
 """
 
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, MutableMapping
@@ -60,7 +61,7 @@ class Notifier:
 def _watchdog(environ: Mapping[str, str], process: int) -> float | None:
     """Half of the time after which systemd gives the service up."""
     usec, meant = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not usec.isdecimal() or int(usec) == 0 or meant not in ("", str(process)):
+    if not re.fullmatch("0*[1-9][0-9]{0,18}", usec, re.ASCII) or meant not in ("", str(process)):
         return None
     return int(usec) / 2_000_000
 
