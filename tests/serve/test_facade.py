@@ -191,7 +191,7 @@ def test_vehicle_id_is_no_id(stage: Stage) -> None:
     [
         (Standing.KNOWN, {}, 200), (Standing.UNKNOWN, {}, 401), (Standing.UNDECIDED, {}, 503),
         (Standing.KNOWN, {"Authorization": "Bearer other"}, 401), (Standing.KNOWN, {"Authorization": BEARER}, 401),
-        (Standing.KNOWN, {"Authorization": "Basic eDp5"}, 401), (Standing.KNOWN, {"Authorization": ""}, 401),
+        (Standing.KNOWN, {"Authorization": f"Basic {BEARER}"}, 401), (Standing.KNOWN, {"Authorization": ""}, 401),
         (Standing.KNOWN, {"Host": "evil.example"}, 403), (Standing.KNOWN, {"Host": "127.0.0.1.evil.example"}, 403),
         (Standing.KNOWN, {"Host": "localhost:1"}, 200), (Standing.KNOWN, {"Host": "[::1]:8089"}, 200),
         (Standing.KNOWN, {"Via": "1.1 proxy, 1.1 tmsync"}, 508), (Standing.KNOWN, {"Via": "1.1 proxy"}, 200),
