@@ -69,8 +69,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(keeps=st.sampled_from(["all", "nothing", "what it saved"]), alone=st.sampled_from([0.0, 40.0]), down=SPANS)
     def the_broker_is_restarted(self, keeps: str, alone: float, down: float) -> None:
-        # Two faults at once, our connection and then a broker that is killed, are beyond what can be told.
-        self.world.restart_broker(keeps, alone_s=0.0 if keeps == "what it saved" else alone, down_s=down)
+        self.world.restart_broker(keeps, alone_s=alone, down_s=down)
 
     @rule(up=st.sampled_from([True, True, False]))
     def the_database_goes_or_comes(self, up: bool) -> None:

@@ -59,6 +59,8 @@ class World:
         self.broker_up = True
         self.connected = True
         self.saved: dict[str, bytes] = {}
+        self.unheard = False
+        """Whether TeslaMate has said something that we have not heard, nor the broker written down, since."""
         self.tesla = "answers"
         self.database_up = True
         self.retained: dict[str, bytes] = {}
@@ -179,6 +181,7 @@ class World:
                 self.retained[topic] = payload
             if self.connected:
                 self.fleet.message(topic, payload, self.running, retained=False)
+            self.unheard |= not self.connected
 
     def _look(self) -> None:
         """The database is asked; its clock runs two seconds ahead of TeslaMate's."""
@@ -191,13 +194,18 @@ class World:
 
     def save_broker(self) -> None:
         """It writes down what it retains."""
-        self.saved = dict(self.retained)
+        self.saved, self.unheard = dict(self.retained), False
 
     def restart_broker(self, keeps: str, *, alone_s: float, down_s: float) -> None:
         """We lose it first, for some seconds alone; then it is down for all.
 
-        keeps: all, nothing, or what it saved, as one that was killed.
+        keeps: all, nothing, or what it saved, as one that was killed. What we have not heard, it has saved: two faults
+        at once, our connection and then a broker that is killed, are beyond what can be told.
         """
+        if keeps == "what it saved":
+            alone_s = 0.0
+            if self.unheard:
+                self.save_broker()
         self.connected = False
         self.fleet.lost(self.running)
         self.pass_time(alone_s)
@@ -207,6 +215,7 @@ class World:
         self.pass_time(down_s)
         self.broker_up = self.connected = True
         self.fleet.connected(self.running)
+        self.unheard &= keeps != "all"
         for topic, payload in self.retained.items():
             if payload:
                 self.fleet.message(topic, payload, self.running, retained=True)
