@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -329,6 +330,16 @@ def test_a_refusal_tells_the_log_why_and_the_caller_only_what() -> None:
     body = b'{"response":null,"error":"tmsync: not now","error_description":"not now"}'
     assert refusal(503, "not now") == Answer(503, body, Origin.TMSYNC, "not now")
     assert refusal(503, "not now", "it was commanded") == Answer(503, body, Origin.TMSYNC, "it was commanded")
+
+
+@pytest.mark.parametrize(("until", "over"), [(HEARD_AT, True), (HEARD_AT + 0.1, False), (math.inf, False)])
+@pytest.mark.parametrize(("state", "command"), [("online", "shown"), ("asleep", "asleep since")])
+def test_what_was_heard_before_the_broker_was_lost_shows_nothing_although_a_record_is_newer(
+    until: float, state: str, command: str, *, over: bool
+) -> None:
+    found = view(state)._replace(cut_off_until=until)
+    wanted = teslamate({"response": {**HEAD, "state": AS_TESLA[state]}}) if over else Forward("it was commanded")
+    assert decide(PATHS["state"], case(found, command=COMMANDS[command])) == wanted
 
 
 HELD = {RateClass.DATA: Hold(700.0, 1100.0)}

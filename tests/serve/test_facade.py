@@ -105,6 +105,25 @@ def test_after_a_command_tesla_is_asked_until_teslamate_has_seen_what_came_of_it
     assert stage.api.asked[3:] == ["GET vehicle_data"]
 
 
+def test_a_summary_from_before_the_broker_was_lost_does_not_show_what_came_of_a_command(stage: Stage) -> None:
+    """The next one has gone astray, and its record is in the database all the same."""
+    stage.post("charge_stop")
+    stage.wait(6)
+    stage.says()
+    stage.fleet.lost(stage.running)
+    stage.wait(5)
+    stage.read_database(position_at=stage.now())
+    stage.wait(1.5)
+    assert stage.ask(STATE).source == "tesla"
+    stage.fleet.connected(stage.running)
+    for key, value in ONLINE.items():
+        stage.fleet.message(f"teslamate/cars/1/{key}", value.encode(), stage.running, retained=True)
+    assert (stage.ask(STATE).source, stage.ask(DATA).source) == ("tesla", "tesla")
+    stage.wait(1)
+    stage.says()
+    assert (stage.ask(STATE).source, stage.ask(DATA).source) == ("teslamate", "teslamate")
+
+
 def test_after_a_new_limit_teslamate_must_show_it(stage: Stage) -> None:
     stage.post("set_charge_limit", percent=70)
     stage.wait(10)

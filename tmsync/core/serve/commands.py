@@ -48,6 +48,9 @@ def is_settled(
     """Whether TeslaMate has shown what came of the command. view: as it is now, and trusted."""
     if command.under_way or view is None or view.heard_at is None:
         return False
+    if view.heard_at < view.cut_off_until:
+        # The summary with the newer record may be the one that the broker, or we, did not get.
+        return False
     since = view.heard_at - command.answered_at
     if view.state not in AWAKE:
         return view.state in ("asleep", "offline") and since >= ASLEEP_AFTER_S

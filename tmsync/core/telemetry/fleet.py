@@ -320,5 +320,6 @@ class Fleet:
             told=frozenset(vehicle.told),
             heard_at=heard,
             connected_at=self._connected_at,
+            cut_off_until=self._connected_at if self._lost_at is None else inf,
             in_drive=facts.in_drive,
         )

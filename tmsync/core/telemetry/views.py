@@ -32,6 +32,8 @@ class VehicleView(NamedTuple):
     """The last heartbeat, in seconds of running time."""
     connected_at: float = 0.0
     """Since when the broker has not been lost, in seconds of running time."""
+    cut_off_until: float = 0.0
+    """Until when the broker was last out of reach, in seconds of running time; infinite while it is."""
     in_drive: bool = False
     """Whether it is offline in a drive, whose beginning `since` still tells."""
 
