@@ -59,8 +59,8 @@ class World:
         self.broker_up = True
         self.connected = True
         self.saved: dict[str, bytes] = {}
-        self.unheard = False
-        """Whether TeslaMate has said something that we have not heard, nor the broker written down, since."""
+        self.unheard: set[str] = set()
+        """The topics of which TeslaMate has said what we have not heard, nor the broker written down, since."""
         self.tesla = "answers"
         self.database_up = True
         self.retained: dict[str, bytes] = {}
@@ -181,7 +181,9 @@ class World:
                 self.retained[topic] = payload
             if self.connected:
                 self.fleet.message(topic, payload, self.running, retained=False)
-            self.unheard |= not self.connected
+                self.unheard.discard(topic)
+            elif key != "healthy":
+                self.unheard.add(topic)
 
     def _look(self) -> None:
         """The database is asked; its clock runs two seconds ahead of TeslaMate's."""
@@ -194,7 +196,8 @@ class World:
 
     def save_broker(self) -> None:
         """It writes down what it retains."""
-        self.saved, self.unheard = dict(self.retained), False
+        self.saved = dict(self.retained)
+        self.unheard.clear()
 
     def restart_broker(self, keeps: str, *, alone_s: float, down_s: float) -> None:
         """We lose it first, for some seconds alone; then it is down for all.
@@ -215,10 +218,10 @@ class World:
         self.pass_time(down_s)
         self.broker_up = self.connected = True
         self.fleet.connected(self.running)
-        self.unheard &= keeps != "all"
         for topic, payload in self.retained.items():
             if payload:
                 self.fleet.message(topic, payload, self.running, retained=True)
+                self.unheard.discard(topic)
 
     # -- TWCManager
 
