@@ -119,6 +119,12 @@ def refusal(status: int, words: str, reason: str = "") -> Answer:
     return Answer(status, encoded(body), Origin.TMSYNC, reason or words)
 
 
+def held_back(seconds: float, reason: str = "") -> Answer:
+    """Tesla limits requests, for so long yet. reason: see `refusal`."""
+    left = max(1, int(seconds))
+    return refusal(503, f"Tesla limits requests: none goes up for {left} s", reason)._replace(retry_after_s=left)
+
+
 def encoded(document: Mapping[str, Any]) -> bytes:
     """As JSON."""
     return unsaid(json.dumps(document, separators=(",", ":")).encode())
@@ -143,7 +149,7 @@ def decide(request: ApiRequest, case: Situation) -> Decision:
         return _of_car(request, case)
     hold = case.holds.get(request.rate_class)
     if hold is not None and not request.is_stop:
-        return _held(hold, case)
+        return held_back(hold.left(case.now.running))
     return Forward("a command" if request.method == "POST" else "only Tesla knows")
 
 
@@ -177,7 +183,7 @@ def _of_car(request: ApiRequest, case: Situation) -> Decision:
     hold = case.holds.get(request.rate_class)
     if hold is None:
         return Forward(found.reason, found.purpose if request.kind is Kind.DATA else None)
-    return _last_values(request, case, hold) or _held(hold, case)
+    return _last_values(request, case, hold) or held_back(hold.left(case.now.running))
 
 
 class _Wanted(NamedTuple):
@@ -218,11 +224,6 @@ def _last_values(request: ApiRequest, case: Situation, hold: Hold) -> Answer | N
         return None
     found = _answered(request, case, view, LAST_KNOWN[view.state], "the last values, since Tesla limits requests")
     return found if isinstance(found, Answer) else None
-
-
-def _held(hold: Hold, case: Situation) -> Answer:
-    left = max(1, int(hold.until - case.now.running + 1))
-    return refusal(503, f"Tesla limits requests: none goes up for {left} s")._replace(retry_after_s=left)
 
 
 def _answered(request: ApiRequest, case: Situation, view: VehicleView, state: str, why: str) -> Answer | _Wanted:

@@ -23,6 +23,10 @@ class Hold(NamedTuple):
     """The first refusal since Tesla last answered a request of the class."""
     until: float
 
+    def left(self, now: float) -> float:
+        """Seconds until it is over, with a begun one counted as whole."""
+        return self.until - now + 1
+
 
 def retry_after(header: str | None, now: datetime, otherwise: float) -> float:
     """Seconds to wait. header: Retry-After, a number or a date. otherwise: where it says nothing that can be read."""

@@ -18,6 +18,7 @@ from tmsync.core.config.kinds import is_loopback
 from tmsync.core.config.settings import ANY_ADDRESS, ServeSettings, Settings
 from tmsync.core.errors import ConfigError, Problem, TmsyncError
 from tmsync.core.fixes import problem, unforeseen
+from tmsync.core.net.tls import UnusableFile, identify
 from tmsync.core.serve.ports import FacadeStatus
 from tmsync.core.words import listed
 
@@ -82,18 +83,19 @@ def tls_context(serve: ServeSettings) -> ssl.SSLContext | None:
     """
     if serve.tls_cert is None or serve.tls_key is None:
         return None
+    for name, path in (("serve.tls_cert", serve.tls_cert), ("serve.tls_key", serve.tls_key)):
+        try:
+            with open(path, "rb"):  # noqa: PTH123
+                pass
+        except OSError as error:
+            # What ssl raises names neither file.
+            message = f"{name}: {path} cannot be read: {error.strerror}"
+            raise ConfigError(problem(Cause.UNREADABLE_FILE, message)) from None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(serve.tls_cert, serve.tls_key, password="")
-    except (OSError, ValueError):
+        identify(context, serve.tls_cert, serve.tls_key)
+    except UnusableFile:
         message = "serve.tls_cert and serve.tls_key cannot be used: they are no certificate and its key"
-        for name, path in (("serve.tls_cert", serve.tls_cert), ("serve.tls_key", serve.tls_key)):
-            try:
-                with open(path, "rb"):  # noqa: PTH123
-                    pass
-            except OSError as error:
-                message = f"{name}: {path} cannot be read: {error.strerror}"
-                break
         raise ConfigError(problem(Cause.UNREADABLE_FILE, message)) from None
     return context
 

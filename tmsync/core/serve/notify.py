@@ -61,7 +61,7 @@ class Notifier:
 def _watchdog(environ: Mapping[str, str], process: int) -> float | None:
     """Half of the time after which systemd gives the service up."""
     usec, meant = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not re.fullmatch("0*[1-9][0-9]{0,18}", usec, re.ASCII) or meant not in ("", str(process)):
+    if not re.fullmatch("0*[1-9][0-9]{0,18}", usec) or meant not in ("", str(process)):
         return None
     return int(usec) / 2_000_000
 

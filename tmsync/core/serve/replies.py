@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from tmsync.core.causes import Cause
 from tmsync.core.errors import Problem
 from tmsync.core.fixes import problem
-from tmsync.core.serve.decide import Answer, Origin, refusal, unsaid
+from tmsync.core.serve.decide import Answer, Origin, held_back, refusal, unsaid
 from tmsync.core.serve.limits import EXCEEDED_S, UNNAMED_S, retry_after
 from tmsync.core.serve.request import ApiRequest, Kind
 
@@ -64,10 +64,8 @@ def _limited(request: ApiRequest, reply: Reply, seconds: float, reason: str) -> 
     )
     answer = _passed_on(reply, reason)
     if request.method == "GET" or (request.kind is Kind.WAKE and reply.status == 429):
-        left = max(1, int(seconds))
-        words = f"Tesla limits requests: none goes up for {left} s"
         origin = Origin.TMSYNC if request.method == "GET" else Origin.TESLA
-        answer = refusal(503, words, reason)._replace(origin=origin, retry_after_s=left)
+        answer = held_back(seconds, reason)._replace(origin=origin)
     return Outcome(answer, told, seconds)
 
 

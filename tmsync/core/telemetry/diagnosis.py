@@ -148,7 +148,7 @@ def of_silence(target: MqttSettings) -> Problem:
         return _speaks_tls(place)
     if answer is None:
         return problem(Cause.TIMEOUT, f"{place} accepts the connection and says nothing", variant="silent")
-    if answer[:1] == bytes([CONNACK]):
+    if _is_from_broker(answer):
         return _too_late(place)
     return problem(
         Cause.NOT_MQTT,
@@ -166,7 +166,7 @@ def _silence_within_tls(target: MqttSettings, place: str, timeout: float) -> Pro
             tls_context(target).wrap_socket(sock, server_hostname=target.host) as secure,
         ):
             secure.sendall(CONNECT)
-            if secure.recv(64)[:1] == bytes([CONNACK]):
+            if _is_from_broker(secure.recv(64)):
                 return _too_late(place)
     except ssl.SSLError as error:
         return _breaks_off(error, target, place)
@@ -196,13 +196,18 @@ def _speaks_tls(place: str) -> Problem:
 def _tls_failed(error: Exception, target: MqttSettings, place: str) -> Problem:
     """TLS was asked for and did not come about: a plain broker, another server, or one that wants a certificate."""
     answer = _answer_to_connect(target, ASK_AGAIN_S)
-    if answer is not None and answer[:1] == bytes([CONNACK]):
+    if answer is not None and _is_from_broker(answer):
         return problem(
             Cause.TLS_MISMATCH, f"the broker at {place} speaks no TLS, and mqtt.tls is on", variant="plain-broker"
         )
     if answer and answer[0] not in (TLS_ALERT, TLS_HANDSHAKE):
         return problem(Cause.NOT_MQTT, f"{place} is not an MQTT broker")
     return _breaks_off(error, target, place)
+
+
+def _is_from_broker(answer: bytes) -> bool:
+    """Whether what comes back for a CONNECT is a CONNACK."""
+    return answer[:1] == bytes([CONNACK])
 
 
 def _answer_to_connect(target: MqttSettings, timeout: float) -> bytes | None:

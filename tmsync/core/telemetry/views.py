@@ -31,7 +31,7 @@ class VehicleView(NamedTuple):
     heard_at: float | None = None
     """The last heartbeat, in seconds of running time."""
     connected_at: float = 0.0
-    """Since when the broker has not been lost, in seconds of running time."""
+    """When the present subscription began, or the last one, in seconds of running time."""
     cut_off_until: float = 0.0
     """Until when the broker was last out of reach, in seconds of running time; infinite while it is."""
     in_drive: bool = False
